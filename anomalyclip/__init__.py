@@ -1,0 +1,1 @@
+"""Find and name anomalies in surveillance video."""
