@@ -1,0 +1,47 @@
+"""Presets: whole configurations by name; those of the paper's datasets reproduce its settings."""
+
+from anomalyclip.config import BackboneConfig, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.errors import UsageError
+
+_UCF_CRIME = (
+    "Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting", "RoadAccidents", "Robbery",
+    "Shooting", "Shoplifting", "Stealing", "Vandalism",
+)  # fmt: skip
+_SHANGHAITECH = (
+    "car", "chasing", "circuit", "fall", "fighting", "hurdle", "jumping", "monocycle", "push", "robbery",
+    "running", "skateboard", "step", "stoop", "throwing object", "vaudeville", "vehicle",
+)  # fmt: skip
+_XD_VIOLENCE = ("Abuse", "Car_accident", "Explosion", "Fighting", "Riot", "Shooting")
+
+_OPENAI_CLIP = BackboneConfig(name="ViT-B-16-quickgelu", weights="openai")
+
+
+def _paper(classes: tuple[str, ...], model: ModelConfig, learning_rate: float, epochs: int) -> RunConfig:
+    return RunConfig(
+        data=DataConfig(classes=classes),
+        backbone=_OPENAI_CLIP,
+        model=model,
+        training=TrainingConfig(
+            protocol="paper", epochs=epochs, warmup_epochs=epochs // 10, learning_rate=learning_rate
+        ),
+    )
+
+
+PRESETS: dict[str, RunConfig] = {
+    "default": RunConfig(),
+    "ucf-crime": _paper(_UCF_CRIME, ModelConfig(embedding_dim=256), learning_rate=1e-5, epochs=50),
+    "shanghaitech": _paper(
+        _SHANGHAITECH,
+        ModelConfig(embedding_dim=256, depth=2, concat_logits=True),
+        learning_rate=5e-4,
+        epochs=100,
+    ),
+    "xd-violence": _paper(_XD_VIOLENCE, ModelConfig(embedding_dim=128), learning_rate=5e-6, epochs=50),
+}
+
+
+def preset(name: str) -> RunConfig:
+    """Return the preset of that name; raises UsageError that lists the names there are."""
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,146 @@
+"""One storage root, local or in an object store, and how finished files become visible in it."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pyarrow import fs
+
+from anomalyclip.errors import UsageError
+
+COMPLETE = "_COMPLETE"
+"""Marker written last into an object of several files."""
+
+
+class Storage:
+    """Files under one root URI (a local folder, `s3://`, `gs://`), addressed by keys such as `runs/x/log.json`.
+
+    A file appears whole or not at all: locally by rename, in an object store because an upload is visible
+    only once it has ended.
+    """
+
+    def __init__(self, root: str) -> None:
+        if "://" not in root:
+            root = str(Path(root).expanduser().absolute())
+        self.root = root.rstrip("/")
+        try:
+            self.filesystem, self._prefix = fs.FileSystem.from_uri(self.root)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"storage root {root} cannot be used: {error}") from None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def path(self, key: str) -> str:
+        """Return the key's path for `filesystem` (a plain path where the root is local)."""
+        return f"{self._prefix}/{key}"
+
+    def uri(self, key: str) -> str:
+        """Return where a user finds the key."""
+        return f"{self.root}/{key}"
+
+    def exists(self, key: str) -> bool:
+        """Return whether a file or folder stands under the key."""
+        return bool(self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound)
+
+    def list(self, key: str) -> list[str]:
+        """Return the names of the files and folders directly below the key, sorted; none if it is missing."""
+        selector = fs.FileSelector(self.path(key), allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def read(self, key: str) -> bytes:
+        """Return a file's bytes; raises FileNotFoundError."""
+        with self.filesystem.open_input_stream(self.path(key)) as stream:
+            return bytes(stream.read())
+
+    def read_json(self, key: str) -> Any:
+        """Return a JSON file's value; raises FileNotFoundError."""
+        return json.loads(self.read(key))
+
+    def write(self, key: str, content: bytes) -> None:
+        """Put bytes under the key."""
+        with self._replacing(key) as path, self.filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+
+    def write_json(self, key: str, value: Any) -> None:
+        """Put a JSON value under the key."""
+        self.write(key, json.dumps(value, indent=2).encode())
+
+    def publish(self, local: Path, key: str) -> None:
+        """Put a finished local file under the key."""
+        with self._replacing(key) as path:
+            fs.copy_files(str(local), path, destination_filesystem=self.filesystem)
+
+    def publish_folder(self, local: Path, key: str) -> None:
+        """Put a local folder's files under the key; it counts as there once its marker is."""
+        for file in sorted(path for path in local.rglob("*") if path.is_file()):
+            self.publish(file, f"{key}/{file.relative_to(local)}")
+        self.write(f"{key}/{COMPLETE}", b"")
+
+    def is_complete(self, key: str) -> bool:
+        """Return whether a folder put there by `publish_folder` is whole."""
+        return self.exists(f"{key}/{COMPLETE}")
+
+    def delete(self, key: str) -> None:
+        """Remove a file, or a folder marker first; a missing key is no error."""
+        kind = self.filesystem.get_file_info(self.path(key)).type
+        if kind == fs.FileType.Directory:
+            self.delete(f"{key}/{COMPLETE}")
+            self.filesystem.delete_dir(self.path(key))
+        elif kind == fs.FileType.File:
+            self.filesystem.delete_file(self.path(key))
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """Give a file or folder as a local path: itself where the root is local, else a temporary copy."""
+        if self.is_local:
+            yield Path(self.path(key))
+            return
+        with TemporaryDirectory(dir=scratch()) as folder:
+            target = Path(folder) / Path(key).name
+            fs.copy_files(self.path(key), str(target), source_filesystem=self.filesystem)
+            yield target
+
+    @contextmanager
+    def _replacing(self, key: str) -> Iterator[str]:
+        path = self.path(key)
+        if not self.is_local:
+            yield path
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+        try:
+            yield partial
+            Path(partial).replace(path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+
+
+def default_root() -> str:
+    """Return the storage root where none is given: `ANOMALYCLIP_STORAGE`, else `~/anomalyclip`."""
+    return os.environ.get("ANOMALYCLIP_STORAGE") or str(Path.home() / "anomalyclip")
+
+
+def scratch() -> Path:
+    """Return this node's folder for temporary files and caches (`ANOMALYCLIP_SCRATCH`, `~/.cache/anomalyclip`)."""
+    folder = Path(os.environ.get("ANOMALYCLIP_SCRATCH") or Path.home() / ".cache" / "anomalyclip")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def free_bytes(storage: Storage) -> int | None:
+    """Return the bytes free under a local root, None for an object store."""
+    if not storage.is_local:
+        return None
+    folder = Path(storage.path("."))
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
