@@ -1,0 +1,147 @@
+"""The manifest: one table a dataset that says which videos there are, their split and their labels."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from anomalyclip.data.labels import is_normal
+from anomalyclip.data.manifest_checks import column_faults, interval_faults, resolve_source, row_faults
+from anomalyclip.data.manifest_files import read_raw, suffix_of, typed, write_csv
+from anomalyclip.data.schema import SCHEMA, Anomaly
+from anomalyclip.errors import UsageError
+
+
+def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
+    """Read and check a manifest (CSV or Parquet): the schema's columns plus `source`.
+
+    `source` is the absolute path or URI of the video. A lone label Normal becomes no label. Intervals that
+    end at most `frame_tolerance` frames past the last one are cut to it. All faults are reported in one
+    UsageError, each with its row (the first data row is 1).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
+    raw = read_raw(path)
+    faults = [*column_faults(raw.columns), *raw.faults] + ([] if raw.rows else ["there are no rows"])
+    rows, first_row = [], dict[str, int]()
+    root = path.parent.resolve()
+    for number, (cells, place) in enumerate(zip(raw.rows, raw.places, strict=True), start=1):
+        row, row_errors = _typed_row(cells, root)
+        row_errors += row_faults(row, frame_tolerance)
+        video_id = row.get("video_id", "")
+        if video_id and first_row.setdefault(video_id, number) != number:
+            row_errors.append(f"video_id is already that of row {first_row[video_id]}")
+        faults += [f"row {number}{place}, video {video_id!r}: {fault}" for fault in row_errors]
+        rows.append(row)
+    if faults:
+        raise UsageError("\n  ".join([f"manifest {path} has {len(faults)} fault(s):", *faults]))
+    return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}))
+
+
+def write_manifest(df: pl.DataFrame, path: str | Path) -> None:
+    """Write the schema's columns of a manifest as CSV or Parquet, by the path's suffix."""
+    table = df.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+    if suffix_of(Path(path)) == ".csv":
+        write_csv(table.iter_rows(named=True), Path(path))
+    else:
+        table.write_parquet(path)
+
+
+def manifest_digest(df: pl.DataFrame) -> str:
+    """SHA-256 (hex) of a manifest's content, whatever the order of rows, file format and folder."""
+    return _digest(df, list(SCHEMA))
+
+
+def annotations_digest(df: pl.DataFrame) -> str:
+    """SHA-256 (hex) of the truth of the given rows (id, labels, intervals, frames), in any order."""
+    return _digest(df, ["video_id", "labels", "anomalies", "num_frames"])
+
+
+def check_frame_counts(
+    df: pl.DataFrame,
+    counts: Mapping[str, int],
+    feature_counts: Mapping[str, int],
+    sampling_rate: int = 1,
+    frame_tolerance: int = 0,
+) -> pl.DataFrame:
+    """Hold the frame counts of annotations, decoded videos and features against each other.
+
+    `counts` are decoded frames and `feature_counts` stored rows (every `sampling_rate`-th frame), by
+    video_id; both hold every video of `df`. Counts of annotations and video may differ by
+    `frame_tolerance`. Returns the table with num_frames as decoded and intervals cut to it; a UsageError
+    names the three numbers of every video where they differ or where an interval goes past the last frame.
+    """
+    faults, checked = [], []
+    for row in df.iter_rows(named=True):
+        video, features = counts.get(row["video_id"]), feature_counts.get(row["video_id"])
+        problem = _count_fault(row, video, features, sampling_rate, frame_tolerance)
+        if problem:
+            numbers = f"annotations {_or(row['num_frames'])}, video {_or(video)}, features {_or(features)}"
+            faults.append(f"  video {row['video_id']!r}: {numbers}: {problem}")
+        checked.append(row | {"num_frames": video})
+    if faults:
+        raise UsageError(f"frame counts differ for {len(faults)} video(s):\n" + "\n".join(faults))
+    return _cut_intervals(pl.DataFrame(checked, schema=df.schema))
+
+
+def _count_fault(
+    row: Mapping[str, Any], video: int | None, features: int | None, sampling_rate: int, frame_tolerance: int
+) -> str | None:
+    if video is None or features is None:
+        return "extract its features, or leave it out"
+    if features != -(-video // sampling_rate):
+        return f"features must be {-(-video // sampling_rate)} (sampling rate {sampling_rate}): extract them again"
+    if row["num_frames"] is not None and abs(row["num_frames"] - video) > frame_tolerance:
+        return "mend num_frames, or ask for a frame tolerance"
+    decoded = {**row, "num_frames": video}
+    faults = (fault for i in row["anomalies"] for fault in interval_faults(i, decoded, frame_tolerance))
+    return next(faults, None)
+
+
+def _or(count: int | None) -> str:
+    return "unknown" if count is None else str(count)
+
+
+def _typed_row(cells: Mapping[str, Any], root: Path) -> tuple[dict[str, Any], list[str]]:
+    """Values of the columns that could be read, `source` among them, and the faults of the others."""
+    row, faults = dict[str, Any](), list[str]()
+    if cells.get(""):
+        faults.append("there are more cells than columns: quote a cell that holds a comma")
+    for column in SCHEMA:
+        if column in cells:
+            try:
+                row[column] = typed(column, cells[column])
+            except ValueError as error:
+                faults.append(str(error))
+    if [is_normal(label) for label in row.get("labels", [])] == [True]:
+        row["labels"] = []
+    try:
+        row |= {"source": resolve_source(row["path"], root)} if "path" in row else {}
+    except ValueError as error:
+        faults.append(str(error))
+    return row, faults
+
+
+def _cut_intervals(df: pl.DataFrame) -> pl.DataFrame:
+    """End every interval at its video's last frame, where that is known."""
+    return df.with_columns(pl.Series("anomalies", list(_cut_rows(df)), dtype=SCHEMA["anomalies"]))
+
+
+def _cut_rows(df: pl.DataFrame) -> Iterator[list[Anomaly]]:
+    for anomalies, frames in df.select("anomalies", "num_frames").iter_rows():
+        yield [i | {"end": i["end"] if frames is None else min(i["end"], frames - 1)} for i in anomalies]
+
+
+def _digest(df: pl.DataFrame, columns: list[str]) -> str:
+    digest = hashlib.sha256()
+    for row in df.sort("video_id").select(columns).iter_rows(named=True):
+        # an interval without labels says the same as one with all of its video's
+        row["anomalies"] = sorted(
+            (i["start"], i["end"], sorted(i["labels"] or row["labels"])) for i in row["anomalies"] or []
+        )
+        digest.update(json.dumps(list(row.values())).encode() + b"\n")
+    return digest.hexdigest()

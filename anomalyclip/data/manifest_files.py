@@ -1,0 +1,120 @@
+"""How a manifest lies in a file: Parquet as it stands, or CSV with labels joined by `|` and anomalies,
+`start-end:label|label`, joined by `;`."""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from anomalyclip.data.schema import SCHEMA, Anomaly
+from anomalyclip.errors import UsageError
+
+INTERVAL = re.compile(r"\s*(-?\d{1,18})\s*-\s*(-?\d{1,18})\s*(?::(.*))?", re.DOTALL)
+# pandas writes the integers of a column that has gaps as 258.0
+FRAMES = re.compile(r"\s*(-?\d{1,18})(?:\.0*)?\s*")
+
+
+class RawManifest(NamedTuple):
+    """Unchecked content: column names, each row's cells (text from CSV), its place for messages, faults."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    places: list[str]
+    faults: list[str]
+
+
+def suffix_of(path: Path) -> str:
+    """`.csv` or `.parquet`; UsageError for another name."""
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise UsageError(f"manifest {path}: its name must end in .csv or .parquet")
+    return suffix
+
+
+def read_raw(path: Path) -> RawManifest:
+    """Read a manifest's file by its suffix; UsageError when it is not such a file at all."""
+    try:
+        return _read_csv(path) if suffix_of(path) == ".csv" else _read_parquet(path)
+    except (UnicodeDecodeError, csv.Error, pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(f"manifest {path} cannot be read as {path.suffix[1:]} (UTF-8): {error}") from error
+
+
+def _read_csv(path: Path) -> RawManifest:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, restkey="", restval="")
+        numbered = [(row, f" (line {reader.line_num})") for row in reader]
+    columns = list(reader.fieldnames or [])
+    return RawManifest(columns, [row for row, _ in numbered], [place for _, place in numbered], [])
+
+
+def _read_parquet(path: Path) -> RawManifest:
+    table = pl.read_parquet(path)
+    readable, faults = [], []
+    for name, dtype in SCHEMA.items():
+        try:
+            readable += [table[name].cast(dtype)] if name in table.columns else []
+        except pl.exceptions.PolarsError:
+            faults.append(f"column {name!r} has type {table[name].dtype}, not {dtype}")
+    rows = pl.DataFrame(readable).to_dicts()
+    return RawManifest(table.columns, rows, [""] * len(rows), faults)
+
+
+def write_csv(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    """Write typed rows of the schema's columns."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(SCHEMA)
+        for row in rows:
+            row |= {"labels": _join(row["labels"] or []), "anomalies": _format_anomalies(row["anomalies"] or [])}
+            writer.writerow(row[name] for name in SCHEMA)
+
+
+def typed(column: str, cell: Any) -> Any:
+    """A cell in the schema's type, nulls as empty lists and texts; ValueError when it cannot be read."""
+    if column == "labels":
+        return _labels(cell)
+    if column == "anomalies":
+        parts = cell.strip().split(";") if isinstance(cell, str) else cell or []
+        return [] if parts == [""] else [_interval(part) for part in parts]
+    if column == "num_frames":
+        return _frames(cell) if isinstance(cell, str) else cell
+    return cell or ""
+
+
+def _labels(cell: str | list[str | None] | None) -> list[str]:
+    if not isinstance(cell, str):
+        return [label or "" for label in cell or []]
+    return [part.strip() for part in cell.split("|")] if cell.strip() else []
+
+
+def _interval(part: Any) -> Anomaly:
+    if not isinstance(part, str):
+        if part is None or part["start"] is None or part["end"] is None:
+            raise ValueError("an interval has no start or no end")
+        return Anomaly(start=part["start"], end=part["end"], labels=_labels(part["labels"]))
+    match = INTERVAL.fullmatch(part)
+    if match is None:
+        raise ValueError(f"cannot read interval {part!r}: write start-end or start-end:label, joined by ';'")
+    start, end, labels = match.groups()
+    return Anomaly(start=int(start), end=int(end), labels=_labels(labels))
+
+
+def _frames(cell: str) -> int | None:
+    match = FRAMES.fullmatch(cell)
+    if match is None and cell.strip():
+        raise ValueError(f"cannot read num_frames {cell!r}: write a whole number or leave it empty")
+    return int(match.group(1)) if match else None
+
+
+def _format_anomalies(anomalies: Sequence[Anomaly]) -> str:
+    return ";".join(f"{i['start']}-{i['end']}" + (f":{_join(i['labels'])}" if i["labels"] else "") for i in anomalies)
+
+
+def _join(labels: Sequence[str]) -> str:
+    for label in labels:
+        if set(label) & set("|;:"):
+            raise UsageError(f"label {label!r} holds one of | ; : and cannot be written to CSV")
+    return "|".join(labels)
