@@ -87,9 +87,7 @@ def run(main: Callable[[Sequence[str]], Mapping[str, Any] | None]) -> NoReturn:
     Standard output gets one line, the JSON of what `main` returns; everything else goes to standard error.
     Exit code 2 for wrong use, 1 for failed work, each with one clear message.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
     try:
         result = main(sys.argv[1:])

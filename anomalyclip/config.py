@@ -219,14 +219,8 @@ def _file_settings(file: Path | None) -> list[tuple[str, str, Any]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"config file {file} is not readable YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping) or not all(isinstance(part, Mapping) for part in content.values()):
-        raise UsageError(
-            f"config file {file}: expected sections of settings, such as `training: {{epochs: 5}}`"
-        )
-    return [
-        (str(file), f"{section}.{key}", value)
-        for section, part in content.items()
-        for key, value in part.items()
-    ]
+        raise UsageError(f"config file {file}: expected sections of settings, such as `training: {{epochs: 5}}`")
+    return [(str(file), f"{section}.{key}", value) for section, part in content.items() for key, value in part.items()]
 
 
 def _parse_override(text: str) -> tuple[str, str, Any]:

@@ -19,7 +19,7 @@ COMPLETE = "_COMPLETE"
 
 
 class Storage:
-    """Files under one root URI (a local folder, `s3://`, `gs://`), addressed by keys such as `runs/x/log.json`.
+    """Files under one root URI (a local folder, `s3://`, `gs://`), addressed by keys such as `runs/a/b`.
 
     A file appears whole or not at all: locally by rename, in an object store because an upload is visible
     only once it has ended.
@@ -130,7 +130,7 @@ def default_root() -> str:
 
 
 def scratch() -> Path:
-    """Return this node's folder for temporary files and caches (`ANOMALYCLIP_SCRATCH`, `~/.cache/anomalyclip`)."""
+    """Return the folder for temporary files and caches (`ANOMALYCLIP_SCRATCH`, else `~/.cache/anomalyclip`)."""
     folder = Path(os.environ.get("ANOMALYCLIP_SCRATCH") or Path.home() / ".cache" / "anomalyclip")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

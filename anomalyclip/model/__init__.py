@@ -1,0 +1,1 @@
+"""The method: prompts and directions, Selector, Temporal model, losses, and the whole."""

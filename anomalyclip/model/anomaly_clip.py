@@ -1,0 +1,119 @@
+"""The whole model: re-centred features through Selector and Temporal model (Figure 2b)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from anomalyclip.config import ModelConfig
+from anomalyclip.model.directions import FixedDirections
+from anomalyclip.model.selector import Selector
+from anomalyclip.model.temporal import TemporalModel
+
+WINDOWS_AT_ONCE = 32
+
+
+class ClipOutput(NamedTuple):
+    """Logits z `(videos, segments, frames, abnormal classes)` and the logit of s `(videos, segments, frames)`."""
+
+    logits: Tensor
+    anomaly_logits: Tensor
+
+
+class VideoScores(NamedTuple):
+    """What the model says of a video's frames."""
+
+    logits: Tensor
+    """Selector logits z, `(stored features, abnormal classes)`."""
+    scores: Tensor
+    """Anomaly probability p_A, `(stored features,)`."""
+    probabilities: Tensor
+    """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes."""
+
+
+class AnomalyCLIP(nn.Module):
+    """Selector and Temporal model on features re-centred round the normality prototype.
+
+    Args:
+        directions: a direction source (`anomalyclip.model.directions`).
+        classes: all class names in order.
+        normal_index: position of Normal among them.
+        normality_prototype: m, `(dim,)`.
+    """
+
+    normality_prototype: Tensor
+
+    def __init__(
+        self,
+        directions: nn.Module,
+        classes: Sequence[str],
+        normal_index: int,
+        normality_prototype: Tensor,
+        config: ModelConfig,
+    ) -> None:
+        super().__init__()
+        self.classes, self.normal_index, self.config = tuple(classes), normal_index, config
+        abnormal = len(classes) - 1
+        dim = len(normality_prototype)
+        self.directions = directions
+        self.register_buffer("normality_prototype", normality_prototype)
+        self.selector = Selector(abnormal)
+        self.temporal = TemporalModel(
+            dim + abnormal if config.concat_logits else dim,
+            config.embedding_dim,
+            config.heads,
+            config.depth,
+            config.segments,
+            config.frames_per_segment,
+        )
+
+    def forward(self, features: Tensor) -> ClipOutput:
+        """Return logits of clips `(videos, segments, frames, dim)`."""
+        centred = features - self.normality_prototype
+        logits = self.selector(centred, self.directions(), self.normality_prototype)
+        inputs = torch.cat([logits, centred], dim=-1) if self.config.concat_logits else centred
+        return ClipOutput(logits, self.temporal(inputs))
+
+    @torch.no_grad()
+    def with_fixed_directions(self) -> "AnomalyCLIP":
+        """Return a model that shares Selector and Temporal model but has its class features computed, for scoring."""
+        source = FixedDirections(self.directions())
+        fixed = AnomalyCLIP(source, self.classes, self.normal_index, self.normality_prototype, self.config)
+        fixed.selector, fixed.temporal = self.selector, self.temporal
+        return fixed.eval()
+
+    @torch.inference_mode()
+    def score_video(self, features: Tensor) -> VideoScores:
+        """Score one video's stored features `(stored features, dim)`; the model must be in evaluation mode."""
+        device = self.normality_prototype.device
+        windows = video_windows(len(features), self.config).split(WINDOWS_AT_ONCE)
+        outputs = [self(features[part].to(device, torch.float32)) for part in windows]
+        layout = "windows segments frames ... -> (segments windows frames) ..."
+        stride, count = self.config.stride, len(features)
+        logits, anomaly_logits = (
+            repeat(rearrange(torch.cat(parts), layout), "steps ... -> (steps stride) ...", stride=stride)[:count]
+            for parts in zip(*outputs, strict=True)
+        )
+        scores = anomaly_logits.sigmoid()
+        return VideoScores(logits, scores, self.class_probabilities(logits, scores))
+
+    def class_probabilities(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Return p_A,c = p_A softmax(z)_c and p_N = 1 - p_A, `(frames, classes)` in the order of the classes."""
+        abnormal = scores[:, None] * logits.softmax(dim=-1)
+        normal = 1 - scores[:, None]
+        before, after = abnormal[:, : self.normal_index], abnormal[:, self.normal_index :]
+        return torch.cat([before, normal, after], dim=-1)
+
+
+def video_windows(num_features: int, config: ModelConfig) -> Tensor:
+    """Return the indices `(windows, segments, frames)` of the stored features that make a video's test windows.
+
+    Every window spreads its segments over the whole video: of s windows, the global segment g is row g // s of
+    window g % s. Indices wrap round the end of the video.
+    """
+    segments, frames, stride = config.segments, config.frames_per_segment, config.stride
+    windows = -(-num_features // (segments * frames * stride))
+    steps = torch.arange(windows * segments * frames) * stride % num_features
+    return rearrange(steps, "(segments windows frames) -> windows segments frames", windows=windows, frames=frames)

@@ -1,0 +1,94 @@
+"""Where the class features come from whose offsets from normality are the directions of abnormality.
+
+A direction source is a module that takes nothing and returns class features `(abnormal classes, dim)`:
+E_T([t_ctx, t_c]) of the paper's Section 2. Row order is the order of the abnormal classes.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from anomalyclip.config import ModelConfig
+from anomalyclip.model.prompts import PromptLearner, Tokenizer
+
+
+class TextTower(Protocol):
+    """The text side of CLIP under the names that open_clip gives it; `attn_mask` is causal."""
+
+    token_embedding: nn.Embedding
+    positional_embedding: nn.Parameter
+    transformer: nn.Module
+    ln_final: nn.Module
+    text_projection: nn.Parameter
+    attn_mask: Tensor
+
+
+class TextEncoder(nn.Module):
+    """CLIP's text tower over token embeddings, shared and frozen, with a text projection of its own that learns."""
+
+    attention_mask: Tensor
+
+    def __init__(self, tower: TextTower) -> None:
+        super().__init__()
+        self.positional_embedding = tower.positional_embedding
+        self.transformer = tower.transformer
+        self.ln_final = tower.ln_final
+        self.register_buffer("attention_mask", tower.attn_mask, persistent=False)
+        self.requires_grad_(False)
+        self.text_projection = nn.Parameter(tower.text_projection.detach().clone())
+
+    def forward(self, prompts: Tensor, end_of_text: Tensor) -> Tensor:
+        """Return text features `(prompts, dim)`, not normalised, of `(prompts, positions, width)`."""
+        positions = prompts.shape[1]
+        mask = self.attention_mask[:positions, :positions]
+        hidden = self.transformer(prompts + self.positional_embedding[:positions], attn_mask=mask)
+        hidden = self.ln_final(hidden)
+        return hidden[torch.arange(len(prompts)), end_of_text] @ self.text_projection
+
+
+class PromptDirections(nn.Module):
+    """Class features of learnt prompts (CoOp, with the text projection fine-tuned: Table 3, last row)."""
+
+    abnormal_indices: Tensor
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        abnormal_indices: Sequence[int],
+        tower: TextTower,
+        tokenizer: Tokenizer,
+        config: ModelConfig,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.prompt_learner = PromptLearner(
+            classes,
+            tokenizer,
+            tower.token_embedding,
+            context_length=config.context_length,
+            context_text=config.context_text,
+            shared_context=config.shared_context,
+            generator=generator,
+        )
+        self.text_encoder = TextEncoder(tower)
+        self.register_buffer("abnormal_indices", torch.tensor(abnormal_indices), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Return the class features `(abnormal classes, dim)`."""
+        return self.text_encoder(*self.prompt_learner(self.abnormal_indices))
+
+
+class FixedDirections(nn.Module):
+    """Class features computed before, all that scoring needs of a text tower."""
+
+    class_features: Tensor
+
+    def __init__(self, class_features: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("class_features", class_features)
+
+    def forward(self) -> Tensor:
+        """Return the class features `(abnormal classes, dim)`."""
+        return self.class_features
