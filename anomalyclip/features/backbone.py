@@ -1,0 +1,280 @@
+"""The frozen CLIP: built by name, filled with weights, stored once by content."""
+
+import difflib
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from anomalyclip.config import BackboneConfig
+from anomalyclip.errors import UsageError
+from anomalyclip.features import torchvision_remedy  # noqa: F401 - before open_clip, which imports torchvision
+from anomalyclip.features.preprocess import Preprocess
+from anomalyclip.features.weights import fit_weights, hub_file, read_weights
+from anomalyclip.storage import Storage, scratch
+
+# isort: split
+import open_clip
+
+logger = logging.getLogger("anomalyclip")
+
+Tokenizer = Callable[[list[str]], Tensor]
+"""Texts to token ids (texts, context length), int64."""
+
+RANDOM_SEED = 0
+
+OWN_PREPROCESS: Mapping[str, Mapping[str, Any]] = {"clip-tiny": {"resize_mode": "squash"}}
+"""How our own architectures differ from open_clip's defaults: 4:3 pictures keep their edges."""
+
+open_clip.add_model_config(Path(__file__).parent / "open_clip_configs")
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A CLIP in evaluation mode, without gradients, float32 on the CPU."""
+
+    name: str
+    """Its open_clip architecture, after any correction to QuickGELU."""
+    architecture: Mapping[str, Any]
+    """open_clip's model config."""
+    model: nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+    identity: str
+    """Hash of the image tower, architecture and weights; library versions play no part."""
+
+    @property
+    def dim(self) -> int:
+        """Size of an image feature, which is that of a text feature too."""
+        return int(self.architecture["embed_dim"])
+
+
+class TextTower(Protocol):
+    """CLIP's causal text transformer, by its parts, so that learnt embeddings can be fed to it."""
+
+    token_embedding: nn.Embedding
+    positional_embedding: nn.Parameter
+    """(context length, width)"""
+    transformer: nn.Module
+    ln_final: nn.Module
+    text_projection: nn.Parameter
+    """(width, dim)"""
+    attn_mask: Tensor
+    """(context length, context length), causal"""
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """Return the architecture with random weights, those of a file, or published ones.
+
+    OpenAI's weights (and others trained with QuickGELU) under an architecture that computes GELU are given
+    the `-quickgelu` one, with a warning. Raises UsageError for an unknown architecture or tag and for a file
+    that is missing, unreadable or does not fit, JobError where a download fails.
+    """
+    name = _known(config.name)
+    if config.weights == "random":
+        logger.warning("backbone %s has random weights: accuracies mean nothing", name)
+        return _assemble(name, name, _create(name, _usual_preprocess(name)))
+    published: Mapping[str, Any] = open_clip.get_pretrained_cfg(name, config.weights)
+    if published:
+        source = f"tag {config.weights} of {name}"
+        tensors, _ = read_weights(hub_file(published, source, config.offline))
+        quick_gelu, preprocess = bool(published.get("quick_gelu")), published
+    else:
+        source = f"weight file {config.weights}"
+        tensors, quick_gelu = read_weights(_weight_file(config.weights, name))
+        preprocess = _usual_preprocess(name)
+    if quick_gelu:
+        name = _with_quick_gelu(name, source)
+    model = _create(name, preprocess)
+    fit_weights(model, tensors, source, name)
+    return _assemble(name, name, model)
+
+
+def save_backbone(backbone: Backbone, storage: Storage) -> None:
+    """Store a backbone under `backbones/<identity>` in open_clip's `local-dir:` layout, once.
+
+    Raises UsageError where that image tower is stored already with another text tower or preprocessing.
+    """
+    key = _key(backbone.identity)
+    description: dict[str, Any] = {
+        "name": backbone.name,
+        "model_cfg": backbone.architecture,
+        "preprocess_cfg": open_clip.get_model_preprocess_cfg(backbone.model),
+    }
+    whole = {"model_cfg": backbone.architecture, "preprocess_cfg": asdict(backbone.preprocess)}
+    description["digest"] = _digest(whole, backbone.model.state_dict())
+    if storage.is_complete(key):
+        stored = storage.read_json(f"{key}/open_clip_config.json")
+        if stored["digest"] != description["digest"]:
+            raise UsageError(
+                f"{storage.uri(key)} holds the image tower of {backbone.name} with another text tower or "
+                "preprocessing; use another storage root"
+            )
+        return
+    with TemporaryDirectory(dir=scratch()) as folder:
+        tensors = {name: value.contiguous() for name, value in backbone.model.state_dict().items()}
+        save_file(tensors, Path(folder) / "open_clip_model.safetensors")
+        (Path(folder) / "open_clip_config.json").write_text(json.dumps(description, indent=2))
+        storage.publish_folder(Path(folder), key)
+
+
+def load_stored_backbone(storage: Storage, identity: str) -> Backbone:
+    """Return a backbone put there by `save_backbone`; raises UsageError if it is not there or damaged."""
+    key = _key(identity)
+    if not storage.is_complete(key):
+        raise UsageError(f"backbone {identity} is not in {storage.root}: use the root it was stored in")
+    with storage.local(key) as folder:
+        try:
+            name = json.loads((folder / "open_clip_config.json").read_text())["name"]
+            backbone = _assemble(f"local-dir:{folder}", name, _create(f"local-dir:{folder}"))
+        except UsageError:
+            raise
+        except Exception as error:  # any of JSON, safetensors and open_clip may stumble over damaged files
+            raise UsageError(f"{storage.uri(key)} is damaged: {' '.join(str(error).split())[:200]}") from None
+    if backbone.identity != identity:
+        raise UsageError(f"{storage.uri(key)} is damaged: its content is {backbone.identity}")
+    return backbone
+
+
+def text_tower(model: nn.Module) -> TextTower:
+    """Return the module that holds the parts of CLIP's text transformer.
+
+    Raises UsageError for text towers of another kind: without a causal mask, pooled elsewhere than at the
+    end-of-text token (the highest id), or with a projection that is not one matrix.
+    """
+    tower = getattr(model, "text", model)
+    pooling = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", None)
+    usable = (
+        isinstance(model, open_clip.CLIP | open_clip.CustomTextCLIP)
+        and pooling == "argmax"
+        and getattr(tower, "cls_emb", None) is None
+        and isinstance(getattr(tower, "attn_mask", None), Tensor)
+        and isinstance(getattr(tower, "text_projection", None), nn.Parameter)
+    )
+    if not usable:
+        raise UsageError(
+            f"the text tower of this {type(model).__name__} cannot read learnt prompts: it needs CLIP's own "
+            "causal transformer, such as in ViT-*, RN*, convnext_* and EVA* (not SigLIP, CoCa, CLIPA, "
+            "worldwide, MobileCLIP-S* or Hugging Face text models)"
+        )
+    return cast(TextTower, tower)
+
+
+def _known(name: str) -> str:
+    known: list[str] = open_clip.list_models()
+    if name in known:
+        return name
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+    raise UsageError(f"unknown architecture {name}; nearest in open_clip: {', '.join(nearest)}")
+
+
+def _weight_file(weights: str, name: str) -> Path:
+    file = Path(weights).expanduser()
+    if file.is_file() or file.suffix or len(file.parts) > 1:
+        return file
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    published = f"its tags are {', '.join(tags)}" if tags else "it has no published weights"
+    raise UsageError(f"weights {weights} of {name} are neither a file nor a published tag; {published}")
+
+
+def _with_quick_gelu(name: str, source: str) -> str:
+    if open_clip.get_model_config(name).get("quick_gelu"):
+        return name
+    twin = f"{name}-quickgelu"
+    if twin not in open_clip.list_models():
+        raise UsageError(f"{source} was trained with QuickGELU, which architecture {name} does not compute")
+    logger.warning("%s was trained with QuickGELU: using %s instead of %s", source, twin, name)
+    return twin
+
+
+def _usual_preprocess(name: str) -> Mapping[str, Any]:
+    """Return what all published weights of an architecture agree on: a file says nothing about it."""
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    published = [open_clip.get_pretrained_cfg(name, tag) for tag in tags] or [OWN_PREPROCESS.get(name, {})]
+    first, *others = published
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def _create(source: str, preprocess: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build a model: stored weights for `local-dir:`, seeded ones otherwise; the caller's draws are kept."""
+    with torch.random.fork_rng(devices=[]), _without_root_logging():
+        torch.default_generator.manual_seed(RANDOM_SEED)
+        try:
+            model: nn.Module = open_clip.create_model(
+                source, force_preprocess_cfg=dict(preprocess or {}), pretrained_text=False
+            )
+        except (RuntimeError, ImportError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"architecture {source} cannot be built here: {reason}") from None
+    return model.eval().requires_grad_(False)
+
+
+def _assemble(source: str, name: str, model: nn.Module) -> Backbone:
+    architecture = open_clip.get_model_config(source)
+    visual = model.get_submodule("visual")
+    return Backbone(
+        name=name,
+        architecture=architecture,
+        model=model,
+        tokenizer=_tokenizer(source, name),
+        preprocess=Preprocess.from_open_clip(open_clip.get_model_preprocess_cfg(model)),
+        identity=_digest(
+            {
+                "embed_dim": architecture["embed_dim"],
+                "vision_cfg": architecture["vision_cfg"],
+                "quick_gelu": architecture.get("quick_gelu", False),
+            },
+            visual.state_dict(),
+        ),
+    )
+
+
+def _tokenizer(source: str, name: str) -> Tokenizer:
+    try:
+        return cast(Tokenizer, open_clip.get_tokenizer(source))
+    except Exception as error:  # a tokenizer of another library; image features do without
+        reason = " ".join(str(error).split())[:200]
+
+    def refuse(texts: list[str]) -> Tensor:
+        raise UsageError(f"backbone {name} has no tokenizer here: {reason}")
+
+    return refuse
+
+
+def _digest(architecture: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    content = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
+    for name, value in sorted(state.items()):
+        content.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        content.update(np.ascontiguousarray(value.detach().cpu().numpy()).data)
+    return content.hexdigest()[:32]
+
+
+def _key(identity: str) -> str:
+    return f"backbones/{identity}"
+
+
+@contextmanager
+def _without_root_logging() -> Iterator[None]:
+    """Keep open_clip from logging to the root logger, which would also install a handler there."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+
+    def refuse(record: logging.LogRecord) -> bool:
+        return False
+
+    root.addHandler(handler)
+    root.addFilter(refuse)
+    try:
+        yield
+    finally:
+        root.removeFilter(refuse)
+        root.removeHandler(handler)

@@ -1,0 +1,77 @@
+"""Frames to image features, and the fingerprint of everything that decides their numbers."""
+
+import copy
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anomalyclip.config import Precision, digest
+from anomalyclip.errors import JobError
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.preprocess import PREPROCESS_VERSION
+
+ResolvedPrecision = Literal["float32", "bfloat16"]
+
+
+class FrameEncoder:
+    """The image tower on one device, fed with native frames."""
+
+    def __init__(self, backbone: Backbone, precision: ResolvedPrecision, device: torch.device) -> None:
+        self._preprocess = backbone.preprocess
+        self._precision = precision
+        self._device = device
+        on_cpu = device.type == "cpu"
+        self._model: Any = backbone.model if on_cpu else copy.deepcopy(backbone.model).to(device)
+
+    @torch.inference_mode()
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Return features (frames, dim), not normalised, of RGB frames (frames, height, width, 3).
+
+        Raises JobError where a feature is not finite in float16.
+        """
+        pixels = self._preprocess(self._upload(frames))
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+            features: Tensor = self._model.encode_image(pixels)
+        stored = features.half()
+        broken = (~stored.isfinite()).any(dim=1).nonzero().flatten().tolist()
+        if broken:
+            raise JobError(
+                f"features of {len(broken)} of {len(frames)} frames (the first at {broken[0]} of its batch) "
+                f"are not finite or beyond float16 in {self._precision}: are the weights sound?"
+            )
+        return np.asarray(stored.cpu().numpy(), dtype=np.float16)
+
+    def _upload(self, frames: NDArray[np.uint8]) -> Tensor:
+        # Ray's batches are read-only, which torch tensors cannot be
+        tensor = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
+        if self._device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def resolve_device() -> torch.device:
+    """Return the process's GPU where it has one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPrecision:
+    """Return the precision asked for; `auto` is float32 on CPUs and bfloat16 on GPUs."""
+    if precision == "auto":
+        return "float32" if device.type == "cpu" else "bfloat16"
+    return precision
+
+
+def feature_fingerprint(backbone: Backbone, precision: ResolvedPrecision, sampling_rate: int) -> str:
+    """Return 16 hexadecimal digits that name what decides a feature's numbers; library versions do not."""
+    return digest(
+        backbone.identity,
+        PREPROCESS_VERSION,
+        asdict(backbone.preprocess),
+        precision,
+        backbone.dim,
+        sampling_rate,
+    )

@@ -1,0 +1,79 @@
+"""From native video frames to what a CLIP image tower takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from anomalyclip.errors import UsageError
+
+PREPROCESS_VERSION = 1
+"""To be raised whenever the same frames would give other numbers: it is part of a feature's fingerprint."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Antialiased resizing to a square and normalisation, equal to open_clip's own within two grey levels."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize_mode: Literal["shortest", "squash"]
+    """shortest: resize the shortest side and crop the centre; squash: resize both, whatever the shape."""
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+    @classmethod
+    def from_open_clip(cls, settings: Mapping[str, Any]) -> "Preprocess":
+        """Read open_clip's `model.visual.preprocess_cfg`; raises UsageError for what is not supported."""
+        size = settings["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        if height != width:
+            raise UsageError(f"images of {height} x {width} pixels are not supported, only square ones")
+        mode, interpolation = settings["resize_mode"], settings["interpolation"]
+        if mode not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
+            raise UsageError(f"preprocessing by {interpolation} `{mode}` resizing is not supported")
+        mean, std = tuple(settings["mean"]), tuple(settings["std"])
+        return cls(int(height), mean, std, mode, interpolation)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Turn RGB frames (frames, height, width, 3), uint8, into (frames, 3, size, size), float32.
+
+        The numbers are whole grey levels before they are normalised, on every device.
+        """
+        images = rearrange(frames, "frames height width channels -> frames channels height width")
+        resize = resize_in_float if images.is_cuda else resize_in_uint8
+        pixels = _crop_centre(resize(images, self._resized(images), self.interpolation), self.size)
+        mean, std = torch.tensor([self.mean, self.std], device=frames.device)[..., None, None]
+        return (pixels / 255 - mean) / std
+
+    def _resized(self, images: Tensor) -> tuple[int, int]:
+        if self.resize_mode == "squash":
+            return self.size, self.size
+        height, width = images.shape[-2:]
+        shortest = min(height, width)
+        return self.size * height // shortest, self.size * width // shortest
+
+
+def resize_in_uint8(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+    """Resize (frames, 3, height, width), uint8, with fixed-point arithmetic: the fast way on CPUs."""
+    return F.interpolate(images, size, mode=interpolation, antialias=True)
+
+
+def resize_in_float(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+    """Resize like `resize_in_uint8` where there is no such kernel; the result holds whole grey levels.
+
+    Bicubic overshoots at edges, and 8-bit arithmetic cuts that off after either direction: so does this.
+    """
+    resized = images.float()
+    for part in ((images.shape[-2], size[1]), size):
+        resized = F.interpolate(resized, part, mode=interpolation, antialias=True).round_().clamp_(0, 255)
+    return resized
+
+
+def _crop_centre(images: Tensor, size: int) -> Tensor:
+    top, left = (round((length - size) / 2) for length in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]

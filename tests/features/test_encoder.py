@@ -1,0 +1,96 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from anomalyclip.config import BackboneConfig
+from anomalyclip.errors import JobError
+from anomalyclip.features import encoder as module
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.features.encoder import (
+    FrameEncoder,
+    feature_fingerprint,
+    resolve_device,
+    resolve_precision,
+)
+
+CPU = torch.device("cpu")
+FRAMES = np.random.default_rng(0).integers(0, 256, (4, 60, 80, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def tiny() -> Backbone:
+    return load_backbone(BackboneConfig(name="clip-tiny"))
+
+
+def test_features_are_the_image_towers_in_float16_and_not_normalised(tiny: Backbone) -> None:
+    features = FrameEncoder(tiny, "float32", CPU)(FRAMES)
+    with torch.inference_mode():
+        expected = tiny.model.encode_image(tiny.preprocess(torch.from_numpy(FRAMES)))
+    assert features.shape == (4, 64) and features.dtype == np.float16
+    np.testing.assert_array_equal(features, expected.half().numpy())
+    assert np.abs(np.linalg.norm(features.astype(np.float32), axis=1) - 1).min() > 0.01
+
+
+def test_bfloat16_stays_near_float32(tiny: Backbone) -> None:
+    exact, rough = (FrameEncoder(tiny, precision, CPU)(FRAMES) for precision in ("float32", "bfloat16"))
+    assert rough.dtype == np.float16 and not np.array_equal(exact, rough)
+    np.testing.assert_allclose(rough, exact, atol=0.03 * np.abs(exact).max())
+
+
+def test_read_only_and_strided_frames_are_encoded_without_a_warning(tiny: Backbone) -> None:
+    encoder = FrameEncoder(tiny, "float32", CPU)
+    expected = encoder(FRAMES[:, ::2].copy())
+    view = FRAMES[:, ::2]
+    view.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(encoder(view), expected)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 1e9], ids=["not a number", "beyond float16"])
+def test_features_that_float16_cannot_hold_are_a_failure(tiny: Backbone, factor: float) -> None:
+    tiny.model.visual.attnpool.c_proj.weight.mul_(factor)
+    with pytest.raises(JobError, match="features of 4 of 4 frames"):
+        FrameEncoder(tiny, "float32", CPU)(FRAMES)
+
+
+def test_automatic_precision_is_float32_on_cpus_and_bfloat16_on_gpus() -> None:
+    gpu = torch.device("cuda")
+    assert resolve_precision("auto", CPU) == "float32" and resolve_precision("auto", gpu) == "bfloat16"
+    assert resolve_precision("bfloat16", CPU) == "bfloat16" and resolve_precision("float32", gpu) == "float32"
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_the_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, available: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert resolve_device().type == ("cuda" if available else "cpu")
+
+
+def test_fingerprint_follows_all_that_decides_the_numbers(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = load_backbone(BackboneConfig(name="clip-tiny"))
+    other.preprocess.__dict__["resize_mode"] = "shortest"
+    prints = [
+        feature_fingerprint(tiny, "float32", 1),
+        feature_fingerprint(tiny, "bfloat16", 1),
+        feature_fingerprint(tiny, "float32", 2),
+        feature_fingerprint(other, "float32", 1),
+    ]
+    monkeypatch.setattr(module, "PREPROCESS_VERSION", 2)
+    prints.append(feature_fingerprint(tiny, "float32", 1))
+    assert len(set(prints)) == 5 and all(len(value) == 16 for value in prints)
+
+
+def test_fingerprint_is_the_same_for_the_same_backbone(tiny: Backbone) -> None:
+    again = load_backbone(BackboneConfig(name="clip-tiny"))
+    assert feature_fingerprint(tiny, "float32", 1) == feature_fingerprint(again, "float32", 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gpu_features_stay_near_those_of_the_cpu(tiny: Backbone, precision: str) -> None:
+    exact = FrameEncoder(tiny, "float32", CPU)(FRAMES)
+    got = FrameEncoder(tiny, precision, torch.device("cuda"))(FRAMES)
+    np.testing.assert_allclose(got, exact, atol=0.05 * np.abs(exact).max())
+    assert next(tiny.model.parameters()).device.type == "cpu"
