@@ -105,7 +105,7 @@ def _pictures(clip: Clip, generator: np.random.Generator) -> Any:
         if clip.anomaly and clip.anomaly[0] <= frame <= clip.anomaly[1]:
             progress = (frame - clip.anomaly[0] + 1) / (clip.anomaly[1] - clip.anomaly[0] + 1)
             _ANOMALIES[clip.label](picture, centre, progress, generator)
-        noise = generator.normal(0, 3, picture.shape)
+        noise = 3 * generator.standard_normal(picture.shape, dtype=np.float32)
         yield np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
@@ -114,7 +114,7 @@ def _background(generator: np.random.Generator) -> NDArray[np.float32]:
     coarse = generator.uniform(60, 130, (HEIGHT // 20, WIDTH // 20))
     texture = np.kron(coarse, np.ones((20, 20))) + 15 * np.sin(ROWS / 9) + ROWS / 6
     tint = generator.uniform(0.85, 1.1, 3)
-    return (texture[..., None] * tint).astype(np.float32)
+    return np.asarray(texture[..., None] * tint, dtype=np.float32)
 
 
 def _walkers(generator: np.random.Generator, count: int) -> list[Any]:
@@ -141,7 +141,8 @@ def _explosion(picture: NDArray[np.float32], centre: Any, progress: float, _: np
 
 def _fighting(picture: NDArray[np.float32], centre: Any, _: float, generator: np.random.Generator) -> None:
     for side, colour in ((-7, (210, 30, 40)), (7, (30, 50, 200))):
-        _figure(picture, centre + (-12, side) + generator.uniform(-5, 5, 2), colour)
+        jitter = generator.uniform(-5, 5, 2)
+        _figure(picture, centre + np.array([-12, side]) + jitter, colour)
 
 
 _ANOMALIES = {"Explosion": _explosion, "Fighting": _fighting}

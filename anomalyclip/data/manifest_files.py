@@ -45,8 +45,8 @@ def read_raw(path: Path) -> RawManifest:
 def _read_csv(path: Path) -> RawManifest:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, restkey="", restval="")
+        columns = list(reader.fieldnames or [])
         numbered = [(row, f" (line {reader.line_num})") for row in reader]
-    columns = list(reader.fieldnames or [])
     return RawManifest(columns, [row for row, _ in numbered], [place for _, place in numbered], [])
 
 

@@ -1,0 +1,249 @@
+"""What a manifest promises: every fault at once, exact round trips, digests of content alone."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from anomalyclip.data.manifest import (
+    annotations_digest,
+    check_frame_counts,
+    load_manifest,
+    manifest_digest,
+    write_manifest,
+)
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+
+HEADER = "video_id,path,split,labels,anomalies,num_frames\n"
+GOOD = (
+    HEADER
+    + "a,a.mp4,train,Fighting|Shooting,,\n"
+    + "b,b.mp4,train,Normal,,120\n"
+    + "c,c.mp4,test,Fighting|Riot,10-20:Fighting|Riot;30-40,50\n"
+    + "d,s3://bucket/d.mp4,val,,,\n"
+)
+
+
+def manifest_in(folder: Path, text: str = GOOD, name: str = "manifest.csv") -> Path:
+    folder.mkdir(exist_ok=True)
+    for video in "abc":
+        (folder / f"{video}.mp4").touch()
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def faults_of(path: Path, frame_tolerance: int = 0) -> list[str]:
+    with pytest.raises(UsageError) as raised:
+        load_manifest(path, frame_tolerance)
+    return str(raised.value).splitlines()
+
+
+def test_csv_is_read_into_the_schema_and_sources_are_absolute(tmp_path: Path) -> None:
+    df = load_manifest(manifest_in(tmp_path))
+    assert df.schema == pl.Schema({**SCHEMA, "source": pl.String()})
+    assert df["labels"].to_list() == [["Fighting", "Shooting"], [], ["Fighting", "Riot"], []]
+    assert df["anomalies"].to_list()[2] == [
+        {"start": 10, "end": 20, "labels": ["Fighting", "Riot"]},
+        {"start": 30, "end": 40, "labels": []},
+    ]
+    assert df["num_frames"].to_list() == [None, 120, 50, None]
+    assert df["source"].to_list()[0] == str(tmp_path.resolve() / "a.mp4")
+    assert df["source"].to_list()[3] == "s3://bucket/d.mp4"
+
+
+@pytest.mark.parametrize("name", ["again.csv", "again.parquet"])
+def test_round_trip_is_exact(tmp_path: Path, name: str) -> None:
+    df = load_manifest(manifest_in(tmp_path))
+    write_manifest(df, tmp_path / name)
+    assert load_manifest(tmp_path / name).equals(df)
+
+
+def test_odd_names_survive_the_round_trip(tmp_path: Path) -> None:
+    video = tmp_path / 'é, "quoted" 100% #1.mp4'
+    video.touch()
+    row = ["v=_#1, x", video.name, "test", ["a car, burning", "Ünfall"], [{"start": 0, "end": 0, "labels": []}], 1]
+    df = pl.DataFrame([row], schema=SCHEMA, orient="row")
+    for name in ("m.csv", "m.parquet"):
+        write_manifest(df, tmp_path / name)
+        assert load_manifest(tmp_path / name).drop("source").equals(df)
+
+
+def test_all_faults_are_reported_at_once_with_row_line_and_id(tmp_path: Path) -> None:
+    rows = [
+        "a,a.mp4,train,Fighting,,",
+        "a,a.mp4,train,,,",
+        "../x,a.mp4,train,,,",
+        "sp,a.mp4,trian,,,",
+        "order,a.mp4,test,Fighting,9-3,",
+        "neg,a.mp4,test,Fighting,-2-3,",
+        "past,a.mp4,test,Fighting,5-50,50",
+        "bad,a.mp4,test,Fighting,5..9,",
+        "norm,a.mp4,test,,5-9,",
+        "other,a.mp4,test,Fighting,5-9:Riot,",
+        "leak,a.mp4,train,Fighting,5-9,",
+        "gone,nowhere.mp4,train,,,",
+        "up,../a.mp4,train,,,",
+        "frames,a.mp4,train,,,many",
+        "zero,a.mp4,train,,,0",
+        "mixed,a.mp4,train,Normal|Riot,,",
+    ]
+    lines = faults_of(manifest_in(tmp_path, HEADER + "\n".join(rows) + "\n"))
+    expected = [
+        ("row 2 (line 3), video 'a'", "already that of row 1"),
+        ("row 3 (line 4), video '../x'", "not safe"),
+        ("row 4 (line 5), video 'sp'", "did you mean 'train'"),
+        ("row 5 (line 6), video 'order'", "starts after its end"),
+        ("row 6 (line 7), video 'neg'", "negative"),
+        ("row 7 (line 8), video 'past'", "past the last frame, 49"),
+        ("row 8 (line 9), video 'bad'", "cannot read interval '5..9'"),
+        ("row 9 (line 10), video 'norm'", "Normal video"),
+        ("row 10 (line 11), video 'other'", "'Riot' is not among"),
+        ("row 11 (line 12), video 'leak'", "test videos only"),
+        ("row 12 (line 13), video 'gone'", "missing"),
+        ("row 13 (line 14), video 'up'", "leaves the manifest's folder"),
+        ("row 14 (line 15), video 'frames'", "cannot read num_frames"),
+        ("row 15 (line 16), video 'zero'", "at least 1"),
+        ("row 16 (line 17), video 'mixed'", "beside other labels"),
+    ]
+    assert "15 fault(s)" in lines[0]
+    assert len(lines) == 1 + len(expected)
+    for line, (place, words) in zip(lines[1:], expected, strict=True):
+        assert place in line and words in line
+
+
+def test_wrong_columns_are_named_beside_the_rows_faults(tmp_path: Path) -> None:
+    text = "video_id,path,split,lables,anomalies,num_frames\na,gone.mp4,test,Fighting,3-5,\n"
+    lines = faults_of(manifest_in(tmp_path, text))
+    assert [line.strip() for line in lines[1:3]] == [
+        "column 'labels' is missing",
+        "column 'lables' is unknown: did you mean 'labels'?",
+    ]
+    assert len(lines) == 4 and "missing" in lines[3]
+
+
+@pytest.mark.parametrize("video_id", ["", ".", "..", ".hidden", "a/b", "a\\b", "a b ", "a\tb", "a:b", "x" * 201])
+def test_unsafe_ids_are_refused(tmp_path: Path, video_id: str) -> None:
+    assert "video_id" in faults_of(manifest_in(tmp_path, HEADER + f'"{video_id}",a.mp4,train,,,\n'))[1]
+
+
+def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
+    (tmp_path / "outside.mp4").touch()
+    manifest = manifest_in(tmp_path / "set", HEADER + "l,link.mp4,train,,,\n")
+    (manifest.parent / "link.mp4").symlink_to(tmp_path / "outside.mp4")
+    assert "leaves the manifest's folder" in faults_of(manifest)[1]
+    (manifest.parent / "link.mp4").unlink()
+    (manifest.parent / "link.mp4").symlink_to("a.mp4")
+    assert load_manifest(manifest)["source"].to_list() == [str(manifest.parent.resolve() / "a.mp4")]
+
+
+def test_absolute_paths_and_file_uris_are_allowed_but_must_exist(tmp_path: Path) -> None:
+    video = tmp_path / "far away.mp4"
+    video.touch()
+    rows = f"x,{video},train,,,\ny,{video.as_uri()},train,,,\n"
+    manifest = manifest_in(tmp_path / "set", HEADER + rows)
+    assert load_manifest(manifest)["source"].to_list() == [str(video.resolve())] * 2
+    video.unlink()
+    assert len(faults_of(manifest)) == 3
+
+
+def test_an_empty_table_or_file_is_refused(tmp_path: Path) -> None:
+    assert "no rows" in faults_of(manifest_in(tmp_path, HEADER))[1]
+    assert len(faults_of(manifest_in(tmp_path, ""))) == 1 + 6 + 1
+
+
+def test_what_is_not_a_manifest_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"no")
+    (tmp_path / "m.csv").write_bytes(HEADER.encode() + b"\xff\xfe,\n")
+    for name in ("m.parquet", "m.csv", "m.txt", "none.csv"):
+        assert name in faults_of(tmp_path / name)[0]
+
+
+def test_parquet_types_are_checked_with_everything_else(tmp_path: Path) -> None:
+    pl.DataFrame(
+        {
+            "video_id": ["a"],
+            "path": ["gone.mp4"],
+            "split": ["train"],
+            "labels": ["Riot"],
+            "anomalies": [None],
+            "num_frames": ["x"],
+        }
+    ).write_parquet(tmp_path / "m.parquet")
+    text = "\n".join(faults_of(tmp_path / "m.parquet"))
+    assert "column 'labels' has type String" in text
+    assert "'num_frames' has type String" in text and "row 1, video 'a'" in text
+
+
+def test_parquet_nulls_are_empty_lists_and_open_intervals_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    (tmp_path / "a.mp4").touch()
+    row: list[object] = ["a", "a.mp4", "test", None, None, None]
+    pl.DataFrame([row], schema=SCHEMA, orient="row").write_parquet(path)
+    assert load_manifest(path).row(0)[3:5] == ([], [])
+    row[3:5] = [["Riot"], [{"start": 3, "end": None, "labels": None}]]
+    pl.DataFrame([row], schema=SCHEMA, orient="row").write_parquet(path)
+    assert "no start or no end" in faults_of(path)[1]
+
+
+def test_a_frame_tolerance_that_is_asked_for_cuts_intervals(tmp_path: Path) -> None:
+    manifest = manifest_in(tmp_path, HEADER + "c,c.mp4,test,Riot,10-51;50-51,50\n")
+    assert len(faults_of(manifest, frame_tolerance=2)) == 2
+    manifest = manifest_in(tmp_path, HEADER + "c,c.mp4,test,Riot,10-51,50\n")
+    assert "past the last frame" in faults_of(manifest, frame_tolerance=1)[1]
+    assert load_manifest(manifest, frame_tolerance=2)["anomalies"].to_list()[0][0]["end"] == 49
+
+
+def test_digests_depend_on_content_alone(tmp_path: Path) -> None:
+    manifest = manifest_in(tmp_path / "one")
+    df = load_manifest(manifest)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    write_manifest(df.reverse(), tmp_path / "two" / "m.parquet")
+    moved = load_manifest(tmp_path / "two" / "m.parquet")
+    assert manifest_digest(moved) == manifest_digest(df)
+    assert annotations_digest(moved) == annotations_digest(df)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "truth_changes"),
+    [("a.mp4", "b.mp4", False), ("train,Fighting", "val,Fighting", False), ("10-20", "10-21", True),
+     ("30-40", "30-40:Fighting", True), ("Fighting|Shooting", "Shooting|Fighting", True), (",50", ",51", True)],
+)  # fmt: skip
+def test_digests_change_with_what_they_cover(tmp_path: Path, old: str, new: str, truth_changes: bool) -> None:
+    before = load_manifest(manifest_in(tmp_path))
+    after = load_manifest(manifest_in(tmp_path, GOOD.replace(old, new, 1)))
+    assert manifest_digest(before) != manifest_digest(after)
+    assert (annotations_digest(before) != annotations_digest(after)) == truth_changes
+
+
+def test_an_interval_without_labels_has_the_digest_of_all_labels(tmp_path: Path) -> None:
+    before = load_manifest(manifest_in(tmp_path))
+    after = load_manifest(manifest_in(tmp_path, GOOD.replace("30-40", "30-40:Riot|Fighting")))
+    assert annotations_digest(before) == annotations_digest(after)
+
+
+def test_differing_frame_counts_name_the_three_numbers_of_each_video(tmp_path: Path) -> None:
+    df = load_manifest(manifest_in(tmp_path)).filter(pl.col("video_id") != "d")
+    with pytest.raises(UsageError) as raised:
+        check_frame_counts(df, {"a": 9, "b": 119, "c": 50}, {"a": 8, "b": 119})
+    text = str(raised.value)
+    assert "'a': annotations unknown, video 9, features 8" in text
+    assert "'b': annotations 120, video 119, features 119" in text
+    assert "'c': annotations 50, video 50, features unknown" in text
+
+
+def test_intervals_must_lie_inside_the_decoded_frames(tmp_path: Path) -> None:
+    df = load_manifest(manifest_in(tmp_path, HEADER + "c,c.mp4,test,Riot,10-50,\n"))
+    assert check_frame_counts(df, {"c": 51}, {"c": 51})["num_frames"].to_list() == [51]
+    with pytest.raises(UsageError, match="annotations unknown, video 50, features 50: interval 10-50 goes past"):
+        check_frame_counts(df, {"c": 50}, {"c": 50})
+    cut = check_frame_counts(df, {"c": 50}, {"c": 50}, frame_tolerance=1)
+    assert cut["anomalies"].to_list()[0][0]["end"] == 49
+
+
+def test_features_of_every_third_frame_are_counted_as_such(tmp_path: Path) -> None:
+    df = load_manifest(manifest_in(tmp_path, HEADER + "c,c.mp4,test,,,50\n"))
+    assert check_frame_counts(df, {"c": 50}, {"c": 17}, sampling_rate=3).height == 1
+    with pytest.raises(UsageError, match="features must be 17"):
+        check_frame_counts(df, {"c": 50}, {"c": 16}, sampling_rate=3)

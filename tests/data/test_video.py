@@ -1,0 +1,159 @@
+"""Decoding: the right frames, bounded memory, and one clear error for whatever is wrong with a file."""
+
+import pickle
+import tracemalloc
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader, probe
+
+
+def encode(
+    path: Path, sizes: list[tuple[int, int]], codec: str = "libx264", container_format: str | None = None
+) -> Path:
+    """A video whose frame i is a flat grey of 8·(i mod 32), one entry of (height, width) a frame."""
+    # the index in front, so that a file that is cut off still opens
+    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", format=container_format, options=options) as container:
+        stream = container.add_stream(codec, rate=10, options={"preset": "ultrafast"} if codec == "libx264" else {})
+        stream.height, stream.width = sizes[0]
+        stream.pix_fmt = "yuv420p" if codec == "libx264" else "yuvj420p"
+        for index, (height, width) in enumerate(sizes):
+            picture = np.full((height, width, 3), 8 * (index % 32), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encode(tmp_path_factory.mktemp("video") / "clip: 1.mp4", [(48, 70)] * 30)
+
+
+def greys(path: Path, sampling_rate: int = 1, batch_size: int = 64) -> list[int]:
+    frames = np.concatenate(list(VideoReader(path, sampling_rate, batch_size)))
+    return [round(frame.mean() / 8) for frame in frames]
+
+
+def test_all_frames_come_in_order_as_rgb_batches(clip: Path) -> None:
+    reader = VideoReader(clip, batch_size=8)
+    batches = list(reader)
+    assert [batch.shape for batch in batches] == [(8, 48, 70, 3)] * 3 + [(6, 48, 70, 3)]
+    assert batches[0].dtype == np.uint8
+    assert greys(clip) == list(range(30))
+    assert reader.info == VideoInfo(num_frames=30, fps=10.0, height=48, width=70)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_every_third_frame_is_kept_and_all_are_counted(clip: Path, batch_size: int) -> None:
+    assert greys(clip, sampling_rate=3, batch_size=batch_size) == list(range(0, 30, 3))
+    reader = VideoReader(clip, sampling_rate=7, batch_size=batch_size)
+    assert sum(len(batch) for batch in reader) == 5
+    assert reader.info.num_frames == 30
+
+
+def test_pixels_are_those_of_the_library_with_padded_lines_too(clip: Path) -> None:
+    with av.open(str(clip)) as container:
+        expected = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    np.testing.assert_array_equal(np.concatenate(list(VideoReader(clip))), expected)
+
+
+def test_batches_keep_their_content_while_reading_goes_on(clip: Path) -> None:
+    batches = list(VideoReader(clip, batch_size=2))
+    assert round(batches[0][0].mean()) == 0 and round(batches[5][1].mean() / 8) == 11
+
+
+def test_batches_stay_under_the_byte_limit_with_at_least_one_frame(clip: Path) -> None:
+    frame_bytes = 48 * 70 * 3
+    assert {len(b) for b in VideoReader(clip, max_batch_bytes=3 * frame_bytes + 1)} == {3}
+    assert {len(b) for b in VideoReader(clip, max_batch_bytes=1)} == {1}
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    peaks = []
+    for length in (100, 600):
+        path = encode(tmp_path / f"{length}.mp4", [(64, 64)] * length)
+        tracemalloc.start()
+        for batch in VideoReader(path, batch_size=16):
+            del batch
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_frames_of_another_size_are_brought_to_the_first(tmp_path: Path) -> None:
+    sizes = [(48, 64)] * 3 + [(96, 32)] * 2
+    path = tmp_path / "sizes.mjpeg"
+    parts = [encode(tmp_path / f"{i}.mjpeg", [size], "mjpeg", "mjpeg").read_bytes() for i, size in enumerate(sizes)]
+    path.write_bytes(b"".join(parts))
+    reader = VideoReader(path)
+    assert [batch.shape for batch in reader] == [(5, 48, 64, 3)]
+    assert reader.info[2:] == (48, 64)
+
+
+def test_info_is_refused_until_the_frames_are_exhausted(clip: Path) -> None:
+    reader = VideoReader(clip, batch_size=4)
+    frames = iter(reader)
+    next(frames)
+    with pytest.raises(RuntimeError):
+        _ = reader.info
+
+
+def test_probe_reads_the_header_or_counts_packets(clip: Path, tmp_path: Path) -> None:
+    assert probe(clip) == VideoInfo(30, 10.0, 48, 70)
+    with av.open(str(encode(tmp_path / "raw.mkv", [(48, 64)] * 12))) as container:
+        assert container.streams.video[0].frames == 0
+    assert probe(tmp_path / "raw.mkv") == VideoInfo(12, 10.0, 48, 64)
+
+
+def damaged(clip: Path, kind: str) -> bytes:
+    data = clip.read_bytes()
+    return {
+        "empty": b"",
+        "text": b"not a video\n" * 99,
+        "truncated": data[:-100],
+        "garbled": data[: len(data) // 2] + bytes(range(1, 256)) * 9 + data[len(data) // 2 + 255 * 9 :],
+        "playlist": b"ffconcat version 1.0\nfile good.mp4\n",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "garbled", "playlist"])
+def test_a_damaged_file_is_a_decode_error_of_one_line(tmp_path: Path, kind: str) -> None:
+    good = encode(tmp_path / "good.mp4", [(48, 64)] * 90)
+    (tmp_path / "bad.mp4").write_bytes(damaged(good, kind))
+    reader = VideoReader(tmp_path / "bad.mp4")
+    with pytest.raises(DecodeError, match=r"bad\.mp4: .+") as raised:
+        list(reader)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(RuntimeError):
+        _ = reader.info
+
+
+def test_the_error_names_the_frame_reached(tmp_path: Path) -> None:
+    good = encode(tmp_path / "good.mp4", [(48, 64)] * 90)
+    (tmp_path / "bad.mp4").write_bytes(good.read_bytes()[:-40])
+    with pytest.raises(DecodeError, match=r"at frame [1-9]\d$"):
+        list(VideoReader(tmp_path / "bad.mp4"))
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(DecodeError, match="at frame 0"):
+        probe(tmp_path / "empty.mp4")
+
+
+def test_a_missing_file_or_stream_is_a_decode_error(tmp_path: Path) -> None:
+    for read in (probe, lambda path: list(VideoReader(path))):
+        with pytest.raises(DecodeError, match="No such file"):
+            read(tmp_path / "none.mp4")
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+    with pytest.raises(DecodeError, match="no video stream"):
+        list(VideoReader(tmp_path / "sound.wav"))
+
+
+def test_a_decode_error_survives_pickling() -> None:
+    assert str(pickle.loads(pickle.dumps(DecodeError("a.mp4: broken at frame 3")))) == "a.mp4: broken at frame 3"
