@@ -116,7 +116,7 @@ def _pixels(rgb: Any) -> NDArray[np.uint8]:
 
 def _open(path: str | PathLike[str]) -> Any:
     # `file:` keeps a name with a colon from being taken for a protocol; broken tags are no reason to fail
-    return av.open(f"file:{Path(path)}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    return av.open(f"file:{Path(path)}", metadata_errors="replace")
 
 
 def _video_stream(container: Any) -> Any:

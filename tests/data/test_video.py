@@ -157,3 +157,17 @@ def test_a_missing_file_or_stream_is_a_decode_error(tmp_path: Path) -> None:
 
 def test_a_decode_error_survives_pickling() -> None:
     assert str(pickle.loads(pickle.dumps(DecodeError("a.mp4: broken at frame 3")))) == "a.mp4: broken at frame 3"
+
+
+def test_a_name_that_looks_like_a_protocol_and_broken_tags_are_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with av.open(str(tmp_path / "tagged.mkv"), "w") as container:
+        container.metadata["title"] = "MARK"
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    Path("http:clip.mkv").write_bytes((tmp_path / "tagged.mkv").read_bytes().replace(b"MARK", b"\xff\xfe\xfd\xfc"))
+    assert sum(len(batch) for batch in VideoReader("http:clip.mkv")) == 1
