@@ -5,7 +5,7 @@ E_T([t_ctx, t_c]) of the paper's Section 2. Row order is the order of the abnorm
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,8 @@ from torch import Tensor, nn
 from anomalyclip.config import ModelConfig
 from anomalyclip.model.prompts import PromptLearner, Tokenizer
 
-
-class TextTower(Protocol):
-    """The text side of CLIP under the names that open_clip gives it; `attn_mask` is causal."""
-
-    token_embedding: nn.Embedding
-    positional_embedding: nn.Parameter
-    transformer: nn.Module
-    ln_final: nn.Module
-    text_projection: nn.Parameter
-    attn_mask: Tensor
+if TYPE_CHECKING:
+    from anomalyclip.features.backbone import TextTower
 
 
 class TextEncoder(nn.Module):
@@ -30,7 +22,7 @@ class TextEncoder(nn.Module):
 
     attention_mask: Tensor
 
-    def __init__(self, tower: TextTower) -> None:
+    def __init__(self, tower: "TextTower") -> None:
         super().__init__()
         self.positional_embedding = tower.positional_embedding
         self.transformer = tower.transformer
@@ -57,7 +49,7 @@ class PromptDirections(nn.Module):
         self,
         classes: Sequence[str],
         abnormal_indices: Sequence[int],
-        tower: TextTower,
+        tower: "TextTower",
         tokenizer: Tokenizer,
         config: ModelConfig,
         generator: torch.Generator | None = None,

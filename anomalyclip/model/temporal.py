@@ -108,4 +108,4 @@ class TemporalModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits `(videos, segments, frames)` of `(videos, segments, frames, input_dim)`."""
-        return self.classifier(self.norm(self.axial(self.projection(inputs)))).squeeze(-1).float()
+        return self.classifier(self.norm(self.axial(self.projection(inputs)))).squeeze(-1).to(inputs.dtype)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import anomalyclip.features.backbone  # noqa: F401  (its torchvision remedy comes before any import of open_clip)
+
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 

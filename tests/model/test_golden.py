@@ -55,8 +55,9 @@ def translate(name: str) -> str:
         name,
     )
     for old, new in (
-        ("fn.fn.", ""), ("fn.norm.", "norm."), ("0.g", "norm.gain"), ("0.b", "norm.bias"), ("1.weight", "expand.weight"),
-        ("1.bias", "expand.bias"), ("3.weight", "contract.weight"), ("3.bias", "contract.bias"),
+        ("fn.fn.", ""), ("fn.norm.", "norm."), ("0.g", "norm.gain"), ("0.b", "norm.bias"),
+        ("1.weight", "expand.weight"), ("1.bias", "expand.bias"), ("3.weight", "contract.weight"),
+        ("3.bias", "contract.bias"),
     ):  # fmt: skip
         name = re.sub(rf"((?:attention|forward_[ab])\.){re.escape(old)}", rf"\1{new}", name)
     name = name.replace("axial_attn.pos_emb.param_0", "axial.segment_positions")

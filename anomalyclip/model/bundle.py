@@ -1,0 +1,86 @@
+"""A trained model as two files: tensors in safetensors, the rest in JSON; loading runs no code from them."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from anomalyclip.config import BackboneConfig, ModelConfig, Section
+from anomalyclip.errors import UsageError
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.directions import FixedDirections
+
+TENSORS, CARD = "model.safetensors", "model.json"
+_LEARNT_PROMPTS = {
+    "prompts.context": "directions.prompt_learner.context",
+    "prompts.text_projection": "directions.text_encoder.text_projection",
+}
+
+
+class ModelCard(Section):
+    """What a model's tensors mean, and whose features it understands."""
+
+    schema_version: int = 1
+    classes: tuple[str, ...]
+    """All classes in order, Normal among them."""
+    normal_index: int
+    model: ModelConfig
+    backbone: BackboneConfig
+    """How the backbone was asked for when the model was trained."""
+    backbone_identity: str
+    """Hash of the image tower; features of another one are refused."""
+    sampling_rate: int
+    """Frames a stored feature stands for."""
+
+
+def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, card: ModelCard) -> None:
+    """Write a model's files into a folder.
+
+    Args:
+        folder: created if missing.
+        state: the learnt state of an AnomalyCLIP (`learnt_state`), with its prompts where it has some.
+        class_features: what its direction source gives, `(abnormal classes, dim)`.
+        card: everything that is no tensor.
+    """
+    kept = {name: value for name, value in state.items() if not name.startswith("directions.")}
+    prompts = {ours: state[name] for ours, name in _LEARNT_PROMPTS.items() if name in state}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(kept | prompts | {"directions.class_features": class_features.contiguous()}, folder / TENSORS)
+    (folder / CARD).write_text(card.model_dump_json(indent=2))
+
+
+def load_bundle(folder: Path) -> tuple[AnomalyCLIP, ModelCard]:
+    """Read a model for scoring, in evaluation mode on the CPU; raises UsageError if the folder holds none."""
+    card = load_card(folder)
+    try:
+        tensors = load_file(folder / TENSORS)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{folder / TENSORS} is missing or damaged: {error}") from None
+    state = {name: value for name, value in tensors.items() if not name.startswith("prompts.")}
+    directions = FixedDirections(torch.empty_like(state["directions.class_features"]))
+    prototype = torch.empty_like(state["normality_prototype"])
+    model = AnomalyCLIP(directions, card.classes, card.normal_index, prototype, card.model)
+    model.load_state_dict(state)
+    return model.eval(), card
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read a model's card alone; raises UsageError if the folder holds none."""
+    try:
+        return ModelCard.model_validate_json((folder / CARD).read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{folder} holds no model ({CARD} is missing)") from None
+    except ValidationError as error:
+        raise UsageError(f"{folder / CARD} is not a model card: {error.errors()[0]['msg']}") from None
+
+
+def bundle_digest(folder: Path) -> str:
+    """Return the SHA-256 (hex) of a model's files."""
+    digest = hashlib.sha256()
+    for name in (TENSORS, CARD):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()

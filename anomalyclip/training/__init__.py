@@ -1,0 +1,1 @@
+"""Bag sampling, the training loop, validation and checkpoints."""

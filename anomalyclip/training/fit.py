@@ -1,0 +1,177 @@
+"""The training loop, which knows neither Ray nor MLflow: one `fit` for one worker or many."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from anomalyclip.config import RunConfig
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
+from anomalyclip.model.collectives import all_gather_rows, rank, world_size
+from anomalyclip.model.losses import loss_terms, semantic_selection
+from anomalyclip.training.checkpoints import (
+    Checkpoint,
+    CheckpointStore,
+    learnt_state,
+    load_learnt_state,
+    load_optimizer_state,
+    optimizer_state,
+)
+from anomalyclip.training.sampling import Bag, Batch, draw_clip, epoch_batches
+from anomalyclip.training.schedule import learning_rate
+from anomalyclip.training.validation import best_epoch, validate
+
+EpochMetrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class FitData:
+    """The bags of a fit and where their features are; no validation bags means that the last epoch counts."""
+
+    train: Sequence[Bag]
+    validation: Sequence[Bag]
+    cache: FeatureCache
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """One worker's clips of a step, and what all workers need for the loss of the whole batch."""
+
+    features: Tensor
+    """This worker's `(videos, segments, frames, dim)`, abnormal videos first."""
+    labels: Tensor
+    """Of all abnormal videos of the batch, `(abnormal videos,)`."""
+    keep_top: Tensor
+    """Of all videos of the batch, `(videos, segments)`, abnormal videos first."""
+    keep_bottom: Tensor
+    abnormal_here: int
+    """How many of this worker's videos are abnormal."""
+
+
+def fit(
+    model: AnomalyCLIP,
+    data: FitData,
+    config: RunConfig,
+    checkpoints: CheckpointStore,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    stop_after: int | None = None,
+) -> list[EpochMetrics]:
+    """Train a model, going on behind the last checkpoint, and return the metrics of every epoch.
+
+    Every worker calls it with the same arguments and the same initial weights. A checkpoint is written by the
+    first worker before `on_epoch` is called with an epoch's metrics. `stop_after` ends the fit after so many
+    epochs of the schedule.
+    """
+    device = model.normality_prototype.device
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=config.training.weight_decay)
+    history: list[EpochMetrics] = []
+    if (latest := checkpoints.latest()) is not None:
+        load_learnt_state(model, latest.weights)
+        load_optimizer_state(optimizer, latest.optimizer)
+        history = list(latest.history)
+    parallel: nn.Module = model
+    if world_size() > 1:
+        parallel = DistributedDataParallel(model, broadcast_buffers=False)
+    for epoch in range(len(history), stop_after or config.training.epochs):
+        rate = learning_rate(epoch, config.training)
+        optimizer.param_groups[0]["lr"] = rate
+        losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config)
+        metrics = {"epoch": float(epoch), "learning_rate": rate, **losses}
+        if data.validation:
+            metrics |= validate(model.eval().with_fixed_directions(), data.validation, data.cache, config)
+        history.append(metrics)
+        if rank() == 0:
+            saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
+            checkpoints.save(saved, keep=[best_epoch(history)])
+        on_epoch(metrics)
+    return history
+
+
+def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str, Tensor]:
+    """Return the loss terms of the whole batch, the same on every worker.
+
+    Logits are gathered with their gradient, so that data-parallel averaging gives one worker's gradients.
+    """
+    device = step.features.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device)):
+        output = model(step.features)
+    logits, anomaly_logits = gather_outputs(output, step.abnormal_here)
+    selection = semantic_selection(logits, step.labels, config.model.k, step.keep_top, step.keep_bottom)
+    return loss_terms(logits, anomaly_logits, step.labels, selection, config.loss)
+
+
+def gather_outputs(output: ClipOutput, abnormal_here: int) -> ClipOutput:
+    """Return the outputs of all workers, the abnormal videos of all before the normal ones of all."""
+    return ClipOutput(
+        *(torch.cat([all_gather_rows(part[:abnormal_here]), all_gather_rows(part[abnormal_here:])]) for part in output)
+    )
+
+
+def step_inputs(data: FitData, epoch: int, config: RunConfig, device: torch.device) -> Iterator[StepInput]:
+    """Yield this worker's input of every step of an epoch; the next one is gathered while one is in use."""
+    batches = epoch_batches(data.train, epoch, config.training)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = None
+        for batch in batches:
+            following = pool.submit(_step_input, batch, data.cache, epoch, config)
+            if waiting is not None:
+                yield _to_device(waiting.result(), device)
+            waiting = following
+        if waiting is not None:
+            yield _to_device(waiting.result(), device)
+
+
+def uses_bfloat16(config: RunConfig, device: torch.device) -> bool:
+    """Return whether a training step runs under bfloat16 autocast: by default on GPUs only."""
+    precision = config.training.precision
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def _train_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: Iterator[StepInput], config: RunConfig
+) -> EpochMetrics:
+    model.train()
+    totals: dict[str, Tensor] = {}
+    count = 0
+    for step in steps:
+        terms = step_loss(model, step, config)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+        count += 1
+        for name, term in terms.items():
+            totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
+    means = {f"loss/{name}": total.item() / count for name, total in totals.items()}
+    return {"loss": sum(means.values()), **means}
+
+
+def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig) -> StepInput:
+    mine = batch.part(rank(), world_size())
+    seed = config.training.seed
+    clips = {
+        draw: draw_clip(draw, cache.num_frames(draw.bag.video_id), epoch, seed, config.model)
+        for draw in batch.abnormal + batch.normal
+    }
+    features = torch.stack([torch.from_numpy(cache.gather(draw.bag.video_id, clips[draw].frames)) for draw in mine])
+    return StepInput(
+        features=features,
+        labels=torch.tensor([draw.bag.label for draw in batch.abnormal]),
+        keep_top=torch.stack([torch.from_numpy(clip.keep_top) for clip in clips.values()]),
+        keep_bottom=torch.stack([torch.from_numpy(clip.keep_bottom) for clip in clips.values()]),
+        abnormal_here=len(batch.abnormal) // world_size(),
+    )
+
+
+def _to_device(step: StepInput, device: torch.device) -> StepInput:
+    return StepInput(
+        step.features.to(device, torch.float32, non_blocking=True),
+        step.labels.to(device),
+        step.keep_top.to(device),
+        step.keep_bottom.to(device),
+        step.abnormal_here,
+    )

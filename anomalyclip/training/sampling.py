@@ -1,0 +1,115 @@
+"""Which bags a step sees, and which clip of each: a pure function of seed, epoch, pass and video.
+
+Nothing here depends on what was drawn before, on the number of workers or on restarts.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyclip.config import ModelConfig, TrainingConfig
+
+NORMAL_LABEL = -1
+
+
+class Bag(NamedTuple):
+    """A video with its weak label: the index of its abnormal class, or `NORMAL_LABEL`."""
+
+    video_id: str
+    label: int
+
+
+class Draw(NamedTuple):
+    """A bag's turn in an epoch; the pass counts how often its side of the batch has started anew."""
+
+    bag: Bag
+    pass_: int
+
+
+class Clip(NamedTuple):
+    """What is drawn of a video for one step."""
+
+    frames: NDArray[np.int64]
+    """Indices of stored features, `(segments, frames)`."""
+    keep_top: NDArray[np.bool_]
+    """Segments that segment dropout leaves to the top-K selection, `(segments,)`."""
+    keep_bottom: NDArray[np.bool_]
+    """The same for bottom-K."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The draws of one step over all workers."""
+
+    abnormal: list[Draw]
+    normal: list[Draw]
+
+    def part(self, rank: int, workers: int) -> list[Draw]:
+        """Return a worker's draws, its abnormal ones first."""
+        return [draw for side in (self.abnormal, self.normal) for draw in _share(side, rank, workers)]
+
+
+def split_bags(bags: Sequence[Bag]) -> tuple[list[Bag], list[Bag]]:
+    """Return the abnormal and the normal bags, each in the order of their ids."""
+    ordered = sorted(bags)
+    return [bag for bag in ordered if bag.label != NORMAL_LABEL], [bag for bag in ordered if bag.label == NORMAL_LABEL]
+
+
+def epoch_batches(bags: Sequence[Bag], epoch: int, config: TrainingConfig) -> Iterator[Batch]:
+    """Yield the batches of an epoch: half abnormal, half normal, fewer where there are fewer videos of a kind.
+
+    An epoch ends when the longer side has been seen once, less an incomplete batch; the shorter side starts
+    again, shuffled anew.
+    """
+    abnormal, normal = split_bags(bags)
+    half = config.batch_size // 2
+    sides = [(abnormal, min(half, len(abnormal))), (normal, min(half, len(normal)))]
+    steps = max(len(side) // size for side, size in sides)
+    streams = [_endless(side, size, (config.seed, epoch, kind)) for kind, (side, size) in enumerate(sides)]
+    for _ in range(steps):
+        yield Batch(*(next(stream) for stream in streams))
+
+
+def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: ModelConfig) -> Clip:
+    """Draw a training clip of a video with so many stored features, and its segment dropout."""
+    video_key = int.from_bytes(hashlib.sha256(draw.bag.video_id.encode()).digest()[:8], "big")
+    generator = np.random.default_rng([seed, epoch, draw.pass_, video_key])
+    offsets = generator.integers(0, offset_bound(num_features, config), size=config.segments)
+    keep_top = generator.random(config.segments) >= config.top_dropout
+    keep_bottom = keep_top
+    if config.bottom_dropout != config.top_dropout:
+        keep_bottom = generator.random(config.segments) >= config.bottom_dropout
+    return Clip(clip_frames(num_features, offsets, config), keep_top, keep_bottom)
+
+
+def segment_spacing(num_features: int, config: ModelConfig) -> int:
+    """Return D, the distance of the earliest starts of neighbouring segments in stored features."""
+    shortest = config.segments * config.frames_per_segment * config.stride
+    return (max(num_features, shortest) - (config.frames_per_segment - 1)) // config.segments
+
+
+def offset_bound(num_features: int, config: ModelConfig) -> int:
+    """Return the exclusive upper bound of a segment's random offset."""
+    return segment_spacing(num_features, config) - (config.frames_per_segment - 2)
+
+
+def clip_frames(num_features: int, offsets: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
+    """Return the indices `(segments, frames)` of a clip whose segments start `offsets` behind their earliest start."""
+    starts = np.arange(config.segments) * segment_spacing(num_features, config) + offsets
+    return (starts[:, None] + np.arange(config.frames_per_segment) * config.stride) % num_features
+
+
+def _endless(side: list[Bag], size: int, key: tuple[int, int, int]) -> Iterator[list[Draw]]:
+    for pass_ in range(2**31):
+        order = np.random.default_rng([*key, pass_]).permutation(len(side))
+        for start in range(0, len(side) - size + 1, size):
+            yield [Draw(side[index], pass_) for index in order[start : start + size]]
+
+
+def _share(side: list[Draw], rank: int, workers: int) -> list[Draw]:
+    size = len(side) // workers
+    return side[rank * size : (rank + 1) * size]

@@ -1,0 +1,38 @@
+"""From a backbone and the cached features to a model and its bags, the same on every worker."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from anomalyclip.config import RunConfig
+from anomalyclip.data.labels import NORMAL, video_class
+from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.directions import PromptDirections
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+
+
+def bags_of(manifest: pl.DataFrame, split: str, classes: Sequence[str]) -> list[Bag]:
+    """Return the videos of a split with the index of their class among the abnormal ones."""
+    abnormal = [name for name in classes if name != NORMAL]
+    rows = manifest.filter(pl.col("split") == split).select("video_id", "labels").iter_rows()
+    return [Bag(video_id, abnormal.index(video_class(labels)) if labels else NORMAL_LABEL) for video_id, labels in rows]
+
+
+def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor:
+    """Return m, the mean feature `(dim,)` over all frames of the given normal videos (Section 2)."""
+    video_ids = sorted(video_ids)
+    total = np.sum([cache.feature_sum(video_id) for video_id in video_ids], axis=0)
+    return torch.from_numpy(total / sum(cache.num_frames(video_id) for video_id in video_ids)).float()
+
+
+def build_model(classes: Sequence[str], backbone: Backbone, prototype: Tensor, config: RunConfig) -> AnomalyCLIP:
+    """Return an untrained model with CoOp directions; its initial weights depend on the seed alone."""
+    torch.manual_seed(config.training.seed)
+    abnormal = [index for index, name in enumerate(classes) if name != NORMAL]
+    directions = PromptDirections(classes, abnormal, text_tower(backbone.model), backbone.tokenizer, config.model)
+    return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model)

@@ -1,0 +1,60 @@
+"""How `clean` runs judge an epoch: video-level AUC and loss on the validation part, never the test set."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from sklearn.metrics import roc_auc_score
+
+from anomalyclip.config import RunConfig
+from anomalyclip.evaluation.metrics import video_score
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
+from anomalyclip.model.collectives import rank, world_size
+from anomalyclip.model.losses import loss_terms, semantic_selection
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag, Draw, draw_clip, split_bags
+
+AUC, LOSS = "val/video_auc", "val/loss"
+
+
+@torch.inference_mode()
+def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, config: RunConfig) -> dict[str, float]:
+    """Return the video-level AUC and the loss, without segment dropout, on fixed clips of the validation videos.
+
+    The videos are shared out over the workers; every worker gets the same result.
+    """
+    abnormal, normal = split_bags(bags)
+    ordered = abnormal + normal
+    mine = [_judge(model, bag, cache, config) for bag in ordered[rank() :: world_size()]]
+    gathered: list[list[tuple[float, ClipOutput]]] = [mine]
+    if world_size() > 1:
+        gathered = [[] for _ in range(world_size())]
+        dist.all_gather_object(gathered, mine)
+    judged = [gathered[index % world_size()][index // world_size()] for index in range(len(ordered))]
+    truth = [bag.label != NORMAL_LABEL for bag in ordered]
+    logits, anomaly_logits = (torch.cat(parts) for parts in zip(*(output for _, output in judged), strict=True))
+    labels = torch.tensor([bag.label for bag in abnormal])
+    selection = semantic_selection(logits, labels, config.model.k)
+    loss = sum(loss_terms(logits, anomaly_logits, labels, selection, config.loss).values(), torch.zeros(()))
+    return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
+
+
+def best_epoch(history: Sequence[dict[str, float]]) -> int:
+    """Return the epoch to keep: the highest video-level AUC, then the lower loss, then the earlier epoch.
+
+    Epochs without learning rate are passed over while there is another; without validation it is the last.
+    """
+    if AUC not in history[-1]:
+        return len(history) - 1
+    trained = [epoch for epoch, row in enumerate(history) if row["learning_rate"] > 0] or [0]
+    return min(trained, key=lambda epoch: (-history[epoch][AUC], history[epoch][LOSS], epoch))
+
+
+def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, ClipOutput]:
+    device = model.normality_prototype.device
+    scores = model.score_video(torch.from_numpy(cache.video(bag.video_id))).scores
+    clip = draw_clip(Draw(bag, 0), cache.num_frames(bag.video_id), 0, config.training.seed, config.model)
+    features = torch.from_numpy(cache.gather(bag.video_id, clip.frames)).to(device, torch.float32)
+    output = model(features[None])
+    score = video_score(scores.cpu().numpy(), segment_frames=config.model.frames_per_segment)
+    return score, ClipOutput(*(part.cpu() for part in output))

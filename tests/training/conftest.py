@@ -1,0 +1,64 @@
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+from anomalyclip.training.setup import build_model
+
+CLASSES = ["Arson", "Fighting", "Normal"]
+DIM = 64
+
+
+class MemoryCache:
+    """The part of a feature cache that training reads, on features drawn by video id."""
+
+    def __init__(self, bags: Sequence[Bag]) -> None:
+        self._features = {
+            bag.video_id: np.random.default_rng(index).normal(size=(90 + 40 * index, DIM)).astype(np.float16)
+            for index, bag in enumerate(bags)
+        }
+        for bag in bags:
+            if bag.label != NORMAL_LABEL:
+                self._features[bag.video_id][20:60, bag.label] += 3
+
+    def num_frames(self, video_id: str) -> int:
+        return len(self._features[video_id])
+
+    def video(self, video_id: str) -> np.ndarray:
+        return self._features[video_id]
+
+    def gather(self, video_id: str, frames: np.ndarray) -> np.ndarray:
+        return self._features[video_id][frames]
+
+
+@pytest.fixture(scope="session")
+def bags() -> list[Bag]:
+    return [Bag(f"a{i}", i % 2) for i in range(9)] + [Bag(f"n{i}", NORMAL_LABEL) for i in range(6)]
+
+
+@pytest.fixture(scope="session")
+def cache(bags: list[Bag]) -> MemoryCache:
+    return MemoryCache(bags)
+
+
+@pytest.fixture(scope="session")
+def config() -> RunConfig:
+    return RunConfig(
+        model=ModelConfig(embedding_dim=16, heads=2, concat_logits=True),
+        training=TrainingConfig(epochs=3, warmup_epochs=1, learning_rate=1e-3, batch_size=8, seed=7),
+    )
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Backbone:
+    return load_backbone(BackboneConfig())
+
+
+@pytest.fixture
+def new_model(backbone: Backbone, config: RunConfig) -> Callable[[], AnomalyCLIP]:
+    return lambda: build_model(CLASSES, backbone, torch.zeros(DIM), config)

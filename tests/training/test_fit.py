@@ -1,0 +1,158 @@
+"""Training is the same whatever the number of workers and however often it was interrupted."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.storage import Storage
+from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
+from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
+from anomalyclip.training.sampling import Bag
+from anomalyclip.training.validation import AUC, LOSS, best_epoch
+
+NewModel = Callable[[], AnomalyCLIP]
+CPU = torch.device("cpu")
+
+
+def store(folder: Path) -> CheckpointStore:
+    return CheckpointStore(Storage(str(folder)), "runs/test")
+
+
+@pytest.fixture
+def data(bags: list[Bag], cache: object) -> FitData:
+    return FitData(train=bags, validation=(), cache=cache)
+
+
+@pytest.fixture
+def unbroken(data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path) -> dict[str, torch.Tensor]:
+    model = new_model()
+    fit(model, data, config, store(tmp_path / "unbroken"))
+    return learnt_state(model)
+
+
+def test_resumed_training_equals_unbroken_training(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path, unbroken: dict[str, torch.Tensor]
+) -> None:
+    epochs = []
+    fit(new_model(), data, config, store(tmp_path), lambda row: epochs.append(row["epoch"]), stop_after=2)
+    model = new_model()
+    history = fit(model, data, config, store(tmp_path), lambda row: epochs.append(row["epoch"]))
+    assert epochs == [0, 1, 2]
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    for name, value in learnt_state(model).items():
+        assert torch.equal(value, unbroken[name]), name
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path, unbroken: dict[str, torch.Tensor]
+) -> None:
+    checkpoints = store(tmp_path)
+    fit(new_model(), data, config, checkpoints, stop_after=2)
+    (tmp_path / "runs/test/checkpoints/epoch-0001/_COMPLETE").unlink()
+    fit(new_model(), data, config, checkpoints, stop_after=1)
+    model = new_model()
+    fit(model, data, config, checkpoints)
+    assert all(torch.equal(value, unbroken[name]) for name, value in learnt_state(model).items())
+
+
+def test_epoch_zero_trains_nothing(data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path) -> None:
+    model = new_model()
+    before = {name: value.clone() for name, value in learnt_state(model).items()}
+    fit(model, data, config, store(tmp_path), stop_after=1)
+    after = learnt_state(model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"selector.batch_norm.running_mean", "selector.batch_norm.running_var"}
+
+
+def test_the_frozen_text_tower_is_neither_trained_nor_saved(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    model = new_model()
+    frozen = {name: value.clone() for name, value in model.named_parameters() if not value.requires_grad}
+    fit(model, data, config, store(tmp_path))
+    after = dict(model.named_parameters())
+    assert frozen
+    assert all(torch.equal(after[name], value) for name, value in frozen.items())
+    assert not frozen.keys() & store(tmp_path).load(2).weights.keys()
+
+
+def test_old_checkpoints_go_but_the_best_and_the_last_stay(
+    data: FitData, bags: list[Bag], config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    checkpoints = store(tmp_path)
+    history = fit(new_model(), FitData(bags, bags, data.cache), config, checkpoints)
+    assert set(checkpoints.epochs()) == {best_epoch(history), 2}
+    assert all({AUC, LOSS} <= row.keys() for row in history)
+
+
+def test_the_best_epoch_breaks_ties_by_loss_then_by_age() -> None:
+    rows = [(0.0, 0.9, 1.0), (0.1, 0.8, 3.0), (0.1, 0.8, 2.0), (0.1, 0.8, 2.0), (0.1, 0.7, 1.0)]
+    history = [{"learning_rate": rate, AUC: auc, LOSS: loss} for rate, auc, loss in rows]
+    assert best_epoch(history) == 2
+    assert best_epoch([{"learning_rate": 0.1}] * 4) == 3
+
+
+def gradients(rank: int, workers: int, port: int, arguments: tuple, folder: str) -> None:
+    """One worker's part of one step; rank 0 writes the averaged gradients and the loss terms."""
+    new_model, data, config, dtype = arguments
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    if workers > 1:
+        dist.init_process_group("gloo", rank=rank, world_size=workers)
+    model = new_model().to(dtype)
+    parallel = torch.nn.parallel.DistributedDataParallel(model, broadcast_buffers=False) if workers > 1 else model
+    step = next(iter(step_inputs(data, 1, config, CPU)))
+    object.__setattr__(step, "features", step.features.to(dtype))
+    terms = step_loss(parallel.train(), step, config)
+    sum(terms.values()).backward()
+    if rank == 0:
+        found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        torch.save((found, {k: v.detach() for k, v in terms.items()}, learnt_state(model)), f"{folder}/{workers}.pt")
+    if workers > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+class ModelFactory:
+    """Builds the test's model in a worker process."""
+
+    def __call__(self) -> AnomalyCLIP:
+        from anomalyclip.config import BackboneConfig
+        from anomalyclip.features.backbone import load_backbone
+        from anomalyclip.training.setup import build_model
+
+        config = RunConfig(model=ModelConfig(embedding_dim=16, heads=2, concat_logits=True))
+        return build_model(["Arson", "Fighting", "Normal"], load_backbone(BackboneConfig()), torch.zeros(64), config)
+
+
+def run_workers(workers: int, data: FitData, config: RunConfig, dtype: torch.dtype, folder: Path) -> tuple:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = (workers, port, (ModelFactory(), data, config, dtype), str(folder))
+    mp.start_processes(gradients, arguments, nprocs=workers, start_method="fork")
+    return torch.load(folder / f"{workers}.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_compute_the_gradients_of_one(data: FitData, tmp_path: Path, workers: int, dtype: torch.dtype) -> None:
+    config = RunConfig(
+        model=ModelConfig(embedding_dim=16, heads=2, concat_logits=True),
+        training=TrainingConfig(batch_size=8, epochs=3, warmup_epochs=1),
+    )
+    alone = run_workers(1, data, config, dtype, tmp_path)
+    together = run_workers(workers, data, config, dtype, tmp_path)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-9
+    for one, several in zip(alone, together, strict=True):  # gradients, loss terms, learnt state
+        assert one.keys() == several.keys()
+        for name, expected in one.items():
+            assert (several[name] - expected).norm() <= tolerance * expected.norm(), name
