@@ -81,7 +81,7 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
     pairs = (positives.sum() - positives) * (negatives.sum() - negatives)
     with np.errstate(invalid="ignore"):
         left_out = (total - concordant + within) / pairs
-    clusters = min(np.count_nonzero(positives), np.count_nonzero(negatives))
+    clusters = int(min((positives > 0).sum(), (negatives > 0).sum()))
     return Replicates(float(total / (positives.sum() * negatives.sum())), left_out, clusters)
 
 

@@ -98,7 +98,7 @@ def video_score(scores: npt.NDArray[np.floating], segment_frames: int = 16, top:
 
 
 def youden_threshold(positive: BoolArray, scores: FloatArray) -> float | None:
-    """The score at which true minus false positive rate is highest (the highest such); None if undefined."""
+    """The score at which true minus false positive rate is highest; None if undefined."""
     if positive.all() or not positive.any():
         return None
     fpr, tpr, thresholds = roc_curve(positive, scores)

@@ -1,0 +1,60 @@
+"""Intervals at UCF-Crime's size (290 videos, 1.1 million frames, 14 classes) beside one plain AUC."""
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from sklearn.metrics import roc_auc_score
+
+from anomalyclip.evaluation.intervals import (
+    auc_replicates,
+    class_replicates,
+    logit_interval,
+    mean_replicates,
+)
+from anomalyclip.evaluation.predictions import Digests, Predictions
+
+VIDEOS, FRAMES, ABNORMAL = 290, 1_100_000, 13
+
+
+@pytest.fixture(scope="module")
+def table() -> Predictions:
+    rng = np.random.default_rng(0)
+    inner = np.sort(rng.choice(np.arange(1, FRAMES), VIDEOS - 1, replace=False))
+    offsets = np.concatenate([[0], inner, [FRAMES]]).astype(np.int64)
+    names = tuple(f"class {i:02d}" for i in range(ABNORMAL))
+    truth = np.zeros((FRAMES, ABNORMAL), dtype=np.bool_)
+    for video in range(0, VIDEOS, 2):
+        start, end = offsets[video : video + 2]
+        truth[start : start + (end - start) // 6 + 1, (video // 2) % ABNORMAL] = True
+    noise = rng.random((FRAMES, ABNORMAL + 1), dtype=np.float32)
+    probabilities = noise * np.float32(0.8)
+    probabilities[:, :ABNORMAL] += truth * np.float32(0.2)
+    return Predictions(
+        video_ids=tuple(f"video {i}" for i in range(VIDEOS)),
+        offsets=offsets,
+        scores=1 - probabilities[:, ABNORMAL],
+        probabilities=probabilities,
+        truth=truth,
+        classes=(*names, "Normal"),
+        label_classes=names,
+        digests=Digests("m", "a", "x"),
+    )
+
+
+def both_intervals(table: Predictions) -> None:
+    assert logit_interval(auc_replicates(table.scores, table.anomalous, table.offsets))
+    assert logit_interval(mean_replicates(class_replicates(table)))
+
+
+@pytest.mark.accept
+@pytest.mark.benchmark(group="intervals")
+def test_both_intervals(benchmark: BenchmarkFixture, table: Predictions) -> None:
+    benchmark.pedantic(both_intervals, args=(table,), rounds=2)  # type: ignore[no-untyped-call]
+    if benchmark.stats:
+        assert benchmark.stats["min"] < 10
+
+
+@pytest.mark.accept
+@pytest.mark.benchmark(group="intervals")
+def test_baseline_one_plain_auc(benchmark: BenchmarkFixture, table: Predictions) -> None:
+    benchmark.pedantic(roc_auc_score, args=(table.anomalous, table.scores), rounds=2)  # type: ignore[no-untyped-call]
