@@ -1,0 +1,172 @@
+"""Decoding in a process of its own: a codec that crashes or hangs costs one video, not the worker.
+
+The process serves one video after another and is replaced after a crash. Frames come through shared memory,
+since a pipe would cost as much as a third of the work; two batches are in it, so that the next one is decoded
+while one is encoded.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader
+from anomalyclip.storage import scratch
+
+SLOTS = 2
+_MEMORY = Path("/dev/shm")
+
+
+class _Slots(NamedTuple):
+    path: str
+    shape: tuple[int, ...]
+
+
+class _Batch(NamedTuple):
+    slot: int
+    frames: int
+
+
+class Decoder:
+    """A process that decodes videos, started when first needed; for one thread at a time."""
+
+    def __init__(self, timeout: float) -> None:
+        """Make a decoder that counts as hung after `timeout` seconds without a batch."""
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Any = None
+        self._info: VideoInfo | None = None
+
+    @property
+    def info(self) -> VideoInfo:
+        """What was decoded; RuntimeError until the frames are exhausted."""
+        if self._info is None:
+            raise RuntimeError("the number of frames is known once all of them have been read")
+        return self._info
+
+    def batches(self, path: Path, sampling_rate: int, batch_size: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield uint8 RGB arrays (frames, height, width, 3); each is overwritten once the next is asked for.
+
+        Raises DecodeError for what VideoReader refuses, and for a decoder that died or hung.
+        """
+        self._info = None
+        self._start()
+        self._connection.send((path, sampling_rate, batch_size))
+        message = None
+        try:
+            while not isinstance(message := self._receive(path), VideoInfo | DecodeError):
+                if isinstance(message, _Slots):
+                    slots = np.memmap(message.path, np.uint8, "r+", shape=message.shape)
+                    Path(message.path).unlink()
+                else:
+                    yield slots[message.slot, : message.frames]
+                    self._connection.send(None)
+        finally:
+            if not isinstance(message, VideoInfo | DecodeError):
+                self.close()
+        if isinstance(message, DecodeError):
+            raise message
+        self._info = message
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process is not None:
+            self._connection.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        self._connection, theirs = Pipe()
+        # not by multiprocessing: forking threads is unsafe, and spawning would import Ray in the decoder
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import main; main()", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        theirs.close()
+
+    def _receive(self, path: Path) -> Any:
+        assert self._process is not None
+        try:
+            if self._connection.poll(self._timeout):
+                return self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise DecodeError(f"{path}: the decoder died ({_cause(self._process.wait())})") from None
+        raise DecodeError(f"{path}: the decoder hung: no frame for {self._timeout:g} s")
+
+
+def main() -> None:
+    """Be the decoder process; the argument is the file descriptor of its connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(EOFError, ConnectionError):
+        _serve(Connection(int(sys.argv[1])))
+
+
+def _serve(connection: Any) -> None:
+    while True:
+        path, sampling_rate, batch_size = connection.recv()
+        try:
+            connection.send(_decode(VideoReader(path, sampling_rate, batch_size), connection))
+        except DecodeError as error:
+            connection.send(error)
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as error:
+            connection.send(DecodeError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"))
+
+
+def _decode(reader: VideoReader, connection: Any) -> VideoInfo:
+    in_use = 0
+    slots: NDArray[np.uint8] | None = None
+    try:
+        for number, frames in enumerate(reader):
+            if slots is None:
+                slots = _allocate((SLOTS, *frames.shape), connection)
+            if in_use == SLOTS:
+                connection.recv()
+                in_use -= 1
+            slots[number % SLOTS, : len(frames)] = frames
+            connection.send(_Batch(number % SLOTS, len(frames)))
+            in_use += 1
+    finally:
+        for _ in range(in_use):
+            connection.recv()
+    return reader.info
+
+
+def _allocate(shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
+    """Map memory shared with the other end, which removes the file's name."""
+    size = int(np.prod(shape))
+    for folder in (_MEMORY, scratch()):  # containers often have a small /dev/shm
+        with suppress(OSError):
+            descriptor, path = mkstemp(dir=folder, prefix="anomalyclip-frames-")
+            try:
+                os.posix_fallocate(descriptor, 0, size)
+                slots = np.memmap(path, np.uint8, "r+", shape=shape)
+                connection.send(_Slots(path, shape))
+                return slots
+            except OSError:
+                Path(path).unlink()
+                raise
+            finally:
+                os.close(descriptor)
+    raise OSError(f"no room for {size} bytes of frames in {_MEMORY} or {scratch()}")
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

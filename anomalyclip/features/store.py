@@ -1,0 +1,139 @@
+"""The feature store: immutable objects by content, and an index that says what is there."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pyarrow import ArrowInvalid
+
+from anomalyclip.errors import UsageError
+from anomalyclip.features.feature_file import Features, FeatureSummary, iterate_features, read_summary
+from anomalyclip.features.sources import STAMPS, stamps
+from anomalyclip.storage import Storage
+
+INDEX = pl.Schema(
+    {
+        **STAMPS,
+        "hash": pl.String(),
+        "object": pl.String(),
+        "frames": pl.Int64(),
+        "num_frames": pl.Int64(),
+        "fps": pl.Float64(),
+    }
+)
+"""A source as it was when its features were made: its content's hash, its object's key in the storage, the
+stored rows (`frames`), and the frames and frames per second of the decoded video."""
+
+QUARANTINE = pl.Schema({**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String()})
+"""A source whose features could not be made as it was then; no hash where it could not be read at all."""
+
+_RESULTS = pl.Schema({**INDEX, "error": pl.String()})
+
+
+@dataclass(frozen=True)
+class ExtractionResult:
+    """What became of one video: its features' figures, or an error (one line)."""
+
+    video: str
+    size: int
+    mtime: int
+    hash: str | None = None
+    frames: int = 0
+    num_frames: int = 0
+    fps: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+class FeatureStore:
+    """The features of one fingerprint under `features/<fingerprint>/` of a storage root."""
+
+    def __init__(self, storage: Storage, fingerprint: str) -> None:
+        self.storage = storage
+        self.fingerprint = fingerprint
+        self.key = f"features/{fingerprint}"
+
+    def index(self) -> pl.DataFrame:
+        """Return the table INDEX."""
+        return self._table("index", INDEX)
+
+    def quarantine(self) -> pl.DataFrame:
+        """Return the table QUARANTINE."""
+        return self._table("quarantine", QUARANTINE)
+
+    def missing(self, sources: Sequence[str], retry: bool = False) -> pl.DataFrame:
+        """Return the table STAMPS of the sources to work on: new, changed, and with `retry` quarantined ones.
+
+        Nothing is opened: a source of the size and time in the index counts as done.
+        """
+        known = self.index() if retry else pl.concat([table.select(*STAMPS) for table in self._tables()])
+        return stamps(sources).join(known, on=list(STAMPS), how="anti", maintain_order="left")
+
+    def record(self, results: Sequence[ExtractionResult]) -> None:
+        """Merge results into index and quarantine; a row that another writer loses costs a hash next time."""
+        rows = [{**asdict(result), "object": self.object_key(result.hash or "")} for result in results]
+        news = pl.DataFrame(rows, schema=_RESULTS).unique("video", keep="last", maintain_order=True)
+        failed = news.filter(pl.col("error").is_not_null()).with_columns(
+            reason=pl.col("error"), when=pl.lit(datetime.now(UTC).isoformat(timespec="seconds"))
+        )
+        index, quarantine = (table.join(news, on="video", how="anti") for table in self._tables())
+        self._write("index", pl.concat([index, news.filter(pl.col("error").is_null()).select(*INDEX)]))
+        if failed.height or self.storage.exists(self._key("quarantine")):
+            self._write("quarantine", pl.concat([quarantine, failed.select(*QUARANTINE)]))
+
+    def object_key(self, content: str) -> str:
+        """Return the key of the object of a content's hash."""
+        return f"{self.key}/{content}.parquet"
+
+    def summary(self, content: str) -> FeatureSummary | None:
+        """Return the figures of the object of a content's hash; None where there is none that is whole."""
+        try:
+            with self._open(self.object_key(content)) as file:
+                return read_summary(file)
+        except (FileNotFoundError, ArrowInvalid):
+            return None
+
+    def publish(self, local: Path, content: str) -> None:
+        """Put a finished file there as the object of a content's hash."""
+        self.storage.publish(local, self.object_key(content))
+
+    def iterate(self, source: str) -> Iterator[Features]:
+        """Yield the features (frames, dim) of a source, or of an object's key, a row group at a time."""
+        key = source if source.startswith(f"{self.key}/") else self._object_of(source)
+        with self._open(key) as file:
+            yield from iterate_features(file)
+
+    def read_features(self, source: str) -> Features:
+        """Return the features (frames, dim) of a source, or of an object's key; UsageError if there are none."""
+        return np.concatenate(list(self.iterate(source)))
+
+    def _object_of(self, source: str) -> str:
+        found = self.index().filter(pl.col("video") == source)
+        if found.is_empty():
+            raise UsageError(f"no features of {source} in {self.storage.uri(self.key)}: run extract first")
+        return str(found.item(0, "object"))
+
+    def _open(self, key: str) -> Any:
+        return self.storage.filesystem.open_input_file(self.storage.path(key))
+
+    def _tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return self.index(), self.quarantine()
+
+    def _table(self, name: str, schema: pl.Schema) -> pl.DataFrame:
+        try:
+            return pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
+        except FileNotFoundError:
+            return pl.DataFrame(schema=schema)
+
+    def _write(self, name: str, table: pl.DataFrame) -> None:
+        buffer = io.BytesIO()
+        table.write_parquet(buffer)
+        self.storage.write(self._key(name), buffer.getvalue())
+
+    def _key(self, name: str) -> str:
+        return f"{self.key}/{name}.parquet"
