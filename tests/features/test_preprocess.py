@@ -56,7 +56,7 @@ def test_float_resizing_equals_uint8_resizing_within_one_grey_level(size: tuple[
     difference = (fast.float() - exact).abs()
     enlarged = size[0] > images.shape[-2]  # may add up the rounding of both directions, in single pixels
     assert difference.max() <= (2 if enlarged else 1)
-    assert difference.mean() < 0.01
+    assert difference.mean() < 0.05
 
 
 @pytest.mark.parametrize("change", [{"size": (224, 196)}, {"resize_mode": "longest"}])
