@@ -47,9 +47,10 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
     return command
 
 
-def add_config_options(command: argparse.ArgumentParser) -> None:
+def add_config_options(command: argparse.ArgumentParser, preset: bool = True) -> None:
     """Add the options that build the configuration."""
-    command.add_argument("--preset", default="default", help=f"one of: {', '.join(PRESETS)}")
+    if preset:
+        command.add_argument("--preset", default="default", help=f"one of: {', '.join(PRESETS)}")
     command.add_argument("--config", type=Path, metavar="FILE", help="YAML settings on top of the preset")
     command.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE",
                          help="one setting on top of both; repeatable")  # fmt: skip
@@ -97,6 +98,9 @@ def run(main: Callable[[Sequence[str]], Mapping[str, Any] | None]) -> NoReturn:
     except JobError as error:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
     if result is not None:
         print(json.dumps(result), flush=True)
     sys.exit(0)

@@ -1,0 +1,64 @@
+"""Stages that training and evaluation share: the tracked run, and the features of a manifest."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import polars as pl
+
+from anomalyclip import cluster
+from anomalyclip.cli import Job
+from anomalyclip.config import ExtractionConfig
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.ray_extraction import extract_missing
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.runs import RunFolder
+from anomalyclip.tracking.runs import TrackedRun, tracked_run
+
+log = logging.getLogger("anomalyclip")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The features of a manifest's videos."""
+
+    store: FeatureStore
+    manifest: pl.DataFrame
+    """Less the videos in quarantine."""
+    quarantined: list[str]
+    """Ids of the videos that could not be decoded."""
+
+
+@contextmanager
+def tracked(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
+    """Open the job's MLflow run, the one of an earlier attempt where there is one."""
+    begun = run.mlflow_run(job.tracking_uri)
+    experiment = job.config.tracking.experiment
+    with tracked_run(job.tracking_uri, job.storage, experiment, run.name, begun) as tracking:
+        run.keep_mlflow_run(job.tracking_uri, tracking.run_id)
+        log.info("run %s, in MLflow %s at %s", run.name, tracking.run_id, job.tracking_uri)
+        yield tracking
+
+
+def extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
+    """Extract what features are missing on the job's cluster, and name the videos that have none."""
+    cluster.connect(job.tracking_uri)
+    config = job.config.model_copy(update={"extraction": settings})
+    report = extract_missing(manifest, config, job.storage, backbone=backbone)
+    store = FeatureStore(job.storage, report.fingerprint)
+    reasons = store.quarantine().select(pl.col("video").alias("source"), "reason")
+    for video_id, reason in manifest.join(reasons, on="source").select("video_id", "reason").iter_rows():
+        log.warning("left out: video %s: %s", video_id, reason)
+    left_out = manifest.join(reasons, on="source", how="semi")["video_id"].to_list()
+    return Extracted(store, manifest.join(reasons, on="source", how="anti"), left_out)
+
+
+def warn_of_unknown(classes: Sequence[str]) -> None:
+    """Warn of classes that occur in the test part only."""
+    if classes:
+        log.warning(
+            "classes that occur in the test part only: %s; their frames count as anomalous, but they have no "
+            "figures of their own",
+            ", ".join(classes),
+        )

@@ -1,0 +1,133 @@
+"""The stages of `workflows/evaluate.py`, and the second half of `workflows/train.py`."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from anomalyclip.cli import Job
+from anomalyclip.data.labels import unknown_test_classes
+from anomalyclip.data.manifest import load_manifest, manifest_digest
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.metrics import Metrics
+from anomalyclip.evaluation.report import PREDICTIONS, log_summary, write_report
+from anomalyclip.evaluation.scoring import score_manifest
+from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
+from anomalyclip.features.encoder import resolve_device
+from anomalyclip.jobs.common import Extracted, warn_of_unknown
+from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
+from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.storage import scratch
+from anomalyclip.tracking.registry import find_bundle
+from anomalyclip.tracking.runs import TrackedRun
+
+log = logging.getLogger("anomalyclip")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation job that was found to be in order."""
+
+    manifest_path: Path
+    manifest: pl.DataFrame
+    """The test part."""
+    bundle: Path
+    model_id: str | None
+    """Of the model in MLflow, where it is logged there."""
+    card: ModelCard
+    backbone: Backbone
+    run: RunFolder
+
+
+def prepare(job: Job, model: str, manifest_path: Path) -> Evaluation:
+    """Find the model, check the manifest, and open the evaluation's folder; raises UsageError."""
+    manifest = load_manifest(manifest_path, job.config.data.frame_tolerance).filter(pl.col("split") == "test")
+    if manifest.is_empty():
+        raise UsageError(f"manifest {manifest_path} has no rows of split test to evaluate on")
+    bundle, model_id = find_bundle(model, job.tracking_uri)
+    card = load_card(bundle)
+    warn_of_unknown(unknown_test_classes(manifest, card.classes))
+    backbone = _backbone(job, card)
+    content = {
+        "model": bundle_digest(bundle),
+        "manifest": manifest_digest(manifest),
+        "precision": job.config.extraction.precision,
+        "frame_tolerance": job.config.data.frame_tolerance,
+    }
+    prefix = manifest_path.resolve().parent.name
+    run = open_run(job.storage, "evaluations", job.name, prefix, content, job.fresh)
+    return Evaluation(manifest_path, manifest, bundle, model_id, card, backbone, run)
+
+
+def evaluate(
+    tracking: TrackedRun,
+    job: Job,
+    run: RunFolder,
+    manifest_path: Path,
+    extracted: Extracted,
+    bundle: Path,
+    model_id: str | None,
+) -> Metrics | None:
+    """Score the test part; log figures, plots and predictions, and publish them in the run's folder.
+
+    Returns None where no test video could be scored.
+    """
+    test = extracted.manifest.filter(pl.col("split") == "test")
+    if test.is_empty():
+        log.warning("there are no test videos with features: no figures")
+        return None
+    with TemporaryDirectory(dir=scratch()) as temporary:
+        folder, tolerance = Path(temporary), job.config.data.frame_tolerance
+        checked = score_manifest(bundle, test, extracted.store, folder / PREDICTIONS, tolerance, resolve_device())
+        log.info("scored %d videos, %d frames", checked.height, checked["num_frames"].sum())
+        metrics = write_report(folder)
+        dataset = tracking.log_dataset(checked, str(manifest_path.resolve()), run.name, "evaluation")
+        tracking.log_metrics(metrics.flat(), model_id, dataset)
+        tracking.log_artifacts(folder, "evaluation")
+        job.storage.publish_folder(folder, f"{run.key}/evaluation")
+    log_summary(metrics)
+    return metrics
+
+
+def finish(
+    tracking: TrackedRun, job: Job, run: RunFolder, metrics: Metrics | None, extracted: Extracted,
+    **more: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Keep and return the job's result: identities, headline figures, and where everything is."""
+    figures = {name: getattr(metrics, name, None) for name in ("auc", "m_auc", "ap")}
+    paths = {name: job.storage.uri(f"{run.key}/{name}") for name in ("model", "evaluation") if
+             job.storage.exists(f"{run.key}/{name}")}  # fmt: skip
+    result = {
+        "run": run.name,
+        "run_id": tracking.run_id,
+        **more,
+        **figures,
+        "quarantined": len(extracted.quarantined),
+        "paths": {"run": job.storage.uri(run.key), **paths},
+        "tracking_uri": job.tracking_uri,
+    }
+    run.finish(result)
+    if extracted.quarantined:
+        log.warning("%d videos could not be decoded and were left out", len(extracted.quarantined))
+    log.info("results: %s", job.storage.uri(run.key))
+    return result
+
+
+def _backbone(job: Job, card: ModelCard) -> Backbone:
+    """Return the model's own backbone, or the one asked for if it is the same."""
+    asked = job.config.backbone
+    if asked == card.backbone or asked == type(asked)():
+        try:
+            return load_stored_backbone(job.storage, card.backbone_identity)
+        except UsageError:
+            asked = card.backbone
+    backbone = load_backbone(asked)
+    if backbone.identity != card.backbone_identity:
+        raise UsageError(
+            f"backbone {backbone.name} ({asked.weights}, {backbone.identity[:12]}) makes other features than the "
+            f"model was trained on ({card.backbone.name}, {card.backbone_identity[:12]}): give the model's own"
+        )
+    return backbone

@@ -1,0 +1,87 @@
+"""The folder of a run in the storage root: what it is a run of, how far it came, what came out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anomalyclip.config import RunConfig, digest
+from anomalyclip.errors import UsageError
+from anomalyclip.storage import Storage
+
+_RESULT_SETTINGS = {
+    "data": {"classes", "frame_tolerance"},
+    "extraction": {"sampling_rate", "precision"},
+}
+_RESOURCES = {"workers", "cpus_per_worker", "max_failures"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's place, `<kind>/<name>` in the storage root."""
+
+    storage: Storage
+    name: str
+    key: str
+
+    def result(self) -> dict[str, Any] | None:
+        """Return what a finished run came to, None while it is unfinished."""
+        return self._read("result.json")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Keep the result; the run counts as finished from then on."""
+        self.storage.write_json(f"{self.key}/result.json", result)
+
+    def mlflow_run(self, tracking_uri: str) -> str | None:
+        """Return the id of the MLflow run that an earlier attempt began; raises UsageError if it is elsewhere."""
+        kept = self._read("mlflow.json")
+        if kept is None:
+            return None
+        if kept["tracking_uri"] != tracking_uri:
+            raise UsageError(
+                f"run {self.name} was begun at {kept['tracking_uri']}, not {tracking_uri}; "
+                "give that one as --tracking-uri, or --fresh to start anew"
+            )
+        return str(kept["run_id"])
+
+    def keep_mlflow_run(self, tracking_uri: str, run_id: str) -> None:
+        """Remember the MLflow run, so that a later attempt goes on in it."""
+        self.storage.write_json(f"{self.key}/mlflow.json", {"tracking_uri": tracking_uri, "run_id": run_id})
+
+    def _read(self, name: str) -> Any:
+        try:
+            return self.storage.read_json(f"{self.key}/{name}")
+        except FileNotFoundError:
+            return None
+
+
+def open_run(
+    storage: Storage, kind: str, name: str | None, prefix: str, content: Mapping[str, Any], fresh: bool
+) -> RunFolder:
+    """Return the folder of a run, new or begun before.
+
+    `content` is everything that decides the result, as JSON-like values by name; without a name given it
+    gives the run its name. Raises UsageError where the name belongs to a run of other content.
+    """
+    name = name or f"{prefix}-{digest(content)[:10]}"
+    run = RunFolder(storage, name, f"{kind}/{name}")
+    if fresh:
+        storage.delete(run.key)
+    kept = run._read("run.json")
+    if kept is not None and kept != content:
+        differing = [key for key in sorted({*kept, *content}) if kept.get(key) != content.get(key)]
+        changes = ", ".join(f"{key} was {kept.get(key)}, now {content.get(key)}" for key in differing[:3])
+        raise UsageError(f"run {name} exists with other content ({changes}); choose another --name, or --fresh")
+    if kept is None:
+        storage.write_json(f"{run.key}/run.json", content)
+    return run
+
+
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that can change a result, by `section.key`: not resources, places or names."""
+    sections = config.model_dump(mode="json", include={"data", "extraction", "model", "loss", "training"})
+    return {
+        f"{section}.{key}": value
+        for section, part in sections.items()
+        for key, value in part.items()
+        if key in _RESULT_SETTINGS.get(section, part.keys() - _RESOURCES)
+    }

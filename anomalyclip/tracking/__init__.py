@@ -1,0 +1,1 @@
+"""All that knows MLflow: runs, registered models, and how a registered model is loaded."""

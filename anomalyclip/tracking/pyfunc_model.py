@@ -1,0 +1,98 @@
+"""A registered model as MLflow loads it: this module and data files, no code out of the registry.
+
+One row a video, with `path` (a file below `ANOMALYCLIP_VIDEO_ROOT`) or `features` (stored features
+`(frames, dim)`); out come, a row a video, the anomaly score and the probability of each class for every frame.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Schema
+from torch import Tensor
+
+from anomalyclip.config import ExtractionConfig
+from anomalyclip.errors import UsageError
+from anomalyclip.features.backbone import load_stored_backbone
+from anomalyclip.features.decoder import Decoder
+from anomalyclip.features.encoder import FrameEncoder, resolve_device, resolve_precision
+from anomalyclip.model.bundle import ModelCard, load_bundle
+from anomalyclip.storage import Storage, default_root
+
+VIDEO_ROOT = "ANOMALYCLIP_VIDEO_ROOT"
+
+
+def model_signature(card: ModelCard) -> ModelSignature:
+    """Return the columns that go in and come out."""
+    per_frame = Array(DataType.double)
+    inputs = [ColSpec(DataType.string, "path", required=False), ColSpec(Array(per_frame), "features", required=False)]
+    outputs = [ColSpec(per_frame, name) for name in ("score", *(f"p_{name}" for name in card.classes))]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+class VideoScorer:
+    """Scores videos given as files or as features; the backbone is read from the storage root when first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._device = resolve_device()
+        model, self._card = load_bundle(folder)
+        self._model = model.to(self._device)
+        self._encoder: FrameEncoder | None = None
+
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return `score` and `p_<class>`, each a list with an entry a frame; raises UsageError for a bad row."""
+        return pd.DataFrame([self._score(row) for row in model_input.to_dict("records")])
+
+    def _score(self, row: Mapping[str, Any]) -> dict[str, list[float]]:
+        path, features = row.get("path"), row.get("features")
+        if isinstance(path, str) == isinstance(features, list | np.ndarray):
+            raise UsageError("a row needs either `path` or `features`")
+        given = self._extract(allowed_path(path)) if isinstance(path, str) else self._checked(features)
+        scores = self._model.score_video(given)
+        columns = {"score": scores.scores}
+        columns |= {f"p_{name}": scores.probabilities[:, i] for i, name in enumerate(self._card.classes)}
+        return {name: values.repeat_interleave(self._card.sampling_rate).tolist() for name, values in columns.items()}
+
+    def _checked(self, features: Any) -> Tensor:
+        try:
+            tensor = torch.from_numpy(np.stack([np.asarray(row, dtype=np.float32) for row in features]))
+        except ValueError as error:
+            raise UsageError(f"`features` must be a matrix (frames, dim): {error}") from None
+        dim = len(self._model.normality_prototype)
+        if tensor.dim() != 2 or tensor.shape[1] != dim or not tensor.isfinite().all():
+            raise UsageError(f"`features` must be finite numbers (frames, {dim}); got shape {tuple(tensor.shape)}")
+        return tensor
+
+    def _extract(self, path: Path) -> Tensor:
+        if self._encoder is None:
+            backbone = load_stored_backbone(Storage(default_root()), self._card.backbone_identity)
+            self._encoder = FrameEncoder(backbone, resolve_precision("auto", self._device), self._device)
+        settings = ExtractionConfig()
+        decoder = Decoder(settings.decode_timeout)
+        try:
+            batches = decoder.batches(path, self._card.sampling_rate, settings.batch_size)
+            return torch.from_numpy(np.concatenate([self._encoder(frames) for frames in batches]))
+        finally:
+            decoder.close()
+
+
+def allowed_path(path: str) -> Path:
+    """Return a served path, resolved; raises UsageError for one outside of `ANOMALYCLIP_VIDEO_ROOT`."""
+    root = os.environ.get(VIDEO_ROOT)
+    if not root:
+        raise UsageError(f"set {VIDEO_ROOT} to the folder whose videos may be scored by path")
+    resolved = (Path(root) / path).resolve()
+    if not resolved.is_relative_to(Path(root).resolve()):
+        raise UsageError(f"path {path!r} is outside of {VIDEO_ROOT}")
+    if not resolved.is_file():
+        raise UsageError(f"path {path!r} is not a file below {VIDEO_ROOT}")
+    return resolved
+
+
+def _load_pyfunc(data_path: str) -> VideoScorer:
+    return VideoScorer(Path(data_path))

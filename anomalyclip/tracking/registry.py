@@ -1,0 +1,85 @@
+"""Registered models: put there with their figures, found again by URI, run or folder."""
+
+import logging
+import re
+from pathlib import Path
+from tempfile import mkdtemp
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.metrics import Metrics
+from anomalyclip.model.bundle import CARD, load_bundle
+from anomalyclip.storage import scratch
+from anomalyclip.tracking.pyfunc_model import model_signature
+from anomalyclip.tracking.runs import TrackedRun, connect
+
+log = logging.getLogger("anomalyclip")
+
+LOADER = "anomalyclip.tracking.pyfunc_model"
+EXAMPLE_FRAMES = 4
+
+
+def log_model(tracking: TrackedRun, bundle: Path) -> str:
+    """Log a bundle as the run's model, with signature and input example, and return the logged model's id.
+
+    A run has one model: what an earlier attempt logged is found again.
+    """
+    if (logged := tracking.logged_model()) is not None:
+        return logged
+    model, card = load_bundle(bundle)
+    example = model.normality_prototype.expand(EXAMPLE_FRAMES, -1).double().tolist()
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        loader_module=LOADER,
+        data_path=str(bundle),
+        signature=model_signature(card),
+        input_example=pd.DataFrame({"features": [example]}),
+        pip_requirements=["anomalyclip"],
+    )
+    return str(info.model_id)
+
+
+def register_model(tracking: TrackedRun, model_id: str, name: str, metrics: Metrics | None) -> str:
+    """Register a logged model, once, with AUC and mAUC in its tags, and return the version's number."""
+    source = f"models:/{model_id}"
+    figures = {} if metrics is None else {"auc": metrics.auc, "m_auc": metrics.m_auc}
+    for version in tracking.client.search_model_versions(f"name='{name}'"):
+        if version.source == source:
+            return str(version.version)
+    tags = {key: f"{value:.6f}" for key, value in figures.items() if value is not None}
+    version = mlflow.register_model(source, name, tags={"run_id": tracking.run_id, **tags})
+    log.info("registered models:/%s/%s", name, version.version)
+    return str(version.version)
+
+
+def find_bundle(model: str, tracking_uri: str) -> tuple[Path, str | None]:
+    """Return the local bundle of a model and, where MLflow knows it, the id of its logged model.
+
+    `model` is a registry URI (`models:/NAME/VERSION`, `models:/NAME@ALIAS`), a run's id, or a folder: a bundle
+    or the folder of a run. Raises UsageError if there is no such model.
+    """
+    folder = Path(model)
+    for candidate in (folder, folder / "model"):
+        if (candidate / CARD).is_file():
+            return candidate, None
+    if not model.startswith("models:/") and not re.fullmatch("[0-9a-f]{32}", model):
+        raise UsageError(f"no model {model}: give models:/NAME/VERSION, a run's id, or a folder that holds {CARD}")
+    client = connect(tracking_uri)
+    try:
+        uri = model if model.startswith("models:/") else _model_of_run(client, model)
+        info = mlflow.models.get_model_info(uri)
+        local = mlflow.artifacts.download_artifacts(uri, dst_path=mkdtemp(dir=scratch(), prefix="model-"))
+    except (MlflowException, OSError) as error:
+        raise UsageError(f"no model {model} at {tracking_uri}: {' '.join(str(error).split())[:200]}") from None
+    data = info.flavors["python_function"].get("data", "")
+    return Path(local) / data, info.model_id
+
+
+def _model_of_run(client: mlflow.MlflowClient, run_id: str) -> str:
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        raise UsageError(f"run {run_id} has logged no model")
+    return f"models:/{outputs.model_outputs[0].model_id}"

@@ -1,0 +1,160 @@
+"""MLflow runs: one process writes, and whatever resumes a job finds its run again."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import polars as pl
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.utils.git_utils import get_git_commit
+
+from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.data.manifest import manifest_digest
+from anomalyclip.errors import UsageError
+from anomalyclip.storage import Storage
+
+log = logging.getLogger("anomalyclip")
+
+EpochMetrics = Mapping[str, float]
+POLL_SECONDS = 1.0
+_UNTRACKED = {"cache", "tracking"}
+_RESOURCES = {"workers", "cpus_per_worker", "max_failures", "decode_processes", "decode_timeout", "offline"}
+
+
+class TrackedRun:
+    """One MLflow run, open in this process."""
+
+    def __init__(self, run_id: str, client: mlflow.MlflowClient) -> None:
+        self.run_id, self.client = run_id, client
+
+    def log_config(self, config: RunConfig) -> None:
+        """Log every setting that can change a result as a parameter `section.key`, and the configuration as a file."""
+        parameters = [
+            Param(f"{section}.{key}", str(value))
+            for section, part in config.model_dump(mode="json").items()
+            if section not in _UNTRACKED
+            for key, value in part.items()
+            if key not in _RESOURCES
+        ]
+        self.client.log_batch(self.run_id, params=parameters)
+        self.client.log_text(self.run_id, to_yaml(config), "config.yaml")
+
+    def log_dataset(self, manifest: pl.DataFrame, source: str, name: str, context: str) -> Any:
+        """Log a part of a manifest as the run's input and return MLflow's dataset."""
+        table = manifest.select("video_id", "path", "split", "num_frames", pl.col("labels").list.join("|"))
+        dataset = mlflow.data.from_polars(table, source=source, name=name, digest=manifest_digest(manifest)[:32])
+        mlflow.log_input(dataset, context=context)
+        return dataset
+
+    def log_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags of the run."""
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def log_epochs(self, history: Sequence[EpochMetrics], prefix: str = "") -> None:
+        """Log the epochs of a history that the run does not have yet, each in one transaction."""
+        done = {metric.step for metric in self.client.get_metric_history(self.run_id, f"{prefix}loss")}
+        for step, row in enumerate(history):
+            if step not in done:
+                now = int(time.time() * 1000)
+                metrics = [
+                    Metric(f"{prefix}{name}", value, now, step) for name, value in row.items() if name != "epoch"
+                ]
+                self.client.log_batch(self.run_id, metrics=metrics)
+
+    def log_metrics(self, metrics: EpochMetrics, model_id: str | None = None, dataset: Any = None) -> None:
+        """Log figures of the whole run, linked to a logged model and a dataset where given."""
+        mlflow.log_metrics(dict(metrics), run_id=self.run_id, model_id=model_id, dataset=dataset)
+
+    def logged_model(self) -> str | None:
+        """Return the id of the run's model, None if it has none yet."""
+        outputs = self.client.get_run(self.run_id).outputs
+        return outputs.model_outputs[0].model_id if outputs and outputs.model_outputs else None
+
+    def log_artifacts(self, folder: Path, artifact_path: str) -> None:
+        """Upload the files of a folder."""
+        self.client.log_artifacts(self.run_id, str(folder), artifact_path)
+
+    @contextmanager
+    def following(self, history: Callable[[], Sequence[EpochMetrics]], prefix: str = "") -> Iterator[None]:
+        """Log epochs as their checkpoints appear; `history` reads those of the latest whole checkpoint."""
+        stop = threading.Event()
+        seen = 0
+
+        def log_new() -> None:
+            nonlocal seen
+            rows = history()
+            if len(rows) > seen:
+                self.log_epochs(rows, prefix)
+                for row in rows[seen:]:
+                    log.info("%s", _epoch_line(row))
+                seen = len(rows)
+
+        def poll() -> None:
+            while not stop.wait(POLL_SECONDS):
+                with suppress(FileNotFoundError):  # a checkpoint just replaced by the next
+                    log_new()
+
+        thread = threading.Thread(target=poll, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            log_new()
+
+
+@contextmanager
+def tracked_run(
+    tracking_uri: str, storage: Storage, experiment: str, name: str, run_id: str | None = None
+) -> Iterator[TrackedRun]:
+    """Open a new run, or that of an earlier attempt, with system metrics; it ends FINISHED, or FAILED by an exception.
+
+    Raises UsageError when the server cannot be reached or the run is gone.
+    """
+    client = connect(tracking_uri)
+    try:
+        experiment_id = _experiment(client, experiment, tracking_uri, storage)
+        run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name, log_system_metrics=True)
+    except MlflowException as error:
+        raise UsageError(f"MLflow at {tracking_uri}: {' '.join(str(error).split())[:200]}") from error
+    with run:
+        tracked = TrackedRun(run.info.run_id, client)
+        if run_id is None and (commit := get_git_commit(str(Path.cwd()))):
+            tracked.log_tags({"mlflow.source.git.commit": commit})
+        yield tracked
+
+
+def connect(tracking_uri: str) -> mlflow.MlflowClient:
+    """Point this process at a tracking server or database and its registry; raises UsageError without one."""
+    if not tracking_uri:
+        raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    return mlflow.MlflowClient()
+
+
+def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, storage: Storage) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = storage.uri("mlflow/artifacts") if tracking_uri.startswith("sqlite:") else None
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _epoch_line(row: EpochMetrics) -> str:
+    parts = [f"epoch {row['epoch']:.0f}", f"lr {row['learning_rate']:.2g}", f"loss {row['loss']:.4f}"]
+    parts += [f"{name} {value:.4f}" for name, value in row.items() if name.startswith("val/")]
+    return "  ".join(parts)

@@ -1,0 +1,95 @@
+"""Ray Train round `fit`: workers on a cluster, started again from the last checkpoint when one is lost."""
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from ray.train import FailureConfig, ScalingConfig
+from ray.train import RunConfig as RayRunConfig
+from ray.train.torch import TorchTrainer, get_device
+
+from anomalyclip.config import RunConfig
+from anomalyclip.errors import JobError
+from anomalyclip.features.backbone import load_stored_backbone
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.storage import Storage
+from anomalyclip.training.checkpoints import CheckpointStore
+from anomalyclip.training.fit import FitData, fit
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+from anomalyclip.training.setup import build_model, normality_prototype
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """Everything that a worker on any node needs for a fit; small, and without tensors."""
+
+    config: RunConfig
+    storage_root: str
+    key: str
+    """Folder of the fit in the storage root; its checkpoints lie below."""
+    classes: Sequence[str]
+    train: Sequence[Bag]
+    validation: Sequence[Bag]
+    backbone_identity: str
+    fingerprint: str
+    sources: Mapping[str, str]
+    """Where each video of the fit came from, by its id: the key to its stored features."""
+    stop_after: int | None = None
+
+
+def fit_on_ray(plan: FitPlan) -> None:
+    """Run a fit on the cluster that this process is connected to; its checkpoints are the result.
+
+    Raises JobError when the workers failed more often than the configuration allows.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # else every report waits for two seconds
+    training = plan.config.training
+    storage = Storage(plan.storage_root)
+    ray_folder = f"{plan.key}/ray"
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"plan": plan},
+        scaling_config=ScalingConfig(
+            num_workers=training.workers,
+            use_gpu=ray.cluster_resources().get("GPU", 0) >= training.workers,
+            resources_per_worker={"CPU": training.cpus_per_worker},
+        ),
+        run_config=RayRunConfig(
+            name=uuid.uuid4().hex,  # a fresh name: what a fit resumes from is its own checkpoints
+            storage_path=storage.uri(ray_folder),
+            failure_config=FailureConfig(max_failures=training.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise JobError(f"training failed: {reason[-1] if reason else type(error).__name__}") from error
+    finally:
+        storage.delete(ray_folder)
+
+
+def _worker(loop_config: dict[str, Any]) -> None:
+    plan: FitPlan = loop_config["plan"]
+    storage = Storage(plan.storage_root)
+    context = ray.train.get_context()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+    cache = FeatureCache.build(
+        FeatureStore(storage, plan.fingerprint), dict(plan.sources), plan.config.cache.max_gigabytes
+    )
+    normal = [bag.video_id for bag in plan.train if bag.label == NORMAL_LABEL]
+    backbone = load_stored_backbone(storage, plan.backbone_identity)
+    model = build_model(plan.classes, backbone, normality_prototype(cache, normal), plan.config)
+    fit(
+        model.to(get_device()),
+        FitData(plan.train, plan.validation, cache),
+        plan.config,
+        CheckpointStore(storage, plan.key),
+        on_epoch=ray.train.report,
+        stop_after=plan.stop_after,
+    )
