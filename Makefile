@@ -1,0 +1,44 @@
+# Everything a user or CI does; each target installs what it needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help setup test lint demo real accept benchmark clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## Make .venv and install the project with its pinned dependencies
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: setup  ## Run the test suite
+	$(BIN)/python -m pytest -m "not accept"
+
+lint: setup  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: setup  ## Draw a few clips; extract, train, evaluate and register a model from them
+	$(BIN)/python workflows/train.py --storage demo --name demo --set training.workers=2 \
+		--set training.epochs=5 --set training.warmup_epochs=1
+	@echo "Compare runs:  $(BIN)/mlflow ui --backend-store-uri sqlite:///demo/mlflow/mlflow.db"
+	@echo "See plots:     demo/runs/demo/evaluation/plots"
+
+real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER
+	@test -n "$(VIDEOS)" || { echo "error: say which folder: make real VIDEOS=FOLDER" >&2; exit 2; }
+	$(BIN)/python workflows/train.py $(firstword $(wildcard $(VIDEOS)/*.parquet $(VIDEOS)/*.csv) $(VIDEOS)/manifest.csv)
+
+accept: setup  ## Run what takes longer than the suite allows
+	$(BIN)/python -m pytest -m accept
+
+benchmark: setup  ## Measure speeds beside their baselines
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+clean:  ## Remove the environment and the demo's results
+	rm -rf $(VENV) demo
