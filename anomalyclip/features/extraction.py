@@ -41,17 +41,17 @@ def extract_video(
         except OSError as error:
             reason = "no such file" if (size, mtime) == ABSENT else " ".join(str(error).split())
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
-        summary = store.summary(content)
+        summary, fault = store.summary(content), None
         try:
             if summary is None:
                 finished = Path(folder) / f"{content}.parquet"
                 summary = _write_features(finished, source, path, encoder, settings, decoder)
                 store.publish(finished, content)
         except DecodeError as error:
-            return ExtractionResult(source, size, mtime, content, error=str(error))
+            summary, fault = FeatureSummary(0, 0, 0.0), str(error)
     seconds = time.perf_counter() - started
     return ExtractionResult(
-        source, size, mtime, content, summary.frames, summary.num_frames, summary.fps, seconds
+        source, size, mtime, content, summary.frames, summary.num_frames, summary.fps, seconds, fault
     )
 
 

@@ -81,8 +81,6 @@ class FeatureWriter:
         self.frames += len(features)
 
 
-
-
 def read_summary(file: Any) -> FeatureSummary:
     """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid where it is damaged."""
     footer = pq.read_metadata(file)

@@ -112,6 +112,17 @@ class FeatureStore:
         """Return the features (frames, dim) of a source, or of an object's key; UsageError if there are none."""
         return np.concatenate(list(self.iterate(source)))
 
+    def rate(self) -> float | None:
+        """Return the frames a second of the last extraction; None before the first."""
+        try:
+            return float(self.storage.read_json(f"{self.key}/rate.json")["frames_per_second"])
+        except FileNotFoundError:
+            return None
+
+    def record_rate(self, frames_per_second: float) -> None:
+        """Keep the rate of an extraction, for estimates."""
+        self.storage.write_json(f"{self.key}/rate.json", {"frames_per_second": frames_per_second})
+
     def _object_of(self, source: str) -> str:
         found = self.index().filter(pl.col("video") == source)
         if found.is_empty():

@@ -1,0 +1,171 @@
+"""The features of many videos on one node: flat, memory-mapped, shared by all its processes."""
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from anomalyclip.config import digest
+from anomalyclip.errors import UsageError
+from anomalyclip.features.feature_file import Features
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.storage import scratch
+
+log = logging.getLogger("anomalyclip")
+
+SHARD_BYTES = 2**33
+"""A shard is ended by the first video that reaches this size."""
+
+_LAYOUT = "1"
+_INDEX = "index.parquet"
+_SUMS = "sums.npy"
+
+
+class FeatureCache:
+    """Features by video_id, (frames, dim) float16 each, as views of memory-mapped files.
+
+    Made by `build`; while the object lives, no process of the node removes its files.
+    """
+
+    def __init__(self, folder: Path, hashes: Mapping[str, str], lock: int) -> None:
+        self.folder = folder
+        self._lock = lock
+        index = pl.read_parquet(folder / _INDEX)
+        sums = np.load(folder / _SUMS, mmap_mode="r")
+        self.dim = int(sums.shape[1])
+        shards = [
+            np.memmap(folder / _shard(number), np.float16, "r").reshape(-1, self.dim)
+            for number in range(int(index["shard"].max()) + 1)  # type: ignore[arg-type]
+        ]
+        rows = {row["hash"]: (number, row) for number, row in enumerate(index.iter_rows(named=True))}
+        self._features: dict[str, Features] = {}
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        for video_id, content in hashes.items():
+            number, row = rows[content]
+            start = row["offset"]
+            self._features[video_id] = shards[row["shard"]][start : start + row["frames"]]
+            self._sums[video_id] = sums[number]
+
+    def __del__(self) -> None:
+        os.close(self._lock)
+
+    @classmethod
+    def build(cls, store: FeatureStore, sources: Mapping[str, str], max_gigabytes: float) -> "FeatureCache":
+        """Return the cache of the videos (video_id to source), built by the first process that asks for it.
+
+        Other processes of the node wait. Caches used longest ago give way when all exceed `max_gigabytes`.
+        Raises UsageError for videos without features, and where the limit or the disk is too small.
+        """
+        wanted = _wanted(store, sources)
+        contents = wanted.unique("hash").sort("hash")
+        name = digest(_LAYOUT, store.fingerprint, contents["hash"].to_list())
+        folder = scratch() / "cache" / name
+        folder.parent.mkdir(exist_ok=True)
+        lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as the cache is in use
+            with FileLock(folder.with_suffix(".build")):
+                if not folder.is_dir():
+                    _build(store, contents, folder, max_gigabytes * 1e9)
+                os.utime(folder)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(folder, dict(wanted.select("video_id", "hash").iter_rows()), lock)
+
+    def num_frames(self, video_id: str) -> int:
+        """Return the number of stored features of a video."""
+        return len(self._features[video_id])
+
+    def video(self, video_id: str) -> Features:
+        """Return a video's features (frames, dim), a read-only view."""
+        return self._features[video_id]
+
+    def gather(self, video_id: str, frame_indices: NDArray[np.int64]) -> Features:
+        """Return the features (..., dim) at indices (...) into a video's stored features."""
+        return np.asarray(self._features[video_id][frame_indices])
+
+    def feature_sum(self, video_id: str) -> NDArray[np.float64]:
+        """Return the sum (dim,) of a video's features."""
+        return np.asarray(self._sums[video_id])
+
+
+def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
+    """Return video_id, hash, object and frames; UsageError that names the videos without features."""
+    videos = pl.DataFrame(list(sources.items()), schema=["video_id", "video"], orient="row")
+    found = videos.join(store.index(), on="video", how="left", maintain_order="left")
+    missing = found.filter(pl.col("hash").is_null())["video_id"].to_list()
+    if missing or not sources:
+        names = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+        raise UsageError(
+            f"{len(missing)} of {len(sources)} videos have no features in {store.storage.uri(store.key)}: "
+            f"{names or 'there are none'}; run extract first, or leave out what it quarantined"
+        )
+    return found.select("video_id", "hash", "object", "frames")
+
+
+def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: float) -> None:
+    dim = next(store.iterate(contents.item(0, "object"))).shape[1]
+    _make_room(folder.parent, int(contents["frames"].sum()) * dim * 2, limit)
+    log.info("building the feature cache %s of %d videos", folder, len(contents))
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
+    partial.mkdir()
+    rows, sums = [], np.zeros((len(contents), dim))
+    shard = offset = 0
+    for number, (content, key) in enumerate(contents.select("hash", "object").iter_rows()):
+        frames = 0
+        with (partial / _shard(shard)).open("ab") as file:
+            for features in store.iterate(key):
+                features.tofile(file)
+                sums[number] += features.sum(axis=0, dtype=np.float64)
+                frames += len(features)
+        rows.append({"hash": content, "shard": shard, "offset": offset, "frames": frames})
+        offset += frames
+        if offset * dim * 2 >= SHARD_BYTES:
+            shard, offset = shard + 1, 0
+    pl.DataFrame(rows).write_parquet(partial / _INDEX)
+    np.save(partial / _SUMS, sums)
+    partial.rename(folder)
+
+
+def _make_room(caches: Path, needed: int, limit: float) -> None:
+    """Remove the caches used longest ago, never one in use, until `needed` bytes fit."""
+    if needed > limit:
+        raise UsageError(f"the features need {needed / 1e9:.1f} GB of cache: raise cache.max_gigabytes={limit / 1e9:g}")
+    folders = [path for path in caches.iterdir() if path.is_dir() and path.suffix != ".partial"]
+    sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
+        if sum(sizes.values()) + needed <= limit:
+            break
+        with _unused(folder) as unused:
+            if unused:
+                shutil.rmtree(folder)
+                del sizes[folder]
+    free = shutil.disk_usage(caches).free
+    if needed > free:
+        raise UsageError(f"the feature cache needs {needed / 1e9:.1f} GB in {caches}: {free / 1e9:.1f} GB are free")
+
+
+@contextmanager
+def _unused(folder: Path) -> Iterator[bool]:
+    """Tell whether no process uses a cache, and keep it so."""
+    with folder.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _shard(number: int) -> str:
+    return f"features-{number:05}.bin"

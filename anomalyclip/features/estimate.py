@@ -1,0 +1,114 @@
+"""What an extraction will take, without doing it."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from anomalyclip.config import RunConfig
+from anomalyclip.data.video import DecodeError, VideoReader, probe
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.encoder import (
+    FrameEncoder,
+    feature_fingerprint,
+    resolve_device,
+    resolve_precision,
+)
+from anomalyclip.features.sources import fetch
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.storage import Storage, free_bytes, scratch
+
+MEASURED_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class ExtractionEstimate:
+    """What there is to do for a manifest's distinct sources."""
+
+    videos: int
+    missing: int
+    unreadable: int
+    frames: int
+    """Frames to encode, by the containers' headers."""
+    frames_per_second: float
+    rate_source: str
+    hours: float
+    bytes_needed: int
+    bytes_free: int | None
+    """None in an object store."""
+    enough_space: bool
+
+    def __str__(self) -> str:
+        free = "" if self.bytes_free is None else f" of {self.bytes_free / 1e9:.1f} GB free"
+        return (
+            f"{self.missing} of {self.videos} videos to extract ({self.unreadable} unreadable), "
+            f"{self.frames} frames, {self.hours:.2f} h at {self.frames_per_second:.0f} frames/s "
+            f"({self.rate_source}), {self.bytes_needed / 1e9:.3f} GB{free}"
+            f"{'' if self.enough_space else ': NOT ENOUGH SPACE'}"
+        )
+
+
+def estimate(
+    manifest: pl.DataFrame, config: RunConfig, storage: Storage, backbone: Backbone, retry: bool = False
+) -> ExtractionEstimate:
+    """Count what `extract_missing` would do; videos in object stores are downloaded to be looked at.
+
+    The rate is that of the last extraction of these features, else measured here on one video.
+    """
+    settings = config.extraction
+    precision = resolve_precision(settings.precision, resolve_device())
+    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate))
+    missing = store.missing(manifest["source"].to_list(), retry)["video"].to_list()
+    frames = [_kept_frames(source, settings.sampling_rate) for source in missing]
+    total = sum(filter(None, frames))
+    rate, origin = store.rate(), "the last extraction's rate"
+    if rate is None:
+        encoder = FrameEncoder(backbone, precision, resolve_device())
+        readable = (source for source, count in zip(missing, frames, strict=True) if count)
+        rate, origin = _measure(readable, encoder, config), "measured here on one video, one worker"
+    needed, free = total * (backbone.dim * 2 + 4), free_bytes(storage)
+    return ExtractionEstimate(
+        videos=manifest["source"].n_unique(),
+        missing=len(missing),
+        unreadable=frames.count(None),
+        frames=total,
+        frames_per_second=rate,
+        rate_source=origin,
+        hours=total / rate / 3600 if rate else 0.0,
+        bytes_needed=needed,
+        bytes_free=free,
+        enough_space=free is None or needed < free,
+    )
+
+
+def _kept_frames(source: str, sampling_rate: int) -> int | None:
+    """Return the frames that will be encoded of a video; None if it cannot be opened."""
+    with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
+        try:
+            return -(-probe(fetch(source, Path(folder))).num_frames // sampling_rate)
+        except (DecodeError, OSError):
+            return None
+
+
+def _measure(sources: Iterator[str], encoder: FrameEncoder, config: RunConfig) -> float:
+    """Return frames a second over a few batches after the first, which warms up; 0 without a video."""
+    settings = config.extraction
+    for source in sources:
+        with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
+            try:
+                path = fetch(source, Path(folder))
+                batches = iter(VideoReader(path, settings.sampling_rate, settings.batch_size))
+                first = next(batches)
+                encoder(first)
+                started, frames = time.perf_counter(), 0
+                for _ in range(MEASURED_BATCHES):
+                    batch = next(batches, None)
+                    encoder(first if batch is None else batch)
+                    frames += len(first if batch is None else batch)
+                return frames / (time.perf_counter() - started)
+            except (DecodeError, OSError):
+                continue
+    return 0.0

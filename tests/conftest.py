@@ -1,0 +1,61 @@
+"""What tests of several folders share: a small Ray, an empty storage, and drawn videos."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from anomalyclip.storage import Storage
+
+DrawVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """A local Ray of four logical CPUs, so that actors and tasks find room on two cores."""
+    import ray
+
+    ray.init(
+        num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+        object_store_memory=200 * 2**20,
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """An empty local storage."""
+    return Storage(str(tmp_path / "storage"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep temporary files and caches of the tests, workers included, in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANOMALYCLIP_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def draw_video() -> DrawVideo:
+    """Return `draw(path, num_frames=24, width=64, height=48, fps=25, seed=0)`: a square that wanders in noise."""
+
+    def draw(path: Path, num_frames: int = 24, width: int = 64, height: int = 48, fps: int = 25, seed: int = 0) -> Path:
+        generator = np.random.default_rng(seed)
+        background = generator.integers(0, 200, (height, width, 3), dtype=np.uint8)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=fps)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for number in range(num_frames):
+                picture = background.copy()
+                left = (seed + number) % (width - 8)
+                picture[8:16, left : left + 8] = 255
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+        return path
+
+    return draw

@@ -1,0 +1,151 @@
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from anomalyclip.config import ExtractionConfig
+from anomalyclip.features.decoder import Decoder
+from anomalyclip.features.extraction import extract_video
+from anomalyclip.features.sources import content_hash
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.storage import Storage, scratch
+
+DrawVideo = Callable[..., Path]
+SETTINGS = ExtractionConfig(batch_size=16)
+
+
+def mean_colours(frames: np.ndarray) -> np.ndarray:
+    return frames.mean(axis=(1, 2)).astype(np.float16)
+
+
+@pytest.fixture
+def store(storage: Storage) -> FeatureStore:
+    return FeatureStore(storage, "print")
+
+
+@pytest.fixture
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder(timeout=20)
+    yield decoder
+    decoder.close()
+
+
+def decoder_processes() -> list[psutil.Process]:
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if "features.decoder" in " ".join(child.cmdline())]
+
+
+def leftovers() -> list[Path]:
+    return list(scratch().glob("extract-*")) + list(Path("/dev/shm").glob("anomalyclip-frames-*"))
+
+
+def test_features_are_those_of_every_nth_frame(
+    store: FeatureStore, decoder: Decoder, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    video = str(draw_video(tmp_path / "a.mp4", num_frames=50))
+    settings = SETTINGS.model_copy(update={"sampling_rate": 3})
+
+    every = extract_video(video, mean_colours, FeatureStore(store.storage, "1"), SETTINGS, decoder)
+    third = extract_video(video, mean_colours, store, settings, decoder)
+    store.record([third])
+
+    assert (every.frames, third.frames, third.num_frames, third.fps, third.error) == (50, 17, 50, 25.0, None)
+    other = FeatureStore(store.storage, "1")
+    assert np.array_equal(store.read_features(video), other.read_features(other.object_key(every.hash or ""))[::3])
+
+
+def test_same_content_is_not_decoded_twice(
+    store: FeatureStore, decoder: Decoder, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    first = draw_video(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(first.read_bytes())
+    extract_video(str(first), mean_colours, store, SETTINGS, decoder)
+    decoder.close()
+
+    again = extract_video(str(tmp_path / "b.mp4"), mean_colours, store, SETTINGS, decoder)
+
+    assert (again.frames, again.hash, decoder_processes()) == (24, content_hash(first), [])
+
+
+@pytest.mark.parametrize("sent, reason", [(signal.SIGSEGV, "died .SIGSEGV."), (signal.SIGSTOP, "hung")])
+def test_decoder_that_crashes_or_hangs_costs_one_video(
+    sent: signal.Signals, reason: str, store: FeatureStore, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    long, short = draw_video(tmp_path / "a.mp4", num_frames=200), draw_video(tmp_path / "b.mp4", seed=1)
+    decoder, hit = Decoder(timeout=1), list[psutil.Process]()
+
+    def hit_decoder(frames: np.ndarray) -> np.ndarray:
+        if not hit:
+            hit.extend(decoder_processes())
+            os.kill(hit[0].pid, sent)
+        return mean_colours(frames)
+
+    lost = extract_video(str(long), hit_decoder, store, SETTINGS, decoder)
+    kept = extract_video(str(short), mean_colours, store, SETTINGS, Decoder(timeout=20))
+
+    assert lost.error is not None
+    assert re.search(reason, lost.error)
+    assert (kept.error, kept.frames) == (None, 24)
+    assert store.storage.list(store.key) == [f"{kept.hash}.parquet"]
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" * 999])
+def test_bad_video_is_an_error_that_leaves_nothing_behind(
+    damage: Callable[[bytes], bytes],
+    store: FeatureStore,
+    decoder: Decoder,
+    draw_video: DrawVideo,
+    tmp_path: Path,
+) -> None:
+    video = draw_video(tmp_path / "a.mp4")
+    video.write_bytes(damage(video.read_bytes()))
+
+    result = extract_video(str(video), mean_colours, store, SETTINGS, decoder)
+
+    assert str(video) in (result.error or "")
+    assert (result.hash, result.frames) == (content_hash(video), 0)
+    assert store.storage.list(store.key) == [] == leftovers()
+
+
+def test_missing_file_is_an_error(store: FeatureStore, decoder: Decoder) -> None:
+    result = extract_video("/nowhere/a.mp4", mean_colours, store, SETTINGS, decoder)
+
+    assert (result.error, result.size, result.hash) == ("/nowhere/a.mp4: no such file", -1, None)
+
+
+def test_fault_of_the_encoder_is_no_fault_of_the_video(
+    store: FeatureStore, decoder: Decoder, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    def fail(frames: np.ndarray) -> np.ndarray:
+        raise MemoryError("out of memory")
+
+    with pytest.raises(MemoryError):
+        extract_video(str(draw_video(tmp_path / "a.mp4")), fail, store, SETTINGS, decoder)
+    assert store.storage.list(store.key) == [] == leftovers()
+
+
+def test_memory_does_not_grow_with_the_length_of_a_video(
+    store: FeatureStore, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    peaks = []
+    for minutes in (1, 20):
+        video = draw_video(tmp_path / f"{minutes}.mp4", num_frames=minutes * 60 * 5, fps=5)
+        decoder, peak = Decoder(timeout=20), 0
+
+        def watch(frames: np.ndarray) -> np.ndarray:
+            nonlocal peak
+            processes = [psutil.Process(), *decoder_processes()]
+            peak = max(peak, sum(process.memory_info().rss for process in processes))
+            return np.repeat(mean_colours(frames), 64, axis=1)
+
+        assert extract_video(str(video), watch, store, SETTINGS, decoder).error is None
+        decoder.close()
+        peaks.append(peak)
+
+    assert peaks[1] < 1.1 * peaks[0]

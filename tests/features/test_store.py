@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from anomalyclip.errors import UsageError
+from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.sources import Stamp, stamp
+from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.storage import Storage
+
+
+@pytest.fixture
+def store(storage: Storage) -> FeatureStore:
+    return FeatureStore(storage, "print")
+
+
+def put(store: FeatureStore, folder: Path, source: str, features: np.ndarray, rate: int = 1) -> ExtractionResult:
+    with FeatureWriter(folder / "file.parquet", rate) as writer:
+        for start in range(0, len(features), 100):
+            writer.append(features[start : start + 100])
+        writer.describe({"num_frames": str(len(features) * rate), "fps": "25.0"})
+    store.publish(folder / "file.parquet", "abc")
+    return ExtractionResult(source, *stamp(source), "abc", len(features), len(features) * rate, 25.0)
+
+
+def random_features(frames: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(frames, 8)).astype(np.float16)
+
+
+def test_features_come_back_bit_for_bit(store: FeatureStore, tmp_path: Path) -> None:
+    features = random_features(5000)
+    store.record([put(store, tmp_path, "/a.mp4", features)])
+
+    assert np.array_equal(store.read_features("/a.mp4"), features)
+    assert len(list(store.iterate("/a.mp4"))) > 1
+
+
+def test_object_is_plain_uncompressed_parquet_with_a_row_a_frame(store: FeatureStore, tmp_path: Path) -> None:
+    put(store, tmp_path, "/a.mp4", random_features(10), rate=3)
+
+    file = pq.ParquetFile(store.storage.path(store.object_key("abc")))
+
+    assert file.schema_arrow.field("frame").type == pa.int32()
+    assert file.schema_arrow.field("feature").type.list_size == 8
+    assert file.schema_arrow.field("feature").type.value_type == pa.float16()
+    assert not file.schema_arrow.field("feature").type.value_field.nullable
+    assert file.read()["frame"].to_pylist() == list(range(0, 30, 3))
+    assert {file.metadata.row_group(0).column(i).compression for i in (0, 1)} == {"UNCOMPRESSED"}
+    assert file.metadata.metadata[b"schema_version"] == b"1"
+    assert pl.read_parquet(store.storage.path(store.object_key("abc"))).height == 10
+
+
+def test_source_is_done_until_its_size_or_time_changes(store: FeatureStore, tmp_path: Path) -> None:
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"one")
+    store.record([put(store, tmp_path, str(video), random_features(10))])
+    assert store.missing([str(video)]).is_empty()
+
+    video.write_bytes(b"longer")
+
+    assert store.missing([str(video), str(video)])["video"].to_list() == [str(video)]
+
+
+def test_quarantined_source_waits_for_a_change_or_a_request(store: FeatureStore, tmp_path: Path) -> None:
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"bad")
+    store.record([ExtractionResult(str(video), *stamp(str(video)), error="broken")])
+
+    assert store.quarantine().select("video", "reason").row(0) == (str(video), "broken")
+    assert store.missing([str(video)]).is_empty()
+    assert store.missing([str(video)], retry=True).height == 1
+    video.write_bytes(b"mended")
+    assert store.missing([str(video)]).height == 1
+
+
+def test_newest_result_decides_between_index_and_quarantine(store: FeatureStore, tmp_path: Path) -> None:
+    good = put(store, tmp_path, "/a.mp4", random_features(10))
+    bad = ExtractionResult("/a.mp4", *stamp("/a.mp4"), error="broken")
+
+    store.record([good])
+    store.record([bad])
+    assert (store.index().height, store.quarantine().height) == (0, 1)
+    store.record([good])
+    assert (store.index().height, store.quarantine().height) == (1, 0)
+
+
+def test_records_merge_with_what_is_there(store: FeatureStore) -> None:
+    for name in ("/a", "/b"):
+        store.record([ExtractionResult(name, 1, 2, "abc", 10, 10, 25.0)])
+
+    assert sorted(store.index()["video"]) == ["/a", "/b"]
+
+
+def test_damaged_or_missing_object_has_no_summary(store: FeatureStore) -> None:
+    store.storage.write(store.object_key("bad"), b"not parquet")
+
+    assert store.summary("bad") is None
+    assert store.summary("none") is None
+
+
+def test_reading_what_was_not_extracted_names_the_source(store: FeatureStore) -> None:
+    with pytest.raises(UsageError, match=r"no features of /x\.mp4"):
+        store.read_features("/x.mp4")
+
+
+def test_file_uri_and_path_of_a_source_have_the_same_stamp(tmp_path: Path) -> None:
+    video = tmp_path / "a b.mp4"
+    video.write_bytes(b"12345")
+
+    assert stamp(video.as_uri()) == stamp(str(video)) == Stamp(5, video.stat().st_mtime_ns)
+    assert stamp(str(tmp_path / "none")) == Stamp(-1, -1)
