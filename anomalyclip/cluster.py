@@ -1,13 +1,10 @@
 """The Ray cluster of a job: the one it runs in, or one that it starts on this machine."""
 
 import logging
-import os
 
 import ray
 
 from anomalyclip.errors import UsageError
-
-os.environ.setdefault("RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING", "0")
 
 
 def connect(tracking_uri: str = "") -> None:
@@ -15,7 +12,6 @@ def connect(tracking_uri: str = "") -> None:
 
     Raises UsageError where several nodes would need a tracking server and there is only an SQLite file.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     nodes = sum(node["Alive"] for node in ray.nodes())

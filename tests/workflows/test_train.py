@@ -1,0 +1,156 @@
+"""The main job end to end: what comes out, and that nothing that kills it changes what comes out."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import polars as pl
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anomalyclip.data.manifest import load_manifest
+from workflows.evaluate import main as evaluate
+from workflows.train import main as train
+
+pytestmark = pytest.mark.cluster
+EPOCHS = 6
+Result = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def unbroken(ray_session: None, drawn_manifest: Path, storage_root: Path, options: Sequence[str]) -> Result:
+    return train([str(drawn_manifest), "--storage", str(storage_root), "--name", "unbroken", *options])
+
+
+@pytest.fixture(scope="module")
+def client(unbroken: Result) -> mlflow.MlflowClient:
+    mlflow.set_tracking_uri(unbroken["tracking_uri"])
+    return mlflow.MlflowClient()
+
+
+def last_weights(storage_root: Path, run: str) -> dict[str, torch.Tensor]:
+    return load_file(storage_root / f"runs/{run}/checkpoints/epoch-{EPOCHS - 1:04d}/weights.safetensors")
+
+
+def logged_epochs(client: mlflow.MlflowClient, run_id: str) -> list[int]:
+    return [metric.step for metric in client.get_metric_history(run_id, "loss")]
+
+
+def test_one_command_gives_a_registered_model(unbroken: Result, client: mlflow.MlflowClient) -> None:
+    version = client.get_model_version("anomalyclip", unbroken["model_version"])
+    assert float(version.tags["auc"]) == pytest.approx(unbroken["auc"], abs=1e-6)
+    assert float(version.tags["m_auc"]) == pytest.approx(unbroken["m_auc"], abs=1e-6)
+    run = client.get_run(unbroken["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.k"] == "3"
+    assert {"auc", "m_auc", "ap", "m_ap", "video_auc", "best_epoch", "auc/Fighting"} <= run.data.metrics.keys()
+    assert {"loss/smooth", "learning_rate", "val/video_auc"} <= run.data.metrics.keys()
+    assert any(name.startswith("system/") for name in run.data.metrics)
+    assert {dataset.tags[0].value for dataset in run.inputs.dataset_inputs} == {"training", "evaluation"}
+    linked = client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert {"auc", "m_auc"} <= {metric.key for metric in linked.metrics}
+    names = {item.path for item in client.list_artifacts(unbroken["run_id"], "evaluation/plots")}
+    assert "evaluation/plots/timelines.png" in names
+
+
+def test_every_epoch_is_logged_once(unbroken: Result, client: mlflow.MlflowClient) -> None:
+    assert logged_epochs(client, unbroken["run_id"]) == list(range(EPOCHS))
+
+
+def test_predictions_have_a_row_a_frame(unbroken: Result, drawn_manifest: Path) -> None:
+    rows = pl.read_parquet(Path(unbroken["paths"]["evaluation"]) / "predictions.parquet")
+    counts = dict(rows.group_by("video_id").len().iter_rows())
+    test = load_manifest(drawn_manifest).filter(pl.col("split") == "test")
+    assert counts == dict(test.select("video_id", "num_frames").iter_rows())
+
+
+def test_a_finished_run_answers_with_its_result(unbroken: Result, drawn_manifest: Path, storage_root: Path,
+                                                options: Sequence[str]) -> None:  # fmt: skip
+    started = time.monotonic()
+    again = train([str(drawn_manifest), "--storage", str(storage_root), "--name", "unbroken", *options])
+    assert again == unbroken
+    assert json.loads((storage_root / "runs/unbroken/result.json").read_text()) == unbroken
+    assert time.monotonic() - started < 30
+
+
+def test_the_registered_model_scores_as_the_evaluation_did(
+    unbroken: Result, client: mlflow.MlflowClient, drawn_manifest: Path, storage_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ANOMALYCLIP_VIDEO_ROOT", str(drawn_manifest.parent))
+    monkeypatch.setenv("ANOMALYCLIP_STORAGE", str(storage_root))
+    video = load_manifest(drawn_manifest).filter(pl.col("split") == "test").row(0, named=True)
+    model = mlflow.pyfunc.load_model(f"models:/anomalyclip/{unbroken['model_version']}")
+    scored = model.predict(pd.DataFrame({"path": [video["path"]]}))
+    rows = pl.read_parquet(Path(unbroken["paths"]["evaluation"]) / "predictions.parquet")
+    expected = rows.filter(pl.col("video_id") == video["video_id"])
+    for ours, column in (("score", "score"), ("p_Fighting", "p_Fighting"), ("p_Normal", "p_Normal")):
+        np.testing.assert_allclose(scored[ours][0], expected[column].to_numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["registry", "run", "folder"])
+def test_evaluate_repeats_the_figures_of_training(
+    unbroken: Result, ray_session: None, drawn_manifest: Path, storage_root: Path, model: str
+) -> None:
+    names = {
+        "registry": f"models:/anomalyclip/{unbroken['model_version']}",
+        "run": unbroken["run_id"],
+        "folder": unbroken["paths"]["model"],
+    }
+    result = evaluate([names[model], str(drawn_manifest), "--storage", str(storage_root), "--fresh"])
+    assert (result["auc"], result["m_auc"], result["ap"]) == tuple(unbroken[key] for key in ("auc", "m_auc", "ap"))
+
+
+def checkpoints_from(storage_root: Path, run: str, epoch: int) -> bool:
+    folders = (storage_root / f"runs/{run}/checkpoints").glob("epoch-*/_COMPLETE")
+    return any(int(marker.parent.name.removeprefix("epoch-")) >= epoch for marker in folders)
+
+
+def wait_for(condition: Callable[[], bool], process: Any, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.02)
+
+
+def worker_processes(driver: int) -> list[psutil.Process]:
+    return [p for p in psutil.Process(driver).children(recursive=True) if "RayTrainWorker" in "".join(p.cmdline()[:1])]
+
+
+@pytest.mark.parametrize(("workers", "tolerance"), [(1, 0.0), (2, 1e-5)])
+def test_a_killed_and_resumed_run_ends_as_an_unbroken_one(
+    unbroken: Result, client: mlflow.MlflowClient, start_job: Callable[..., Any], run_job: Callable[..., Any],
+    drawn_manifest: Path, storage_root: Path, options: Sequence[str], workers: int, tolerance: float,
+) -> None:  # fmt: skip
+    name = f"killed-{workers}"
+    arguments = ["train", str(drawn_manifest), "--name", name, *options, "--set", f"training.workers={workers}"]
+    job = start_job(*arguments)
+    wait_for(lambda: checkpoints_from(storage_root, name, 0), job)
+    victims = worker_processes(job.pid)
+    assert len(victims) == workers
+    victims[0].kill()
+    wait_for(lambda: checkpoints_from(storage_root, name, 2), job)
+    family = psutil.Process(job.pid).children(recursive=True)
+    os.kill(job.pid, signal.SIGKILL)
+    job.communicate()
+    psutil.wait_procs(family, timeout=30)
+    assert not (storage_root / f"runs/{name}/result.json").exists()
+
+    code, result, errors = run_job(*arguments)
+    assert code == 0, errors
+    assert result is not None
+    assert logged_epochs(client, result["run_id"]) == list(range(EPOCHS))
+    ours, expected = last_weights(storage_root, name), last_weights(storage_root, "unbroken")
+    assert ours.keys() == expected.keys()
+    for key, value in expected.items():
+        assert (ours[key] - value).norm() <= tolerance * value.norm(), key
