@@ -1,5 +1,6 @@
 """The folder of a run in the storage root: what it is a run of, how far it came, what came out."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,11 @@ def open_run(
     """Return the folder of a run, new or begun before.
 
     `content` is everything that decides the result, as JSON-like values by name; without a name given it
-    gives the run its name. Raises UsageError where the name belongs to a run of other content.
+    gives the run its name. Raises UsageError where the name belongs to a run of other content, or could leave
+    the folder of its kind.
     """
+    if name and not re.fullmatch(r"[\w-][\w. -]*", name):
+        raise UsageError(f"--name {name!r} must be letters, digits, and any of - _ . and spaces after the first")
     name = name or f"{prefix}-{digest(content)[:10]}"
     run = RunFolder(storage, name, f"{kind}/{name}")
     if fresh:

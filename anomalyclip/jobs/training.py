@@ -17,7 +17,7 @@ from anomalyclip.runs import RunFolder, open_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint, CheckpointStore, load_learnt_state
-from anomalyclip.training.plan import TrainingPlan, check_batches, plan_training
+from anomalyclip.training.plan import TrainingPlan, check_batches, check_both_kinds, plan_training
 from anomalyclip.training.ray_training import FitPlan, fit_on_ray
 from anomalyclip.training.sampling import Bag
 from anomalyclip.training.setup import bags_of, build_model
@@ -54,7 +54,7 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     tracking.log_config(job.config)
     tracking.log_tags(
         {
-            "dataset": training.run.name.rsplit("-", 1)[0],
+            "dataset": training.manifest_path.resolve().parent.name,
             "manifest_digest": manifest_digest(training.plan.manifest),
             "protocol": job.config.training.protocol,
             "backbone": training.backbone.name,
@@ -70,6 +70,8 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     bags = {split: bags_of(extracted.manifest, split, training.plan.classes) for split in ("train", "val")}
+    if job.config.training.protocol == "clean":
+        check_both_kinds(bags["val"], "validation")  # decoding may have left nothing to choose an epoch by
     checkpoints = _fit(tracking, job, training, extracted, bags["train"], bags["val"])
     history = checkpoints.history()
     epoch = best_epoch(history)

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ _LEARNT_PROMPTS = {
 class ModelCard(Section):
     """What a model's tensors mean, and whose features it understands."""
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     classes: tuple[str, ...]
     """All classes in order, Normal among them."""
     normal_index: int
@@ -61,18 +62,21 @@ def load_bundle(folder: Path) -> tuple[AnomalyCLIP, ModelCard]:
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder / TENSORS} is missing or damaged: {error}") from None
     state = {name: value for name, value in tensors.items() if not name.startswith("prompts.")}
-    directions = FixedDirections(torch.empty_like(state["directions.class_features"]))
-    prototype = torch.empty_like(state["normality_prototype"])
-    model = AnomalyCLIP(directions, card.classes, card.normal_index, prototype, card.model)
-    model.load_state_dict(state)
+    try:
+        directions = FixedDirections(torch.empty_like(state["directions.class_features"]))
+        prototype = torch.empty_like(state["normality_prototype"])
+        model = AnomalyCLIP(directions, card.classes, card.normal_index, prototype, card.model)
+        model.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        raise UsageError(f"{folder / TENSORS} does not fit {CARD}: {' '.join(str(error).split())[:200]}") from None
     return model.eval(), card
 
 
 def load_card(folder: Path) -> ModelCard:
     """Read a model's card alone; raises UsageError if the folder holds none."""
     try:
-        return ModelCard.model_validate_json((folder / CARD).read_text())
-    except FileNotFoundError:
+        return ModelCard.model_validate_json((folder / CARD).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder} holds no model ({CARD} is missing)") from None
     except ValidationError as error:
         raise UsageError(f"{folder / CARD} is not a model card: {error.errors()[0]['msg']}") from None

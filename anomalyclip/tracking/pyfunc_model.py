@@ -17,6 +17,7 @@ from mlflow.types.schema import Array, ColSpec, DataType, Schema
 from torch import Tensor
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.decoder import Decoder
@@ -52,13 +53,14 @@ class VideoScorer:
         path, features = row.get("path"), row.get("features")
         if isinstance(path, str) == isinstance(features, list | np.ndarray):
             raise UsageError("a row needs either `path` or `features`")
-        given = self._extract(allowed_path(path)) if isinstance(path, str) else self._checked(features)
+        given, frames = self._extract(allowed_path(path)) if isinstance(path, str) else self._checked(features)
         scores = self._model.score_video(given)
         columns = {"score": scores.scores}
         columns |= {f"p_{name}": scores.probabilities[:, i] for i, name in enumerate(self._card.classes)}
-        return {name: values.repeat_interleave(self._card.sampling_rate).tolist() for name, values in columns.items()}
+        rate = self._card.sampling_rate
+        return {name: values.repeat_interleave(rate)[:frames].tolist() for name, values in columns.items()}
 
-    def _checked(self, features: Any) -> Tensor:
+    def _checked(self, features: Any) -> tuple[Tensor, int]:
         try:
             tensor = torch.from_numpy(np.stack([np.asarray(row, dtype=np.float32) for row in features]))
         except ValueError as error:
@@ -66,9 +68,9 @@ class VideoScorer:
         dim = len(self._model.normality_prototype)
         if tensor.dim() != 2 or tensor.shape[1] != dim or not tensor.isfinite().all():
             raise UsageError(f"`features` must be finite numbers (frames, {dim}); got shape {tuple(tensor.shape)}")
-        return tensor
+        return tensor, len(tensor) * self._card.sampling_rate
 
-    def _extract(self, path: Path) -> Tensor:
+    def _extract(self, path: Path) -> tuple[Tensor, int]:
         if self._encoder is None:
             backbone = load_stored_backbone(Storage(default_root()), self._card.backbone_identity)
             self._encoder = FrameEncoder(backbone, resolve_precision("auto", self._device), self._device)
@@ -76,7 +78,10 @@ class VideoScorer:
         decoder = Decoder(settings.decode_timeout)
         try:
             batches = decoder.batches(path, self._card.sampling_rate, settings.batch_size)
-            return torch.from_numpy(np.concatenate([self._encoder(frames) for frames in batches]))
+            features = np.concatenate([self._encoder(frames) for frames in batches])
+            return torch.from_numpy(features), decoder.info.num_frames
+        except DecodeError as error:
+            raise UsageError(f"`path` cannot be scored: {error}") from None
         finally:
             decoder.close()
 
@@ -86,10 +91,14 @@ def allowed_path(path: str) -> Path:
     root = os.environ.get(VIDEO_ROOT)
     if not root:
         raise UsageError(f"set {VIDEO_ROOT} to the folder whose videos may be scored by path")
-    resolved = (Path(root) / path).resolve()
+    try:
+        resolved = (Path(root) / path).resolve()
+        is_file = resolved.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        raise UsageError(f"path {path!r} cannot be a file's") from None
     if not resolved.is_relative_to(Path(root).resolve()):
         raise UsageError(f"path {path!r} is outside of {VIDEO_ROOT}")
-    if not resolved.is_file():
+    if not is_file:
         raise UsageError(f"path {path!r} is not a file below {VIDEO_ROOT}")
     return resolved
 

@@ -1,7 +1,9 @@
 """Registered models: put there with their figures, found again by URI, run or folder."""
 
+import json
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -50,7 +52,12 @@ def register_model(tracking: TrackedRun, model_id: str, name: str, metrics: Metr
         if version.source == source:
             return str(version.version)
     tags = {key: f"{value:.6f}" for key, value in figures.items() if value is not None}
-    version = mlflow.register_model(source, name, tags={"run_id": tracking.run_id, **tags})
+    with suppress(MlflowException):  # it exists already, or creating the version says what is wrong
+        tracking.client.create_registered_model(name)
+    version = tracking.client.create_model_version(
+        name, source, tracking.run_id, {"run_id": tracking.run_id, **tags}, model_id=model_id
+    )
+    _link(tracking.client, model_id, name, str(version.version))
     log.info("registered models:/%s/%s", name, version.version)
     return str(version.version)
 
@@ -76,6 +83,14 @@ def find_bundle(model: str, tracking_uri: str) -> tuple[Path, str | None]:
         raise UsageError(f"no model {model} at {tracking_uri}: {' '.join(str(error).split())[:200]}") from None
     data = info.flavors["python_function"].get("data", "")
     return Path(local) / data, info.model_id
+
+
+def _link(client: mlflow.MlflowClient, model_id: str, name: str, version: str) -> None:
+    """Let MLflow's UI show a version beside its logged model."""
+    tag, link = "mlflow.modelVersions", {"name": name, "version": version}
+    links = json.loads(client.get_logged_model(model_id).tags.get(tag, "[]"))
+    if link not in links:  # a server has done it already
+        client.set_logged_model_tags(model_id, {tag: json.dumps([*links, link])})
 
 
 def _model_of_run(client: mlflow.MlflowClient, run_id: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow
 import polars as pl
+from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.git_utils import get_git_commit
@@ -47,9 +48,10 @@ class TrackedRun:
         self.client.log_text(self.run_id, to_yaml(config), "config.yaml")
 
     def log_dataset(self, manifest: pl.DataFrame, source: str, name: str, context: str) -> Any:
-        """Log a part of a manifest as the run's input and return MLflow's dataset."""
+        """Log a part of a manifest, a local file, as the run's input (once) and return MLflow's dataset."""
         table = manifest.select("video_id", "path", "split", "num_frames", pl.col("labels").list.join("|"))
-        dataset = mlflow.data.from_polars(table, source=source, name=name, digest=manifest_digest(manifest)[:32])
+        origin = LocalArtifactDatasetSource(source)  # MLflow finds two readings of a bare path, and warns
+        dataset = mlflow.data.from_polars(table, origin, name=name, digest=manifest_digest(manifest)[:32])
         mlflow.log_input(dataset, context=context)
         return dataset
 

@@ -18,7 +18,7 @@ class TrainingPlan:
     """The parts of a manifest and its classes."""
 
     manifest: pl.DataFrame
-    """With the validation part marked, where the protocol wants one."""
+    """With the validation part marked where the protocol wants one, else without any."""
     classes: list[str]
     unknown_classes: list[str]
     """Classes of the test part that nothing can be learnt of."""
@@ -41,8 +41,10 @@ def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
     if strangers:
         raise UsageError(f"labels {', '.join(sorted(strangers))} are not among the run's classes: {', '.join(classes)}")
     if config.training.protocol == "clean":
-        _check_both_kinds(bags_of(manifest, "train", classes), config.training)
+        check_both_kinds(bags_of(manifest, "train", classes), "training")
         manifest = with_validation(manifest, config.training.validation_fraction, config.training.seed)
+    else:
+        manifest = manifest.with_columns(pl.col("split").replace("val", "train"))
     plan = TrainingPlan(manifest, classes, unknown_test_classes(manifest, classes))
     check_batches(plan.bags("train"), config.training)
     return plan
@@ -50,21 +52,22 @@ def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
 
 def check_batches(bags: Sequence[Bag], config: TrainingConfig) -> None:
     """Raise UsageError unless there are videos of both kinds and the workers divide each kind's part of a batch."""
-    _check_both_kinds(bags, config)
+    check_both_kinds(bags, "training")
     for kind, side in zip(("abnormal", "normal"), split_bags(bags), strict=True):
         size = min(config.batch_size // 2, len(side))
         if size % config.workers:
+            divisible = 2 * (size - size % config.workers)
             raise UsageError(
-                f"{config.workers} workers do not divide a batch of {size} {kind} videos "
-                f"({len(side)} in the training part): set training.workers=1 "
-                f"or training.batch_size={2 * (size - size % config.workers) or 2 * config.workers}"
+                f"{config.workers} workers do not divide a batch of {size} {kind} videos ({len(side)} in the "
+                f"training part): set training.workers=1{f' or training.batch_size={divisible}' if divisible else ''}"
             )
 
 
-def _check_both_kinds(bags: Sequence[Bag], config: TrainingConfig) -> None:
+def check_both_kinds(bags: Sequence[Bag], part: str) -> None:
+    """Raise UsageError unless a part of the manifest has abnormal and normal videos."""
     abnormal, normal = split_bags(bags)
     if not abnormal or not normal:
         raise UsageError(
-            f"the training part has {len(abnormal)} abnormal and {len(normal)} normal videos: "
+            f"the {part} part has {len(abnormal)} abnormal and {len(normal)} normal videos: "
             f"it needs both (a video is {NORMAL} when it has no labels)"
         )
