@@ -6,9 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from anomalyclip import cli
+from anomalyclip import cli, cluster
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import load_backbone
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str]) -> dict[str, Any]:
         log.info("%s", expected)
         return asdict(expected)
 
-    ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    cluster.connect()
     report = extract_missing(manifest, job.config, job.storage, retry=options.retry, backbone=backbone)
 
     if report.quarantined == report.videos:

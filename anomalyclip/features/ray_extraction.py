@@ -146,7 +146,7 @@ class _Worker:
         cpus: int,
     ) -> None:
         # a video a core beat more threads a video, and Ray would leave a worker one thread on any node
-        cpus = min(cpus, len(os.sched_getaffinity(0)))
+        cpus = min(cpus, os.cpu_count() or 1)
         torch.set_num_threads(max(1, cpus // settings.decode_processes))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)

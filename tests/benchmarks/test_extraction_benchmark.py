@@ -1,0 +1,45 @@
+"""Extraction on Ray beside a bare loop of decoding and encoding in one process."""
+
+import time
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from anomalyclip.config import RunConfig
+from anomalyclip.data.drawn import draw_demo
+from anomalyclip.data.manifest import load_manifest
+from anomalyclip.data.video import VideoReader
+from anomalyclip.features.backbone import load_backbone
+from anomalyclip.features.encoder import FrameEncoder, resolve_device, resolve_precision
+from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
+from anomalyclip.storage import Storage
+
+pytestmark = pytest.mark.cluster
+
+
+def test_extraction_keeps_pace_with_a_bare_loop(benchmark: BenchmarkFixture, ray_session: None, tmp_path: Path) -> None:
+    config, backbone = RunConfig(), load_backbone(RunConfig().backbone)
+    device = resolve_device()
+    encoder = FrameEncoder(backbone, resolve_precision("auto", device), device)
+    manifest = load_manifest(draw_demo(tmp_path))
+
+    def bare_loop() -> float:
+        started, frames = time.perf_counter(), 0
+        for source in manifest["source"]:
+            frames += sum(len(encoder(batch)) for batch in VideoReader(source))
+        return frames / (time.perf_counter() - started)
+
+    def extraction(name: str) -> float:
+        steps: list[ExtractionProgress] = []
+        storage = Storage(str(tmp_path / name))
+        extract_missing(manifest, config, storage, steps.append, backbone=backbone)
+        return steps[-1].frames_per_second
+
+    rates = [(bare_loop(), extraction(f"storage-{turn}")) for turn in range(3)]
+    bare, extracted = (max(column) for column in zip(*rates, strict=True))
+    benchmark.extra_info.update(bare=bare, extraction=extracted, ratio=extracted / bare)
+    benchmark.pedantic(bare_loop, rounds=1)
+    print(f"\nbare loop {bare:.0f} frames/s, extraction {extracted:.0f} frames/s, ratio {extracted / bare:.2f}")
+
+    assert extracted >= 0.9 * bare

@@ -1,0 +1,114 @@
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+
+from anomalyclip.config import RunConfig, build_config
+from anomalyclip.data.video import VideoReader
+from anomalyclip.errors import JobError
+from anomalyclip.features.backbone import load_backbone
+from anomalyclip.features.encoder import FrameEncoder, resolve_device
+from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
+from anomalyclip.features.sources import content_hash
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.storage import Storage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
+
+DrawVideo = Callable[..., Path]
+CONFIG = RunConfig()
+
+
+def manifest(videos: list[Path]) -> pl.DataFrame:
+    return pl.DataFrame({"source": [str(video) for video in videos]})
+
+
+def worker_pids() -> list[int]:
+    tree = psutil.Process().children(recursive=True)
+    return [
+        process.pid for process in tree if "MapWorker" in process.name() or "_Worker" in " ".join(process.cmdline())
+    ]
+
+
+def test_store_holds_what_a_plain_loop_computes_and_a_second_run_does_nothing(
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path
+) -> None:
+    videos = [draw_video(tmp_path / f"{seed}.mp4", num_frames=20 + 60 * seed, seed=seed) for seed in range(4)]
+    twin = tmp_path / "twin.mp4"
+    twin.write_bytes(videos[0].read_bytes())
+    steps: list[ExtractionProgress] = []
+
+    report = extract_missing(manifest([*videos, twin, twin]), CONFIG, storage, steps.append)
+    again = extract_missing(manifest([*videos, twin]), CONFIG, storage)
+
+    assert (report.videos, report.extracted, report.skipped, report.quarantined) == (5, 5, 0, 0)
+    assert [step.done for step in steps] == [1, 2, 3, 4, 5]
+    assert (steps[-1].seconds_left, steps[-1].total) == (0, 5)
+    assert (again.extracted, again.skipped) == (0, 5)
+    store = FeatureStore(storage, report.fingerprint)
+    assert store.index()["object"].n_unique() == 4
+    encoder = FrameEncoder(load_backbone(CONFIG.backbone), "float32", resolve_device())
+    for video in videos:
+        expected = np.concatenate([encoder(frames) for frames in VideoReader(video)])
+        np.testing.assert_allclose(store.read_features(str(video)), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_bad_videos_are_quarantined_and_tried_again_only_on_request(
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path
+) -> None:
+    good, bad = draw_video(tmp_path / "good.mp4"), tmp_path / "bad.mp4"
+    bad.touch()
+
+    first = extract_missing(manifest([good, bad]), CONFIG, storage)
+    second = extract_missing(manifest([good, bad]), CONFIG, storage)
+    steps: list[ExtractionProgress] = []
+    third = extract_missing(manifest([good, bad]), CONFIG, storage, steps.append, retry=True)
+
+    assert (first.extracted, first.quarantined) == (1, 1)
+    assert (second.extracted, second.skipped, second.quarantined) == (0, 1, 1)
+    assert (third.quarantined, len(steps)) == (1, 1)
+
+
+def test_killed_worker_is_replaced(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
+    videos = [draw_video(tmp_path / f"{seed}.mp4", num_frames=300, seed=seed) for seed in range(6)]
+    killed: list[int] = []
+
+    def kill_worker(progress: ExtractionProgress) -> None:
+        if not killed:
+            killed.extend(worker_pids())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    report = extract_missing(manifest(videos), CONFIG, storage, kill_worker)
+
+    assert killed
+    assert (report.extracted, report.quarantined) == (6, 0)
+    store = FeatureStore(storage, report.fingerprint)
+    assert [len(store.read_features(str(video))) for video in videos] == [300] * 6
+
+
+def test_fault_of_the_store_ends_the_job_in_one_line(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
+    backbone = load_backbone(CONFIG.backbone)
+    report = extract_missing(manifest([]).cast(pl.String), CONFIG, storage, backbone=backbone)
+    video = draw_video(tmp_path / "a.mp4")
+    in_the_way = FeatureStore(storage, report.fingerprint).object_key(content_hash(video))
+    Path(storage.path(in_the_way)).mkdir(parents=True)
+
+    with pytest.raises(JobError, match=r"extraction failed: .*\.parquet") as failure:
+        extract_missing(manifest([video]), CONFIG, storage, backbone=backbone)
+    assert "\n" not in str(failure.value)
+
+
+def test_two_workers_share_the_videos(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
+    videos = [draw_video(tmp_path / f"{seed}.mp4", seed=seed) for seed in range(4)]
+    config = build_config(CONFIG, None, ["extraction.workers=2", "extraction.sampling_rate=5"])
+
+    report = extract_missing(manifest(videos), config, storage)
+
+    index = FeatureStore(storage, report.fingerprint).index()
+    assert (report.extracted, index["frames"].to_list(), index["num_frames"].to_list()) == (4, [5] * 4, [24] * 4)
