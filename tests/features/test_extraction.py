@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.video import VideoReader
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.sources import content_hash
@@ -57,6 +58,18 @@ def test_features_are_those_of_every_nth_frame(
     assert (every.frames, third.frames, third.num_frames, third.fps, third.error) == (50, 17, 50, 25.0, None)
     other = FeatureStore(store.storage, "1")
     assert np.array_equal(store.read_features(video), other.read_features(other.object_key(every.hash or ""))[::3])
+
+
+def test_decoder_never_overtakes_its_reader(decoder: Decoder, draw_video: DrawVideo, tmp_path: Path) -> None:
+    video = draw_video(tmp_path / "a.mp4", num_frames=400)
+    batches = decoder.batches(video, sampling_rate=1, batch_size=8)
+    first = next(batches)
+
+    expected = list(VideoReader(video, batch_size=8))
+
+    assert np.array_equal(first, expected[0])
+    for batch, reference in zip(batches, expected[1:], strict=True):
+        assert np.array_equal(batch, reference)
 
 
 def test_same_content_is_not_decoded_twice(
