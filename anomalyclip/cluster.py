@@ -1,6 +1,7 @@
 """The Ray cluster of a job: the one it runs in, or one that it starts on this machine."""
 
 import logging
+import os
 
 import ray
 
@@ -12,6 +13,7 @@ def connect(tracking_uri: str = "") -> None:
 
     Raises UsageError where several nodes would need a tracking server and there is only an SQLite file.
     """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines on standard error are not for users
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     nodes = sum(node["Alive"] for node in ray.nodes())
