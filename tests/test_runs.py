@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+
+from anomalyclip.config import RunConfig, build_config
+from anomalyclip.errors import UsageError
+from anomalyclip.runs import RunFolder, open_run, result_settings
+from anomalyclip.storage import Storage
+
+CONTENT = {"manifest": "abc", "training.seed": 1, "data.classes": ["a", "b"]}
+
+
+def opened(storage: Storage, name: str | None = None, fresh: bool = False, **changes: object) -> RunFolder:
+    return open_run(storage, "runs", name, "videos", {**CONTENT, **changes}, fresh)
+
+
+def test_a_run_without_a_name_is_named_by_its_content(storage: Storage, tmp_path: Path) -> None:
+    run = opened(storage)
+    assert run.name.startswith("videos-")
+    assert run.key == f"runs/{run.name}"
+    assert opened(Storage(str(tmp_path / "other"))).name == run.name
+    assert opened(storage, **{"training.seed": 2}).name != run.name
+
+
+def test_the_same_content_goes_on_in_the_same_folder(storage: Storage) -> None:
+    opened(storage, "first try").finish({"auc": 0.5})
+    assert opened(storage, "first try").result() == {"auc": 0.5}
+
+
+def test_an_unfinished_run_has_no_result(storage: Storage) -> None:
+    assert opened(storage).result() is None
+
+
+def test_other_content_under_a_name_is_refused_by_what_differs(storage: Storage) -> None:
+    opened(storage, "mine").finish({})
+    with pytest.raises(UsageError, match=r"run mine exists with other content \(training.seed was 1, now 2\)"):
+        opened(storage, "mine", **{"training.seed": 2})
+    assert opened(storage, "mine").result() == {}
+
+
+def test_fresh_starts_anew_even_with_other_content(storage: Storage) -> None:
+    opened(storage, "mine").finish({})
+    storage.write("runs/mine/checkpoints/x", b"")
+    run = opened(storage, "mine", fresh=True, manifest="new")
+    assert (run.result(), storage.exists("runs/mine/checkpoints")) == (None, False)
+    opened(storage, "mine", manifest="new")
+
+
+@pytest.mark.parametrize("name", ["..", "../other", "/etc", "a/b", "a\\b", ".hidden", " ", "a\n"])
+def test_a_name_that_leaves_the_folder_is_refused(storage: Storage, name: str) -> None:
+    storage.write("precious", b"")
+    with pytest.raises(UsageError, match="--name"):
+        opened(storage, name, fresh=True)
+    assert storage.exists("precious")
+
+
+def test_a_run_goes_on_in_its_mlflow_run_and_only_there(storage: Storage) -> None:
+    run = opened(storage, "mine")
+    assert run.mlflow_run("sqlite:///a") is None
+    run.keep_mlflow_run("sqlite:///a", "id")
+    assert opened(storage, "mine").mlflow_run("sqlite:///a") == "id"
+    with pytest.raises(UsageError, match=r"run mine was begun at sqlite:///a, not http://b; .*--tracking-uri"):
+        run.mlflow_run("http://b")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.workers=2",
+        "training.cpus_per_worker=0.5",
+        "training.max_failures=0",
+        "extraction.workers=3",
+        "extraction.batch_size=8",
+        "extraction.decode_timeout=5",
+        "cache.max_gigabytes=1",
+        "tracking.experiment=other",
+        "backbone.offline=true",
+    ],
+)
+def test_resources_and_places_do_not_change_a_result(override: str) -> None:
+    assert result_settings(build_config(RunConfig(), None, [override])) == result_settings(RunConfig())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.seed=2",
+        "training.precision=bfloat16",
+        "training.protocol=paper",
+        "extraction.sampling_rate=2",
+        "extraction.precision=float32",
+        "model.k=2",
+        "loss.smooth=0",
+        "data.classes=[a]",
+        "data.frame_tolerance=1",
+    ],
+)
+def test_what_changes_a_result_changes_the_name(override: str) -> None:
+    assert result_settings(build_config(RunConfig(), None, [override])) != result_settings(RunConfig())
+
+
+def test_settings_survive_their_file(storage: Storage) -> None:
+    content = result_settings(build_config(RunConfig(), None, ["data.classes=[a, b]", "training.learning_rate=1e-5"]))
+    assert open_run(storage, "runs", "mine", "x", content, False) == open_run(
+        storage, "runs", "mine", "x", content, False
+    )
