@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from anomalyclip.config import ModelConfig
+from anomalyclip.model.anomaly_clip import AnomalyCLIP, video_windows
+from anomalyclip.model.directions import FixedDirections
+
+CONFIG = ModelConfig(embedding_dim=16, heads=2, concat_logits=True)
+
+
+def model_of(normal_index: int = 1, config: ModelConfig = CONFIG) -> AnomalyCLIP:
+    torch.manual_seed(0)
+    classes = ["Arson", "Fighting", "Robbery"]
+    classes.insert(normal_index, "Normal")
+    return AnomalyCLIP(FixedDirections(torch.randn(3, 8)), classes, normal_index, torch.randn(8), config).eval()
+
+
+@pytest.mark.parametrize("normal_index", [0, 1, 3])
+def test_class_probabilities_sum_to_one_with_normal_at_its_place(normal_index: int) -> None:
+    logits, scores = torch.randn(20, 3), torch.rand(20)
+    found = model_of(normal_index).class_probabilities(logits, scores)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(20))
+    torch.testing.assert_close(found[:, normal_index], 1 - scores)
+    abnormal = found[:, [index for index in range(4) if index != normal_index]]
+    torch.testing.assert_close(abnormal, scores[:, None] * logits.softmax(dim=1))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("frames", [1, 15, 512, 1100])
+def test_a_video_has_a_score_a_stored_feature(frames: int, stride: int) -> None:
+    scores = model_of(config=CONFIG.model_copy(update={"stride": stride})).score_video(torch.randn(frames, 8))
+    assert scores.scores.shape == (frames,)
+    assert (scores.logits.shape, scores.probabilities.shape) == ((frames, 3), (frames, 4))
+    assert ((scores.scores >= 0) & (scores.scores <= 1)).all()
+
+
+def test_logits_of_a_frame_do_not_depend_on_where_it_stands() -> None:
+    model, features = model_of(), torch.randn(700, 8)
+    centred = (features - model.normality_prototype)[None, None]
+    expected = model.selector(centred, model.directions(), model.normality_prototype)[0, 0]
+    torch.testing.assert_close(model.score_video(features).logits, expected)
+
+
+def test_half_precision_features_score_as_their_float32_copy() -> None:
+    model, features = model_of(), torch.randn(40, 8).half()
+    assert torch.equal(model.score_video(features).scores, model.score_video(features.float()).scores)
+
+
+def test_scoring_many_windows_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, features = model_of(), torch.randn(2600, 8)
+    together = model.score_video(features).scores
+    monkeypatch.setattr("anomalyclip.model.anomaly_clip.WINDOWS_AT_ONCE", 1)
+    torch.testing.assert_close(model.score_video(features).scores, together)
+
+
+def test_windows_hold_every_frame_of_a_video() -> None:
+    for frames in (1, 511, 512, 513, 5000):
+        windows = video_windows(frames, CONFIG)
+        assert windows.shape[1:] == (32, 16)
+        assert set(windows.flatten().tolist()) == set(range(frames))
+
+
+def test_logits_are_fed_to_the_temporal_model_only_where_asked() -> None:
+    alone = model_of(config=CONFIG.model_copy(update={"concat_logits": False}))
+    assert (alone.temporal.projection.in_features, model_of().temporal.projection.in_features) == (8, 3 + 8)
+    clips = torch.randn(2, 32, 16, 8)
+    expected = alone.temporal(clips - alone.normality_prototype)
+    torch.testing.assert_close(alone(clips).anomaly_logits, expected)
