@@ -6,10 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 from pyarrow import fs
 
-from anomalyclip import storage as module
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import COMPLETE, Storage, default_root, free_bytes, scratch
 
@@ -99,7 +98,7 @@ def test_a_file_appears_whole_or_not_at_all(storage: Storage, monkeypatch: pytes
         Path(target).write_bytes(Path(source).read_bytes()[:2])
         raise OSError("no space left")
 
-    monkeypatch.setattr(module.fs, "copy_files", half)
+    monkeypatch.setattr(fs, "copy_files", half)
     with pytest.raises(OSError, match="no space left"):
         storage.publish(folder_of(tmp_path, file="hello") / "file", "a/b")
     assert storage.list("a") == []

@@ -19,8 +19,8 @@ def backbone() -> Backbone:
 
 def learner(backbone: Backbone, **options: Any) -> PromptLearner:
     tower = text_tower(backbone.model)
-    options = {"context_length": 8, "generator": torch.Generator().manual_seed(0)} | options
-    return PromptLearner(CLASSES, backbone.tokenizer, tower.token_embedding, **options)
+    defaults: dict[str, Any] = {"context_length": 8, "generator": torch.Generator().manual_seed(0)}
+    return PromptLearner(CLASSES, backbone.tokenizer, tower.token_embedding, **{**defaults, **options})
 
 
 def directions(backbone: Backbone, **settings: Any) -> PromptDirections:

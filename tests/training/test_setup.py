@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from anomalyclip.config import RunConfig
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.model.directions import PromptDirections
+from anomalyclip.storage import Storage
+from anomalyclip.training.checkpoints import learnt_state
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+from anomalyclip.training.setup import bags_of, build_model, normality_prototype
+
+CLASSES = ["Arson", "Fighting", "Normal"]
+
+
+@pytest.fixture
+def features() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    frames = {"n1": 5, "n2": 3000, "n3": 40, "a1": 100}
+    return {name: (generator.normal(size=(count, 8)) * count).astype(np.float16) for name, count in frames.items()}
+
+
+@pytest.fixture
+def cache_of_features(features: dict[str, np.ndarray], storage: Storage, tmp_path: Path) -> FeatureCache:
+    store = FeatureStore(storage, "print")
+    for name, rows in features.items():
+        with FeatureWriter(tmp_path / "file", 1) as writer:
+            writer.append(rows)
+            writer.describe({"num_frames": str(len(rows)), "fps": "25.0"})
+        store.publish(tmp_path / "file", name)
+        store.record([ExtractionResult(f"/{name}", 1, 1, name, len(rows), len(rows), 25.0)])
+    return FeatureCache.build(store, {name: f"/{name}" for name in features}, 1.0)
+
+
+def test_the_prototype_is_the_mean_over_all_frames_of_the_given_videos(
+    cache_of_features: FeatureCache, features: dict[str, np.ndarray]
+) -> None:
+    normal = ["n1", "n2", "n3"]
+    expected = np.concatenate([features[name] for name in normal]).astype(np.float64).mean(axis=0)
+    found = normality_prototype(cache_of_features, iter(normal))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+    assert torch.equal(found, normality_prototype(cache_of_features, normal[::-1]))
+
+
+def test_bags_carry_the_place_of_their_first_label_among_the_abnormal_classes() -> None:
+    rows = [("v1", "train", ["Fighting", "Arson"]), ("v2", "train", []), ("v3", "test", []), ("v4", "train", ["Arson"])]
+    manifest = pl.DataFrame(rows, schema=["video_id", "split", "labels"], orient="row")
+    assert bags_of(manifest, "train", CLASSES) == [Bag("v1", 1), Bag("v2", NORMAL_LABEL), Bag("v4", 0)]
+    assert bags_of(manifest, "train", ["Arson", "A normal", "Fighting", "Normal"])[0] == Bag("v1", 2)
+
+
+def test_initial_weights_depend_on_the_seed_alone(backbone: Backbone, config: RunConfig) -> None:
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        torch.rand(seed)  # what was drawn before plays no part
+        training = config.training.model_copy(update={"seed": seed})
+        chosen = config.model_copy(update={"training": training})
+        return learnt_state(build_model(CLASSES, backbone, torch.zeros(64), chosen))
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    name = "directions.prompt_learner.context"
+    assert not torch.equal(first[name], other[name])
+    assert first[name].shape == (3, 8, 64)
+
+
+def test_directions_are_those_of_the_abnormal_classes(backbone: Backbone, config: RunConfig) -> None:
+    model = build_model(["Arson", "Normal", "Robbery"], backbone, torch.zeros(64), config)
+    assert isinstance(model.directions, PromptDirections)
+    assert model.directions.abnormal_indices.tolist() == [0, 2]
+    assert (model.normal_index, model.classes) == (1, ("Arson", "Normal", "Robbery"))
