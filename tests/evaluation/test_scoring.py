@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from anomalyclip.config import BackboneConfig, ModelConfig
+from anomalyclip.data.manifest import annotations_digest, manifest_digest
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.predictions import Digests, read_predictions
+from anomalyclip.evaluation.scoring import score_manifest
+from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.bundle import ModelCard, bundle_digest, load_bundle, save_bundle
+from anomalyclip.model.directions import FixedDirections
+from anomalyclip.storage import Storage
+
+CLASSES = ("Arson", "Fighting", "Normal")
+FRAMES = {"v1": 700, "v2": 50}
+NewBundle = Callable[[int], Path]
+
+
+@pytest.fixture
+def new_bundle(tmp_path: Path) -> NewBundle:
+    """Save an untrained model of a sampling rate."""
+
+    def new(sampling_rate: int) -> Path:
+        torch.manual_seed(0)
+        config = ModelConfig(embedding_dim=16, heads=2)
+        model = AnomalyCLIP(FixedDirections(torch.randn(2, 8)), CLASSES, 2, torch.zeros(8), config)
+        card = ModelCard(
+            classes=CLASSES, normal_index=2, model=config, backbone=BackboneConfig(),
+            backbone_identity="tower", sampling_rate=sampling_rate,
+        )  # fmt: skip
+        save_bundle(tmp_path / "bundle", model.state_dict(), model.directions(), card)
+        return tmp_path / "bundle"
+
+    return new
+
+
+def stored(storage: Storage, folder: Path, sampling_rate: int) -> FeatureStore:
+    """A store of the features of every `sampling_rate`-th frame of two videos."""
+    store = FeatureStore(storage, "print")
+    for number, (name, frames) in enumerate(FRAMES.items()):
+        rows = np.random.default_rng(number).normal(size=(-(-frames // sampling_rate), 8)).astype(np.float16)
+        with FeatureWriter(folder / "file", sampling_rate) as writer:
+            writer.append(rows)
+            writer.describe({"num_frames": str(frames), "fps": "25.0"})
+        store.publish(folder / "file", name)
+        store.record([ExtractionResult(f"/{name}.mp4", 1, 1, name, len(rows), frames, 25.0)])
+    return store
+
+
+def manifest(num_frames: int | None = 700, end: int = 699) -> pl.DataFrame:
+    anomalies = [{"start": 10, "end": 19, "labels": []}, {"start": 690, "end": end, "labels": ["Fighting"]}]
+    rows = [
+        ("v1", "v1.mp4", "test", ["Arson", "Fighting"], anomalies, num_frames, "/v1.mp4"),
+        ("v2", "v2.mp4", "test", [], [], None, "/v2.mp4"),
+    ]
+    return pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}, orient="row")
+
+
+@pytest.mark.parametrize("rate", [1, 3])
+def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
+    store, bundle = stored(storage, tmp_path, rate), new_bundle(rate)
+    checked = score_manifest(bundle, manifest(), store, tmp_path / "predictions.parquet")
+    table = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert dict(table.group_by("video_id").len().iter_rows()) == FRAMES
+    assert dict(checked.select("video_id", "num_frames").iter_rows()) == FRAMES
+    model, _ = load_bundle(bundle)
+    scores = model.score_video(torch.from_numpy(store.read_features("/v1.mp4")))
+    mine = table.filter(pl.col("video_id") == "v1")
+    assert mine["frame"].to_list() == list(range(700))
+    assert mine["score"].to_list() == [scores.scores[frame // rate].item() for frame in range(700)]
+    for index, name in enumerate(CLASSES):
+        assert mine[f"p_{name}"][698] == scores.probabilities[698 // rate, index].item()
+
+
+def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
+    target = tmp_path / "predictions.parquet"
+    bundle, store = new_bundle(1), stored(storage, tmp_path, 1)
+    checked = score_manifest(bundle, manifest(), store, target)
+    labels = pl.read_parquet(target).filter(pl.col("video_id") == "v1")["labels"].to_list()
+    assert labels[9:20] == [[]] + [["Arson", "Fighting"]] * 10
+    assert labels[20:690] == [[]] * 670
+    assert labels[690:] == [["Fighting"]] * 10
+    expected = Digests(manifest_digest(manifest()), annotations_digest(checked), bundle_digest(bundle))
+    assert read_predictions(target).digests == expected
+
+
+def test_frame_counts_that_differ_are_named_and_nothing_is_written(
+    new_bundle: NewBundle, storage: Storage, tmp_path: Path
+) -> None:
+    store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
+    with pytest.raises(UsageError, match=r"'v1': annotations 702, video 700, features 700: mend num_frames"):
+        score_manifest(new_bundle(1), manifest(702), store, target)
+    with pytest.raises(UsageError, match=r"'v1': annotations 700, video 700, features 700: features must be 234"):
+        score_manifest(new_bundle(3), manifest(), store, target)
+    with pytest.raises(UsageError, match=r"'v1': annotations unknown, video 700, .* 690-705 goes past"):
+        score_manifest(new_bundle(1), manifest(None, end=705), store, target)
+    assert [path for path in tmp_path.iterdir() if target.name in path.name] == []
+
+
+def test_a_tolerance_that_was_asked_for_cuts_the_intervals(
+    new_bundle: NewBundle, storage: Storage, tmp_path: Path
+) -> None:
+    store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
+    checked = score_manifest(new_bundle(1), manifest(702, end=701), store, target, frame_tolerance=2)
+    assert checked["num_frames"].to_list() == [700, 50]
+    assert pl.read_parquet(target)["labels"].to_list()[699] == ["Fighting"]
+
+
+def test_a_video_without_features_is_refused(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
+    target, empty = tmp_path / "predictions.parquet", FeatureStore(storage, "other")
+    with pytest.raises(UsageError, match=r"2 video\(s\):\n.*'v1': annotations 700, video unknown, features unknown"):
+        score_manifest(new_bundle(1), manifest(), empty, target)
+    assert not target.exists()
