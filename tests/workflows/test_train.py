@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -154,3 +155,39 @@ def test_a_killed_and_resumed_run_ends_as_an_unbroken_one(
     assert ours.keys() == expected.keys()
     for key, value in expected.items():
         assert (ours[key] - value).norm() <= tolerance * value.norm(), key
+
+
+def test_a_final_fit_trains_on_the_held_out_videos_too(
+    unbroken: Result, client: mlflow.MlflowClient, drawn_manifest: Path, storage_root: Path, options: Sequence[str]
+) -> None:
+    settings = [*options, "--set", "training.final_fit=true", "--set", "training.epochs=3"]
+    result = train([str(drawn_manifest), "--storage", str(storage_root), "--name", "final", *settings])
+    chosen = int(client.get_run(result["run_id"]).data.metrics["best_epoch"])
+    final = [metric.step for metric in client.get_metric_history(result["run_id"], "final/loss")]
+    assert final == list(range(chosen + 1))
+    assert not any(name.startswith("final/val") for name in client.get_run(result["run_id"]).data.metrics)
+    folder = storage_root / "runs/final"
+    kept = load_file(Path(result["paths"]["model"]) / "model.safetensors")
+    first = load_file(folder / f"checkpoints/epoch-{chosen:04d}/weights.safetensors")
+    second = load_file(folder / f"final/checkpoints/epoch-{chosen:04d}/weights.safetensors")
+    prototype = "normality_prototype"
+    assert torch.equal(kept[prototype], second[prototype])
+    assert not torch.equal(kept[prototype], first[prototype])
+
+
+def test_videos_that_cannot_be_decoded_are_left_out_and_counted(
+    ray_session: None, drawn_manifest: Path, tmp_path: Path, storage_root: Path, options: Sequence[str]
+) -> None:
+    shutil.copytree(drawn_manifest.parent, tmp_path / "clips")
+    manifest = tmp_path / "clips" / drawn_manifest.name
+    table = load_manifest(manifest)
+    normal_test = table.filter((pl.col("split") == "test") & (pl.col("labels").list.len() == 0))
+    for source in (table.filter(pl.col("split") == "train")["source"][0], normal_test["source"][0]):
+        Path(source).write_bytes(b"no video at all")
+    settings = [*options, "--set", "training.protocol=paper", "--set", "extraction.sampling_rate=3"]
+    result = train([str(manifest), "--storage", str(storage_root), "--set", "training.epochs=2", *settings])
+    assert result["quarantined"] == 2
+    rows = pl.read_parquet(Path(result["paths"]["evaluation"]) / "predictions.parquet")
+    counts = dict(rows.group_by("video_id").len().iter_rows())
+    scored = table.filter((pl.col("split") == "test") & (pl.col("video_id") != normal_test["video_id"][0]))
+    assert counts == dict(scored.select("video_id", "num_frames").iter_rows())
