@@ -123,11 +123,9 @@ def tracked_run(
     Raises UsageError when the server cannot be reached or the run is gone.
     """
     client = connect(tracking_uri)
-    try:
+    with _refusals(tracking_uri):
         experiment_id = _experiment(client, experiment, tracking_uri, storage)
         run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name, log_system_metrics=True)
-    except MlflowException as error:
-        raise UsageError(f"MLflow at {tracking_uri}: {' '.join(str(error).split())[:200]}") from error
     with run:
         tracked = TrackedRun(run.info.run_id, client)
         if run_id is None and (commit := get_git_commit(str(Path.cwd()))):
@@ -143,9 +141,18 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
-    return mlflow.MlflowClient()
+    with _refusals(tracking_uri):
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_registry_uri(tracking_uri)
+        return mlflow.MlflowClient()
+
+
+@contextmanager
+def _refusals(tracking_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise UsageError(f"MLflow at {tracking_uri}: {' '.join(str(error).split())[:200]}") from error
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, storage: Storage) -> str:

@@ -1,0 +1,95 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from anomalyclip.cli import Job
+from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, build_config
+from anomalyclip.data.manifest import write_manifest
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.jobs.evaluation import prepare
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.bundle import ModelCard, save_bundle
+from anomalyclip.model.directions import FixedDirections
+from anomalyclip.storage import Storage
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(BackboneConfig())
+
+
+@pytest.fixture
+def bundle(backbone: Backbone, tmp_path: Path) -> Path:
+    config = ModelConfig(embedding_dim=16, heads=2)
+    model = AnomalyCLIP(FixedDirections(torch.randn(1, 64)), ("Arson", "Normal"), 1, torch.zeros(64), config)
+    card = ModelCard(
+        classes=model.classes, normal_index=1, model=config, backbone=BackboneConfig(),
+        backbone_identity=backbone.identity, sampling_rate=1,
+    )  # fmt: skip
+    save_bundle(tmp_path / "bundle", model.state_dict(), model.directions(), card)
+    return tmp_path / "bundle"
+
+
+def manifest(folder: Path, split: str = "test", label: str = "Arson") -> Path:
+    (folder / "a.mp4").write_bytes(b"")
+    row = ("a", "a.mp4", split, [label], [], None)
+    write_manifest(pl.DataFrame([row], schema=SCHEMA, orient="row"), folder / "manifest.csv")
+    return folder / "manifest.csv"
+
+
+def job(storage: Storage, *overrides: str, **more: Any) -> Job:
+    config = build_config(RunConfig(), None, overrides)
+    return Job(storage, config, more.get("name"), more.get("fresh", False), f"sqlite:///{storage.path('mlflow.db')}")
+
+
+def test_an_evaluation_in_order_is_a_run_by_model_and_test_part(
+    storage: Storage, bundle: Path, tmp_path: Path, backbone: Backbone
+) -> None:
+    found = prepare(job(storage), str(bundle), manifest(tmp_path))
+    assert (found.bundle, found.model_id, found.manifest.height) == (bundle, None, 1)
+    assert found.run.key.startswith(f"evaluations/{tmp_path.name}-")
+    assert found.backbone.identity == backbone.identity
+    again = prepare(job(storage, "training.seed=3", "extraction.workers=2"), str(bundle), manifest(tmp_path))
+    assert again.run == found.run
+    other = prepare(job(storage, "extraction.precision=float32"), str(bundle), manifest(tmp_path))
+    assert other.run != found.run
+
+
+def test_another_model_under_the_same_name_is_refused(storage: Storage, bundle: Path, tmp_path: Path) -> None:
+    prepare(job(storage, name="mine"), str(bundle), manifest(tmp_path))
+    card = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps(card))  # the same card in other bytes
+    with pytest.raises(UsageError, match=r"run mine exists with other content \(model was"):
+        prepare(job(storage, name="mine"), str(bundle), manifest(tmp_path))
+
+
+def test_a_manifest_without_test_rows_is_refused(storage: Storage, bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no rows of split test"):
+        prepare(job(storage), str(bundle), manifest(tmp_path, split="train"))
+
+
+def test_what_holds_no_model_is_refused(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no model nothing: give models:/NAME/VERSION"):
+        prepare(job(storage), "nothing", manifest(tmp_path))
+
+
+def test_features_of_another_backbone_are_refused(storage: Storage, bundle: Path, tmp_path: Path) -> None:
+    card = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps(card | {"backbone_identity": "0" * 32}))
+    with pytest.raises(UsageError, match=r"backbone clip-tiny .* makes other features .*000000000000\)"):
+        prepare(job(storage), str(bundle), manifest(tmp_path))
+    assert storage.list("evaluations") == []
+
+
+def test_classes_that_the_model_does_not_know_are_named(
+    storage: Storage, bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", "anomalyclip"):
+        prepare(job(storage), str(bundle), manifest(tmp_path, label="Robbery"))
+    assert "classes that occur in the test part only: Robbery" in caplog.text

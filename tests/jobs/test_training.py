@@ -1,0 +1,108 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from anomalyclip.cli import Job
+from anomalyclip.config import RunConfig, build_config
+from anomalyclip.data.manifest import load_manifest, write_manifest
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+from anomalyclip.jobs.training import build_bundle, prepare
+from anomalyclip.model.bundle import TENSORS, load_bundle
+from anomalyclip.storage import Storage
+from anomalyclip.training.checkpoints import Checkpoint, learnt_state
+from anomalyclip.training.setup import build_model
+
+NewJob = Callable[..., Job]
+
+
+@pytest.fixture
+def new_job(storage: Storage) -> NewJob:
+    def new(*overrides: str, name: str | None = None, fresh: bool = False) -> Job:
+        settings = ["training.batch_size=4", "model.embedding_dim=16", "model.heads=2", *overrides]
+        return Job(storage, build_config(RunConfig(), None, settings), name, fresh, "sqlite:////none")
+
+    return new
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """The manifest of five videos of each kind in a folder `street`; nothing of them is read yet."""
+    folder = tmp_path / "street"
+    folder.mkdir()
+    rows = []
+    for split, label, count in (("train", "Arson", 5), ("train", "", 5), ("test", "Arson", 1), ("test", "", 1)):
+        for number in range(count):
+            name = f"{split}-{label}{number}"
+            (folder / f"{name}.mp4").write_bytes(b"")
+            rows.append((name, f"{name}.mp4", split, [label] if label else [], [], None))
+    write_manifest(pl.DataFrame(rows, schema=SCHEMA, orient="row"), folder / "manifest.csv")
+    return folder / "manifest.csv"
+
+
+def rewrite(manifest: Path, change: pl.Expr) -> None:
+    write_manifest(load_manifest(manifest).with_columns(change), manifest)
+
+
+def test_a_job_in_order_opens_a_run_named_by_its_folder_and_content(manifest: Path, new_job: NewJob) -> None:
+    training = prepare(new_job(), manifest)
+    assert training.run.name.startswith("street-")
+    assert training.plan.classes == ["Arson", "Normal"]
+    assert prepare(new_job("training.workers=2", "extraction.workers=3"), manifest).run == training.run
+    assert prepare(new_job("training.seed=1"), manifest).run.name != training.run.name
+
+
+def test_a_changed_manifest_is_another_run(manifest: Path, new_job: NewJob) -> None:
+    before = prepare(new_job(name="mine"), manifest).run
+    rewrite(manifest, pl.col("num_frames").fill_null(40))
+    with pytest.raises(UsageError, match=r"run mine exists with other content \(manifest was"):
+        prepare(new_job(name="mine"), manifest)
+    assert prepare(new_job(name="mine", fresh=True), manifest).run == before
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["backbone.weights=/none/weights.pt"], "/none/weights.pt"),
+        (["backbone.name=ViT-Q"], "unknown architecture ViT-Q"),
+        (["data.classes=[Robbery]"], "labels Arson are not among the run's classes"),
+        (["training.batch_size=24", "training.workers=3"], "3 workers do not divide a batch of 4 abnormal"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_a_run_is_opened(
+    manifest: Path, new_job: NewJob, storage: Storage, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        prepare(new_job(*overrides), manifest)
+    assert storage.list("runs") == []
+
+
+def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job: NewJob, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"manifest .*none\.csv is missing"):
+        prepare(new_job(), tmp_path / "none.csv")
+    rewrite(manifest, pl.lit("test").alias("split"))
+    with pytest.raises(UsageError, match="the training part has 0 abnormal and 0 normal videos"):
+        prepare(new_job(), manifest)
+
+
+def test_the_bundle_scores_with_the_checkpoints_weights(
+    manifest: Path, new_job: NewJob, storage: Storage, tmp_path: Path
+) -> None:
+    job = new_job("extraction.sampling_rate=2")
+    training = prepare(job, manifest)
+    model = build_model(training.plan.classes, training.backbone, torch.randn(64), job.config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.01 * parameter.requires_grad
+    bundle = build_bundle(job, training, Checkpoint(3, learnt_state(model), {}, [{}]), tmp_path)
+    loaded, card = load_bundle(bundle)
+    features = torch.randn(30, 64)
+    assert torch.equal(loaded.score_video(features).scores, model.eval().score_video(features).scores)
+    assert (card.sampling_rate, card.classes, card.normal_index) == (2, ("Arson", "Normal"), 1)
+    assert card.backbone_identity == training.backbone.identity
+    assert storage.is_complete(f"{training.run.key}/model")
+    assert "prompts.context" in load_file(bundle / TENSORS)

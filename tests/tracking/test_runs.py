@@ -1,0 +1,161 @@
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+import yaml
+
+from anomalyclip.config import RunConfig, build_config
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+from anomalyclip.storage import Storage
+from anomalyclip.tracking import runs as module
+from anomalyclip.tracking.runs import TrackedRun, connect, tracked_run
+
+OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
+Rows = list[dict[str, float]]
+
+
+def history(epochs: int) -> Rows:
+    return [
+        {"epoch": float(n), "loss": 1.0 / (n + 1), "learning_rate": 0.1, "val/video_auc": 0.5} for n in range(epochs)
+    ]
+
+
+def points(tracking: TrackedRun, name: str = "loss") -> list[tuple[int, float]]:
+    return [(metric.step, metric.value) for metric in tracking.client.get_metric_history(tracking.run_id, name)]
+
+
+def expected(epochs: int) -> list[tuple[int, float]]:
+    return [(n, 1.0 / (n + 1)) for n in range(epochs)]
+
+
+def test_an_epoch_is_logged_once_however_often_it_is_told(open_run: OpenRun) -> None:
+    with open_run() as tracking:
+        for epochs in (1, 1, 3, 2, 3):
+            tracking.log_epochs(history(epochs))
+        assert points(tracking) == expected(3)
+        assert len(points(tracking, "learning_rate")) == len(points(tracking, "val/video_auc")) == 3
+        assert points(tracking, "epoch") == []
+
+
+def test_a_final_fit_has_curves_of_its_own(open_run: OpenRun) -> None:
+    with open_run() as tracking:
+        tracking.log_epochs(history(3))
+        tracking.log_epochs(history(2), "final/")
+        assert (points(tracking), points(tracking, "final/loss")) == (expected(3), expected(2))
+
+
+def test_epochs_are_logged_as_their_checkpoints_appear(open_run: OpenRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    grown, read = history(1), threading.Semaphore(0)
+
+    def latest() -> Rows:
+        read.release()
+        if len(grown) == 2:
+            grown.append(history(3)[2])
+            raise FileNotFoundError("replaced by the next")
+        return list(grown)
+
+    with open_run() as tracking:
+        with tracking.following(latest):
+            for _ in range(4):
+                assert read.acquire(timeout=10)
+            assert points(tracking) == expected(1)
+            grown.append(history(2)[1])
+            for _ in range(4):
+                assert read.acquire(timeout=10)
+            assert points(tracking) == expected(3)
+            grown[:] = history(5)  # just before the end
+        assert points(tracking) == expected(5)
+
+
+def test_a_resumed_run_is_the_same_run_without_doubled_points(open_run: OpenRun) -> None:
+    with open_run() as tracking:
+        run_id = tracking.run_id
+        with pytest.raises(KeyboardInterrupt), tracking.following(lambda: history(2)):
+            raise KeyboardInterrupt
+    with open_run(run_id) as tracking:
+        assert tracking.run_id == run_id
+        with tracking.following(lambda: history(4)):
+            pass
+        assert points(tracking) == expected(4)
+        assert tracking.client.get_run(run_id).info.run_name == "mine"
+    assert tracking.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_raises_is_failed_and_can_be_taken_up_again(open_run: OpenRun) -> None:
+    with pytest.raises(ValueError, match="broken"), open_run() as tracking:
+        raise ValueError("broken")
+    assert tracking.client.get_run(tracking.run_id).info.status == "FAILED"
+    with open_run(tracking.run_id):
+        assert tracking.client.get_run(tracking.run_id).info.status == "RUNNING"
+
+
+def manifest(*video_ids: str) -> pl.DataFrame:
+    rows = [(video_id, "x.mp4", "train", ["a", "b"], [], None) for video_id in video_ids]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def test_a_dataset_is_one_input_however_often_a_run_is_resumed(open_run: OpenRun, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The specified dataset source")
+        with open_run() as tracking:
+            tracking.log_dataset(manifest("v1", "v2"), str(tmp_path / "m.csv"), "videos", "training")
+        with open_run(tracking.run_id) as tracking:
+            tracking.log_dataset(manifest("v2", "v1"), str(tmp_path / "m.csv"), "videos", "training")
+            tracking.log_dataset(manifest("v3"), str(tmp_path / "m.csv"), "videos", "evaluation")
+    inputs = tracking.client.get_run(tracking.run_id).inputs.dataset_inputs
+    assert sorted(item.tags[0].value for item in inputs) == ["evaluation", "training"]
+    assert {item.dataset.name for item in inputs} == {"videos"}
+    assert all(str(tmp_path / "m.csv") in item.dataset.source for item in inputs)
+
+
+def test_settings_that_can_change_a_result_are_parameters(open_run: OpenRun) -> None:
+    config = build_config(RunConfig(), None, ["training.seed=7", "training.workers=2", "cache.max_gigabytes=3"])
+    with open_run() as tracking:
+        tracking.log_config(config)
+        tracking.log_config(config)  # of a resumed run
+        run = tracking.client.get_run(tracking.run_id)
+        text = Path(tracking.client.download_artifacts(tracking.run_id, "config.yaml")).read_text()
+    parameters = run.data.params
+    assert (parameters["training.seed"], parameters["model.k"], parameters["data.classes"]) == ("7", "3", "None")
+    assert not {"training.workers", "cache.max_gigabytes", "tracking.experiment"} & parameters.keys()
+    assert yaml.safe_load(text)["cache"]["max_gigabytes"] == 3
+
+
+def test_artifacts_lie_in_the_storage_root(open_run: OpenRun, storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "metrics.json").write_text("{}")
+    with open_run() as tracking:
+        tracking.log_artifacts(tmp_path / "out", "evaluation")
+    (found,) = Path(storage.path("mlflow/artifacts")).rglob("metrics.json")
+    assert found.parent.name == "evaluation"
+
+
+def test_without_a_run_a_server_or_a_root_for_sqlite_it_is_refused(
+    tracking_uri: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uri: str, run_id: str | None = None) -> str:
+        with pytest.raises(UsageError) as caught, tracked_run(uri, storage, "tests", "mine", run_id):
+            pass
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    assert "needs --tracking-uri or MLFLOW_TRACKING_URI" in refuse("")
+    assert f"MLflow at {tracking_uri}: " in refuse(tracking_uri, "0" * 32)
+    assert "MLflow at http://127.0.0.1:9: " in refuse("http://127.0.0.1:9")
+    assert "MLflow at foo://server: " in refuse("foo://server")
+    assert "MLflow at file:///tmp/mlruns: " in refuse("file:///tmp/mlruns")
+    assert "MLflow at sqlite:////proc/none/mlflow.db: " in refuse("sqlite:////proc/none/mlflow.db")
+
+
+def test_a_tracking_uri_is_the_registry_too(tracking_uri: str) -> None:
+    connect(tracking_uri)
+    assert mlflow.get_tracking_uri() == mlflow.get_registry_uri() == tracking_uri
