@@ -8,9 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage
 
 DrawVideo = Callable[..., Path]
+PutFeatures = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +62,21 @@ def draw_video() -> DrawVideo:
         return path
 
     return draw
+
+
+@pytest.fixture
+def put_features(tmp_path: Path) -> PutFeatures:
+    """Return `put(store, video, features, sampling_rate=1, num_frames=None)`; the hash is the video's base name."""
+
+    def put(
+        store: FeatureStore, video: str, features: np.ndarray, sampling_rate: int = 1, num_frames: int | None = None
+    ) -> None:
+        frames = num_frames or len(features)
+        with FeatureWriter(tmp_path / "features", sampling_rate) as writer:
+            writer.append(features)
+            writer.describe({"num_frames": str(frames), "fps": "25.0"})
+        content = Path(video).stem
+        store.publish(tmp_path / "features", content)
+        store.record([ExtractionResult(video, 1, 1, content, len(features), frames, 25.0)])
+
+    return put

@@ -11,10 +11,14 @@ from torch import Tensor
 
 from anomalyclip.config import BackboneConfig, RunConfig
 from anomalyclip.features.backbone import load_backbone
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.losses import loss_terms, semantic_selection
 from anomalyclip.presets import preset
+from anomalyclip.storage import Storage
 from anomalyclip.training.fit import StepInput, step_loss
+from anomalyclip.training.sampling import Bag, Draw, draw_clip
 from anomalyclip.training.setup import build_model
 
 pytestmark = pytest.mark.accept
@@ -92,16 +96,19 @@ def test_evaluation_of_4000_frames(benchmark: BenchmarkFixture, model: AnomalyCL
 
 
 @pytest.mark.parametrize("source", ["cache", "whole file"])
-def test_one_clip_of_a_video_of_4000_frames(benchmark: BenchmarkFixture, tmp_path: Path, source: str) -> None:
+def test_one_clip_of_a_video_of_4000_frames(
+    benchmark: BenchmarkFixture, storage: Storage, put_features: Callable[..., None], tmp_path: Path, source: str
+) -> None:
     features = np.random.default_rng(0).normal(size=(4000, DIM)).astype(np.float16)
-    features.tofile(tmp_path / "features.bin")
-    np.save(tmp_path / "features.npy", features.astype(np.float32))
-    cached = np.memmap(tmp_path / "features.bin", np.float16, "r").reshape(-1, DIM)
-    frames = np.sort(np.random.default_rng(1).integers(0, 4000, (32, 16)))
+    store = FeatureStore(storage, "benchmark")
+    put_features(store, "video", features)
+    np.save(tmp_path / "video.npy", features.astype(np.float32))
+    cache = FeatureCache.build(store, {"video": "video"}, max_gigabytes=1.0)
+    frames = draw_clip(Draw(Bag("video", 0), 0), 4000, 0, 0, CONFIG.model).frames
 
-    def run() -> Tensor:
+    def run() -> np.ndarray:
         if source == "cache":
-            return torch.from_numpy(cached[frames]).float()
-        return torch.from_numpy(np.load(tmp_path / "features.npy")[frames])
+            return cache.gather("video", frames).astype(np.float32)
+        return np.load(tmp_path / "video.npy")[frames]
 
     benchmark(run)

@@ -8,8 +8,7 @@ import pytest
 from anomalyclip.errors import UsageError
 from anomalyclip.features import cache
 from anomalyclip.features.cache import FeatureCache
-from anomalyclip.features.feature_file import FeatureWriter
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 
 MANY_GIGABYTES = 10.0
@@ -27,18 +26,14 @@ def store(storage: Storage) -> FeatureStore:
 
 
 @pytest.fixture
-def fill(store: FeatureStore, tmp_path: Path) -> Fill:
+def fill(store: FeatureStore, put_features: Callable[..., None]) -> Fill:
     """Store features of videos of given lengths under their names as sources and hashes."""
 
     def fill(**lengths: int) -> dict[str, np.ndarray]:
         generator, features = np.random.default_rng(0), {}
         for name, frames in lengths.items():
             features[name] = generator.normal(size=(frames, 8)).astype(np.float16)
-            with FeatureWriter(tmp_path / "file", 1) as writer:
-                writer.append(features[name])
-                writer.describe({"num_frames": str(frames), "fps": "25"})
-            store.publish(tmp_path / "file", name)
-            store.record([ExtractionResult(name, 1, 1, name, frames, frames, 25.0)])
+            put_features(store, name, features[name])
         return features
 
     return fill
