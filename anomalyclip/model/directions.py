@@ -37,7 +37,7 @@ class TextEncoder(nn.Module):
         mask = self.attention_mask[:positions, :positions]
         hidden = self.transformer(prompts + self.positional_embedding[:positions], attn_mask=mask)
         hidden = self.ln_final(hidden)
-        return hidden[torch.arange(len(prompts)), end_of_text] @ self.text_projection
+        return hidden[torch.arange(len(prompts), device=prompts.device), end_of_text] @ self.text_projection
 
 
 class PromptDirections(nn.Module):

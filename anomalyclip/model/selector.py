@@ -71,7 +71,7 @@ def segment_scores(logits: Tensor, labels: Tensor) -> Tensor:
         labels: classes `(abnormal videos,)`; an abnormal video counts its own class, a normal one all classes.
     """
     per_class = reduce(logits, "videos segments frames classes -> videos segments classes", "sum")
-    abnormal = per_class[torch.arange(len(labels)), :, labels]
+    abnormal = per_class[torch.arange(len(labels), device=labels.device), :, labels]
     return torch.cat([abnormal, per_class[len(labels) :].sum(dim=-1)])
 
 
