@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit  # type: ignore[import-untyped]
-from scipy.stats import t as student_t  # type: ignore[import-untyped]
+from scipy.special import expit, logit
+from scipy.stats import t as student_t
 
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions import NORMAL, BoolArray, FloatArray, IntArray, Predictions
