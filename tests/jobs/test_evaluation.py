@@ -38,7 +38,7 @@ def bundle(backbone: Backbone, tmp_path: Path) -> Path:
 
 def manifest(folder: Path, split: str = "test", label: str = "Arson") -> Path:
     (folder / "a.mp4").write_bytes(b"")
-    row = ("a", "a.mp4", split, [label], [], None)
+    row: tuple[Any, ...] = ("a", "a.mp4", split, [label], [], None)
     write_manifest(pl.DataFrame([row], schema=SCHEMA, orient="row"), folder / "manifest.csv")
     return folder / "manifest.csv"
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -34,7 +35,7 @@ def manifest(tmp_path: Path) -> Path:
     """The manifest of five videos of each kind in a folder `street`; nothing of them is read yet."""
     folder = tmp_path / "street"
     folder.mkdir()
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for split, label, count in (("train", "Arson", 5), ("train", "", 5), ("test", "Arson", 1), ("test", "", 1)):
         for number in range(count):
             name = f"{split}-{label}{number}"
@@ -97,7 +98,7 @@ def test_the_bundle_scores_with_the_checkpoints_weights(
     model = build_model(training.plan.classes, training.backbone, torch.randn(64), job.config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.01 * parameter.requires_grad
+            parameter.add_(0.01 * parameter.requires_grad)
     bundle = build_bundle(job, training, Checkpoint(3, learnt_state(model), {}, [{}]), tmp_path)
     loaded, card = load_bundle(bundle)
     features = torch.randn(30, 64)

@@ -48,7 +48,7 @@ def features(frames: int = 40) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 @pytest.mark.parametrize("as_list", [True, False])
 def test_features_are_scored_frame_by_frame(model: Any, bundle: Path, dtype: type, as_list: bool) -> None:
-    given = features().astype(dtype)
+    given: Any = features().astype(dtype)
     (row,) = model.predict(pd.DataFrame({"features": [given.tolist() if as_list else given]})).to_dict("records")
     expected = load_bundle(bundle)[0].score_video(torch.from_numpy(given).float())
     assert list(row) == COLUMNS

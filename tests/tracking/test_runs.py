@@ -3,6 +3,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import polars as pl
@@ -97,7 +98,7 @@ def test_a_run_that_raises_is_failed_and_can_be_taken_up_again(open_run: OpenRun
 
 
 def manifest(*video_ids: str) -> pl.DataFrame:
-    rows = [(video_id, "x.mp4", "train", ["a", "b"], [], None) for video_id in video_ids]
+    rows: list[tuple[Any, ...]] = [(video_id, "x.mp4", "train", ["a", "b"], [], None) for video_id in video_ids]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
