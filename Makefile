@@ -30,9 +30,10 @@ demo: setup  ## Draw a few clips; extract, train, evaluate and register a model 
 	@echo "Compare runs:  $(BIN)/mlflow ui --backend-store-uri sqlite:///demo/mlflow/mlflow.db"
 	@echo "See plots:     demo/runs/demo/evaluation/plots"
 
-real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER
+real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
 	@test -n "$(VIDEOS)" || { echo "error: say which folder: make real VIDEOS=FOLDER" >&2; exit 2; }
-	$(BIN)/python workflows/train.py $(firstword $(wildcard $(VIDEOS)/*.parquet $(VIDEOS)/*.csv) $(VIDEOS)/manifest.csv)
+	$(BIN)/python workflows/train.py $(firstword $(wildcard $(addprefix $(VIDEOS)/,manifest.parquet manifest.csv \
+		*.csv)) $(VIDEOS)/manifest.csv) $(OPTIONS)
 
 accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept

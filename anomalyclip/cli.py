@@ -78,7 +78,6 @@ def resolve(arguments: argparse.Namespace) -> Job:
 def _sqlite(storage: Storage) -> str:
     if not storage.is_local:
         return ""
-    Path(storage.path("mlflow")).mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{storage.path('mlflow/mlflow.db')}"
 
 

@@ -22,7 +22,11 @@ def _paper(classes: tuple[str, ...], model: ModelConfig, learning_rate: float, e
         backbone=_OPENAI_CLIP,
         model=model,
         training=TrainingConfig(
-            protocol="paper", epochs=epochs, warmup_epochs=epochs // 10, learning_rate=learning_rate
+            protocol="paper",
+            epochs=epochs,
+            warmup_epochs=epochs // 10,
+            learning_rate=learning_rate,
+            precision="float32",
         ),
     )
 

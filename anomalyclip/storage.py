@@ -21,8 +21,8 @@ COMPLETE = "_COMPLETE"
 class Storage:
     """Files under one root URI (a local folder, `s3://`, `gs://`), addressed by keys such as `runs/a/b`.
 
-    A file appears whole or not at all: locally by rename, in an object store because an upload is visible
-    only once it has ended.
+    Locally a file appears whole or not at all, by rename. In an object store an upload is visible once it has
+    ended, but one that breaks may leave part of a file: what consists of several files has a marker, written last.
     """
 
     def __init__(self, root: str) -> None:
@@ -45,7 +45,8 @@ class Storage:
 
     def uri(self, key: str) -> str:
         """Return where a user finds the key."""
-        return f"{self.root}/{key}"
+        base, mark, query = self.root.partition("?")
+        return f"{base}/{key}{mark}{query}"
 
     def exists(self, key: str) -> bool:
         """Return whether a file or folder stands under the key."""
@@ -80,7 +81,8 @@ class Storage:
             fs.copy_files(str(local), path, destination_filesystem=self.filesystem)
 
     def publish_folder(self, local: Path, key: str) -> None:
-        """Put a local folder's files under the key; it counts as there once its marker is."""
+        """Put a local folder's files under the key in place of what is there; it counts once its marker is there."""
+        self.delete(key)
         for file in sorted(path for path in local.rglob("*") if path.is_file()):
             self.publish(file, f"{key}/{file.relative_to(local)}")
         self.write(f"{key}/{COMPLETE}", b"")

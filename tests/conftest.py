@@ -40,6 +40,8 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep temporary files and caches of the tests, workers included, in a folder of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANOMALYCLIP_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
         yield
 
 

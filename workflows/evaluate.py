@@ -28,12 +28,19 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     if (result := run.result()) is not None:
         cli.log.info("evaluation %s is finished; --fresh starts it anew", run.name)
         return result
-    settings = job.config.extraction.model_copy(update={"sampling_rate": prepared.card.sampling_rate})
+    settings = evaluation.extraction_settings(job, prepared.card)
     with tracked(job, run) as tracking:
         tracking.log_tags({"model": arguments.model, "backbone": prepared.backbone.name})
         extracted = extract(job, settings, prepared.manifest, prepared.backbone)
         metrics = evaluation.evaluate(
-            tracking, job, run, prepared.manifest_path, extracted, prepared.bundle, prepared.model_id
+            tracking,
+            job,
+            run,
+            prepared.manifest_path,
+            prepared.manifest_digest,
+            extracted,
+            prepared.bundle,
+            prepared.model_id,
         )
         return evaluation.finish(tracking, job, run, metrics, extracted, model=arguments.model)
 

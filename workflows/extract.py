@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         report.videos, report.extracted, report.skipped, report.quarantined, reasons,
     )  # fmt: skip
     cli.log.info("features: %s", report.objects)
+    job.storage.write_json(f"features/{report.fingerprint}/result.json", asdict(report))
     return asdict(report)
 
 

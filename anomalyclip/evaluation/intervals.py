@@ -17,8 +17,9 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 from scipy.stats import t as student_t
 
+from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.predictions import NORMAL, BoolArray, FloatArray, IntArray, Predictions
+from anomalyclip.evaluation.predictions import BoolArray, FloatArray, IntArray, Predictions
 
 FEWEST_VIDEOS = 5
 CONFIDENCE = 0.95

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.intervals import (
     Interval,
     auc_replicates,
@@ -18,7 +19,7 @@ from anomalyclip.evaluation.intervals import (
     logit_interval,
     mean_replicates,
 )
-from anomalyclip.evaluation.predictions import NORMAL, BoolArray, FloatArray, Predictions
+from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
 
 
 @dataclass(frozen=True)

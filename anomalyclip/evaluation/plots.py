@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.metrics import Metrics, video_score
-from anomalyclip.evaluation.predictions import NORMAL, BoolArray, Predictions
+from anomalyclip.evaluation.predictions import BoolArray, Predictions
 
 MOST_POINTS = 2000
 MOST_TIMELINES = 20

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import JobError, UsageError
-
-NORMAL = "Normal"
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -9,44 +9,40 @@ import torch
 from numpy.typing import NDArray
 
 from anomalyclip.data.labels import frame_labels
-from anomalyclip.data.manifest import annotations_digest, check_frame_counts, manifest_digest
+from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import bundle_digest, load_bundle
 
 
-def score_manifest(
-    bundle: Path,
-    manifest: pl.DataFrame,
-    store: FeatureStore,
-    target: Path,
-    frame_tolerance: int = 0,
-    device: torch.device | None = None,
-) -> pl.DataFrame:
-    """Score every video of a manifest with features in the store, and write the predictions table.
+def counted(manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0) -> pl.DataFrame:
+    """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
-    Returns the manifest with the decoded frame counts. Raises UsageError, before anything is scored, where the
-    frame counts of a video, its features and its annotations differ.
+    Raises UsageError that names the three numbers where a video, its features and its annotations differ.
     """
-    model, card = load_bundle(bundle)
-    model.to(device or torch.device("cpu"))
     found = manifest.select("video_id", "source").join(store.index(), left_on="source", right_on="video")
     counts = dict(found.select("video_id", "num_frames").iter_rows())
     stored = dict(found.select("video_id", "frames").iter_rows())
-    objects = dict(found.select("video_id", "object").iter_rows())
-    checked = check_frame_counts(manifest, counts, stored, card.sampling_rate, frame_tolerance)
-    digests = Digests(manifest_digest(manifest), annotations_digest(checked), bundle_digest(bundle))
-    predictions = _predictions(model, checked, objects, store, card.sampling_rate)
+    return check_frame_counts(manifest, counts, stored, sampling_rate, frame_tolerance)
+
+
+def score_manifest(
+    bundle: Path, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path, device: torch.device
+) -> None:
+    """Score every video of a counted manifest with features in the store, and write the predictions table."""
+    model, card = load_bundle(bundle)
+    objects = dict(store.index().select("video", "object").iter_rows())
+    digests = Digests(manifest_digest, annotations_digest(manifest), bundle_digest(bundle))
+    predictions = _predictions(model.to(device), manifest, objects, store, card.sampling_rate)
     write_predictions(target, predictions, card.classes, digests)
-    return checked
 
 
 def _predictions(
     model: AnomalyCLIP, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore, sampling_rate: int
 ) -> Iterator[VideoPrediction]:
     for row in manifest.iter_rows(named=True):
-        features = torch.from_numpy(store.read_features(objects[row["video_id"]]))
+        features = torch.from_numpy(store.read_features(objects[row["source"]]))
         scores = model.score_video(features)
         frames = row["num_frames"]
         names, truth = frame_labels(row["anomalies"], row["labels"], frames)

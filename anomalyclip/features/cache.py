@@ -72,7 +72,7 @@ class FeatureCache:
         lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as the cache is in use
-            with FileLock(folder.with_suffix(".build")):
+            with FileLock(folder.parent / "build.lock"):
                 if not folder.is_dir():
                     _build(store, contents, folder, max_gigabytes * 1e9)
                 os.utime(folder)
@@ -114,10 +114,11 @@ def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
 
 def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: float) -> None:
     dim = next(store.iterate(contents.item(0, "object"))).shape[1]
+    for killed in folder.parent.glob("*.partial"):  # one build at a time: this one
+        shutil.rmtree(killed)
     _make_room(folder.parent, int(contents["frames"].sum()) * dim * 2, limit)
     log.info("building the feature cache %s of %d videos", folder, len(contents))
     partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
     partial.mkdir()
     rows, sums = [], np.zeros((len(contents), dim))
     shard = offset = 0
@@ -141,7 +142,7 @@ def _make_room(caches: Path, needed: int, limit: float) -> None:
     """Remove the caches used longest ago, never one in use, until `needed` bytes fit."""
     if needed > limit:
         raise UsageError(f"the features need {needed / 1e9:.1f} GB of cache: raise cache.max_gigabytes={limit / 1e9:g}")
-    folders = [path for path in caches.iterdir() if path.is_dir() and path.suffix != ".partial"]
+    folders = [path for path in caches.iterdir() if path.is_dir()]
     sizes = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in folders}
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
         if sum(sizes.values()) + needed <= limit:

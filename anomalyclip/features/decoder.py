@@ -61,16 +61,18 @@ class Decoder:
         """
         self._info = None
         self._start()
-        self._connection.send((path, sampling_rate, batch_size))
         message = None
         try:
-            while not isinstance(message := self._receive(path), VideoInfo | DecodeError):
+            self._send(path, (path, sampling_rate, batch_size))
+            while not isinstance(
+                message := self._receive(path, self._timeout * sampling_rate), VideoInfo | DecodeError
+            ):
                 if isinstance(message, _Slots):
                     slots = np.memmap(message.path, np.uint8, "r+", shape=message.shape)
                     Path(message.path).unlink()
                 else:
                     yield slots[message.slot, : message.frames]
-                    self._connection.send(None)
+                    self._send(path, None)
         finally:
             if not isinstance(message, VideoInfo | DecodeError):
                 self.close()
@@ -100,14 +102,23 @@ class Decoder:
         )
         theirs.close()
 
-    def _receive(self, path: Path) -> Any:
-        assert self._process is not None
+    def _send(self, path: Path, message: Any) -> None:
         try:
-            if self._connection.poll(self._timeout):
+            self._connection.send(message)
+        except ConnectionError:
+            raise self._death(path) from None
+
+    def _receive(self, path: Path, timeout: float) -> Any:
+        try:
+            if self._connection.poll(timeout):
                 return self._connection.recv()
         except (EOFError, ConnectionError):
-            raise DecodeError(f"{path}: the decoder died ({_cause(self._process.wait())})") from None
-        raise DecodeError(f"{path}: the decoder hung: no frame for {self._timeout:g} s")
+            raise self._death(path) from None
+        raise DecodeError(f"{path}: the decoder hung: no frame for {timeout:g} s")
+
+    def _death(self, path: Path) -> DecodeError:
+        assert self._process is not None
+        return DecodeError(f"{path}: the decoder died ({_cause(self._process.wait())})")
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ class FrameEncoder:
         return np.asarray(stored.cpu().numpy(), dtype=np.float16)
 
     def _upload(self, frames: NDArray[np.uint8]) -> Tensor:
-        # Ray's batches are read-only, which torch tensors cannot be
+        # torch warns of read-only arrays, such as shared memory
         tensor = torch.from_numpy(np.require(frames, requirements=["C", "W"]))
         if self._device.type == "cpu":
             return tensor

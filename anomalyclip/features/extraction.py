@@ -38,7 +38,7 @@ def extract_video(
         try:
             size, mtime = stamp(source)
             content = content_hash(path := fetch(source, Path(folder)))
-        except OSError as error:
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:  # others may pass, and are raised
             reason = "no such file" if (size, mtime) == ABSENT else " ".join(str(error).split())
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
         summary, fault = store.summary(content), None

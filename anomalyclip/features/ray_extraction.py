@@ -74,6 +74,7 @@ class ExtractionReport:
     """The outcome for a manifest's distinct sources; frames, seconds and `extracted` are of this call alone."""
 
     fingerprint: str
+    precision: ResolvedPrecision
     objects: str
     """URI of the folder of the features."""
     quarantine: str
@@ -116,12 +117,13 @@ def extract_missing(
         for result in _results(missing, store, backbone.identity, precision, config.extraction):
             progress.add(result)
     finally:
-        progress.merge()
+        progress.finish()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
     quarantined = store.quarantine().filter(pl.col("video").is_in(sources.implode())).height
     return ExtractionReport(
         fingerprint=store.fingerprint,
+        precision=precision,
         objects=storage.uri(store.key),
         quarantine=storage.uri(f"{store.key}/quarantine.parquet"),
         videos=len(sources),
@@ -189,6 +191,7 @@ class _Progress:
         self._bytes_left = self._bytes = int(missing["size"].clip(0).sum())
         self._done = 0
         self._pending: list[ExtractionResult] = []
+        self._merged_before: list[ExtractionResult] = []
         self._started = self._working_since = self._merged = self._logged = time.monotonic()
 
     def add(self, result: ExtractionResult) -> None:
@@ -216,8 +219,15 @@ class _Progress:
         """Make the results so far visible in the index."""
         if self._pending:
             self._store.record(self._pending)
-            self._pending.clear()
+            self._merged_before += self._pending
+            self._pending = []
         self._merged = time.monotonic()
+
+    def finish(self) -> None:
+        """Merge everything once more: another job that wrote the index meanwhile may have lost some."""
+        self.merge()
+        if self._merged_before:
+            self._store.record(self._merged_before)
 
     def state(self) -> ExtractionProgress:
         """Return how far things are; the rate leaves out the start of the workers."""
@@ -287,14 +297,13 @@ def _groups(missing: pl.DataFrame) -> list[list[str]]:
 
 
 def _reason(error: BaseException) -> str:
-    cause: BaseException = error
-    while (inner := getattr(cause, "cause", None) or cause.__cause__) is not None:
-        cause = inner
-    return " ".join(str(cause).split())[-500:]
+    """Return the last line of the first traceback: Ray gives the exception of a worker as text, then its own."""
+    first = str(error).split("\n\nThe above exception was the direct cause")[0]
+    return first.strip().splitlines()[-1][-500:]
 
 
 def _quieten() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # failures are reported in one line

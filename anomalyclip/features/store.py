@@ -138,7 +138,7 @@ class FeatureStore:
     def _table(self, name: str, schema: pl.Schema) -> pl.DataFrame:
         try:
             return pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
-        except FileNotFoundError:
+        except (FileNotFoundError, pl.exceptions.ComputeError):  # lost or half-written: objects are found by hash
             return pl.DataFrame(schema=schema)
 
     def _write(self, name: str, table: pl.DataFrame) -> None:

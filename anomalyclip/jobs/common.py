@@ -9,12 +9,14 @@ import polars as pl
 
 from anomalyclip import cluster
 from anomalyclip.cli import Job
-from anomalyclip.config import ExtractionConfig
+from anomalyclip.config import ExtractionConfig, digest
+from anomalyclip.evaluation.scoring import counted
 from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.encoder import ResolvedPrecision
 from anomalyclip.features.ray_extraction import extract_missing
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.runs import RunFolder
-from anomalyclip.tracking.runs import TrackedRun, tracked_run
+from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
 
 log = logging.getLogger("anomalyclip")
 
@@ -25,14 +27,25 @@ class Extracted:
 
     store: FeatureStore
     manifest: pl.DataFrame
-    """Less the videos in quarantine."""
+    """Less the videos in quarantine, with the frame counts of the decoded videos."""
     quarantined: list[str]
     """Ids of the videos that could not be decoded."""
+    precision: ResolvedPrecision
+    """Of the image tower that made the features."""
+
+    def digest(self) -> str:
+        """Return a name for these videos' features: which they are, and what made them."""
+        videos = self.manifest.select("video_id", "source").join(
+            self.store.index().select(pl.col("video").alias("source"), "hash"), on="source"
+        )
+        return digest(self.store.fingerprint, sorted(videos.select("video_id", "hash").iter_rows()))
 
 
 @contextmanager
 def tracked(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
-    """Open the job's MLflow run, the one of an earlier attempt where there is one."""
+    """Join the cluster, and open the job's MLflow run, the one of an earlier attempt where there is one."""
+    reach(job.tracking_uri)
+    cluster.connect(job.tracking_uri)
     begun = run.mlflow_run(job.tracking_uri)
     experiment = job.config.tracking.experiment
     with tracked_run(job.tracking_uri, job.storage, experiment, run.name, begun) as tracking:
@@ -42,8 +55,10 @@ def tracked(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
 
 
 def extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
-    """Extract what features are missing on the job's cluster, and name the videos that have none."""
-    cluster.connect(job.tracking_uri)
+    """Extract what features are missing on the job's cluster, and name the videos that have none.
+
+    Raises UsageError where the frame counts of videos and annotations differ.
+    """
     config = job.config.model_copy(update={"extraction": settings})
     report = extract_missing(manifest, config, job.storage, backbone=backbone)
     store = FeatureStore(job.storage, report.fingerprint)
@@ -51,7 +66,9 @@ def extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbo
     for video_id, reason in manifest.join(reasons, on="source").select("video_id", "reason").iter_rows():
         log.warning("left out: video %s: %s", video_id, reason)
     left_out = manifest.join(reasons, on="source", how="semi")["video_id"].to_list()
-    return Extracted(store, manifest.join(reasons, on="source", how="anti"), left_out)
+    left = manifest.join(reasons, on="source", how="anti")
+    checked = counted(left, store, settings.sampling_rate, job.config.data.frame_tolerance)
+    return Extracted(store, checked, left_out, report.precision)
 
 
 def warn_of_unknown(classes: Sequence[str]) -> None:

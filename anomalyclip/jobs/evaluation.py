@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from anomalyclip.cli import Job
+from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.labels import unknown_test_classes
 from anomalyclip.data.manifest import load_manifest, manifest_digest
 from anomalyclip.errors import UsageError
@@ -32,6 +33,7 @@ class Evaluation:
     """An evaluation job that was found to be in order."""
 
     manifest_path: Path
+    manifest_digest: str
     manifest: pl.DataFrame
     """The test part."""
     bundle: Path
@@ -44,22 +46,31 @@ class Evaluation:
 
 def prepare(job: Job, model: str, manifest_path: Path) -> Evaluation:
     """Find the model, check the manifest, and open the evaluation's folder; raises UsageError."""
-    manifest = load_manifest(manifest_path, job.config.data.frame_tolerance).filter(pl.col("split") == "test")
+    whole = load_manifest(manifest_path, job.config.data.frame_tolerance)
+    manifest = whole.filter(pl.col("split") == "test")
     if manifest.is_empty():
         raise UsageError(f"manifest {manifest_path} has no rows of split test to evaluate on")
     bundle, model_id = find_bundle(model, job.tracking_uri)
     card = load_card(bundle)
     warn_of_unknown(unknown_test_classes(manifest, card.classes))
     backbone = _backbone(job, card)
+    digest = manifest_digest(whole)
     content = {
         "model": bundle_digest(bundle),
-        "manifest": manifest_digest(manifest),
+        "manifest": digest,
         "precision": job.config.extraction.precision,
         "frame_tolerance": job.config.data.frame_tolerance,
     }
     prefix = manifest_path.resolve().parent.name
     run = open_run(job.storage, "evaluations", job.name, prefix, content, job.fresh)
-    return Evaluation(manifest_path, manifest, bundle, model_id, card, backbone, run)
+    return Evaluation(manifest_path, digest, manifest, bundle, model_id, card, backbone, run)
+
+
+def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
+    """Return the settings under which a model's own features come out; another precision must be asked for."""
+    asked = job.config.extraction
+    precision = card.precision if asked.precision == "auto" else asked.precision
+    return asked.model_copy(update={"sampling_rate": card.sampling_rate, "precision": precision})
 
 
 def evaluate(
@@ -67,6 +78,7 @@ def evaluate(
     job: Job,
     run: RunFolder,
     manifest_path: Path,
+    manifest_digest: str,
     extracted: Extracted,
     bundle: Path,
     model_id: str | None,
@@ -80,11 +92,11 @@ def evaluate(
         log.warning("there are no test videos with features: no figures")
         return None
     with TemporaryDirectory(dir=scratch()) as temporary:
-        folder, tolerance = Path(temporary), job.config.data.frame_tolerance
-        checked = score_manifest(bundle, test, extracted.store, folder / PREDICTIONS, tolerance, resolve_device())
-        log.info("scored %d videos, %d frames", checked.height, checked["num_frames"].sum())
+        folder = Path(temporary)
+        score_manifest(bundle, test, manifest_digest, extracted.store, folder / PREDICTIONS, resolve_device())
+        log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
         metrics = write_report(folder)
-        dataset = tracking.log_dataset(checked, str(manifest_path.resolve()), run.name, "evaluation")
+        dataset = tracking.log_dataset(test, str(manifest_path.resolve()), run.name, "evaluation")
         tracking.log_metrics(metrics.flat(), model_id, dataset)
         tracking.log_artifacts(folder, "evaluation")
         job.storage.publish_folder(folder, f"{run.key}/evaluation")

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from anomalyclip.cli import Job
+from anomalyclip.config import to_yaml
 from anomalyclip.data.drawn import draw_demo
 from anomalyclip.data.manifest import load_manifest, manifest_digest
 from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
@@ -31,6 +32,7 @@ class Training:
     """A training job that was found to be in order."""
 
     manifest_path: Path
+    manifest_digest: str
     plan: TrainingPlan
     backbone: Backbone
     run: RunFolder
@@ -38,24 +40,27 @@ class Training:
 
 def prepare(job: Job, manifest_path: Path | None) -> Training:
     """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError."""
-    path = manifest_path or draw_demo(scratch() / "drawn")
+    drawn = Path(job.storage.path("drawn")) if job.storage.is_local else scratch() / "drawn"
+    path = manifest_path or draw_demo(drawn)
     manifest = load_manifest(path, job.config.data.frame_tolerance)
     plan = plan_training(manifest, job.config)
     warn_of_unknown(plan.unknown_classes)
     backbone = load_backbone(job.config.backbone)
     text_tower(backbone.model)
-    content = {"manifest": manifest_digest(manifest), "backbone": backbone.identity, **result_settings(job.config)}
+    digest = manifest_digest(manifest)
+    content = {"manifest": digest, "backbone": backbone.identity, **result_settings(job.config)}
     run = open_run(job.storage, "runs", job.name, path.resolve().parent.name, content, job.fresh)
-    return Training(path, plan, backbone, run)
+    return Training(path, digest, plan, backbone, run)
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
-    """Log what the run is made of: configuration, tags and the manifest."""
+    """Keep what the run is made of: configuration, tags and the manifest."""
+    job.storage.write(f"{training.run.key}/config.yaml", to_yaml(job.config).encode())
     tracking.log_config(job.config)
     tracking.log_tags(
         {
             "dataset": training.manifest_path.resolve().parent.name,
-            "manifest_digest": manifest_digest(training.plan.manifest),
+            "manifest_digest": training.manifest_digest,
             "protocol": job.config.training.protocol,
             "backbone": training.backbone.name,
             "backbone_identity": training.backbone.identity,
@@ -67,7 +72,11 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
 
 
 def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Checkpoint:
-    """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use."""
+    """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use.
+
+    Raises UsageError where the features are not those that an earlier attempt was trained on.
+    """
+    training.run.keep_features(extracted.digest())
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     bags = {split: bags_of(extracted.manifest, split, training.plan.classes) for split in ("train", "val")}
     if job.config.training.protocol == "clean":
@@ -85,7 +94,7 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     return checkpoints.load(epoch)
 
 
-def build_bundle(job: Job, training: Training, checkpoint: Checkpoint, folder: Path) -> Path:
+def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint: Checkpoint, folder: Path) -> Path:
     """Write a checkpoint's model to a local folder, and publish it in the run's folder."""
     weights = checkpoint.weights
     model = build_model(training.plan.classes, training.backbone, weights["normality_prototype"], job.config)
@@ -97,6 +106,7 @@ def build_bundle(job: Job, training: Training, checkpoint: Checkpoint, folder: P
         backbone=job.config.backbone,
         backbone_identity=training.backbone.identity,
         sampling_rate=job.config.extraction.sampling_rate,
+        precision=extracted.precision,
     )
     bundle = folder / "model"
     save_bundle(bundle, weights, model.with_fixed_directions().directions(), card)

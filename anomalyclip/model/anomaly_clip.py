@@ -1,5 +1,6 @@
 """The whole model: re-centred features through Selector and Temporal model (Figure 2b)."""
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,16 +73,16 @@ class AnomalyCLIP(nn.Module):
     def forward(self, features: Tensor) -> ClipOutput:
         """Return logits of clips `(videos, segments, frames, dim)`."""
         centred = features - self.normality_prototype
-        logits = self.selector(centred, self.directions(), self.normality_prototype)
+        with torch.autocast(features.device.type, enabled=False):  # offsets of close points need all their digits
+            logits = self.selector(centred, self.directions(), self.normality_prototype)
         inputs = torch.cat([logits, centred], dim=-1) if self.config.concat_logits else centred
         return ClipOutput(logits, self.temporal(inputs))
 
     @torch.no_grad()
     def with_fixed_directions(self) -> "AnomalyCLIP":
         """Return a model that shares Selector and Temporal model but has its class features computed, for scoring."""
-        source = FixedDirections(self.directions())
-        fixed = AnomalyCLIP(source, self.classes, self.normal_index, self.normality_prototype, self.config)
-        fixed.selector, fixed.temporal = self.selector, self.temporal
+        fixed = copy.copy(self)
+        fixed._modules = {**self._modules, "directions": FixedDirections(self.directions())}
         return fixed.eval()
 
     @torch.inference_mode()
@@ -89,7 +90,7 @@ class AnomalyCLIP(nn.Module):
         """Score one video's stored features `(stored features, dim)`; the model must be in evaluation mode."""
         device = self.normality_prototype.device
         windows = video_windows(len(features), self.config).split(WINDOWS_AT_ONCE)
-        outputs = [self(features[part].to(device, torch.float32)) for part in windows]
+        outputs = [self(features[part].to(device).float()) for part in windows]
         layout = "windows segments frames ... -> (segments windows frames) ..."
         stride, count = self.config.stride, len(features)
         logits, anomaly_logits = (

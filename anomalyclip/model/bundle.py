@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from anomalyclip.config import BackboneConfig, ModelConfig, Section
+from anomalyclip.config import BackboneConfig, ModelConfig, Precision, Section
 from anomalyclip.errors import UsageError
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections
@@ -36,6 +36,8 @@ class ModelCard(Section):
     """Hash of the image tower; features of another one are refused."""
     sampling_rate: int
     """Frames a stored feature stands for."""
+    precision: Precision = "auto"
+    """Of the image tower that made the features."""
 
 
 def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, card: ModelCard) -> None:

@@ -52,7 +52,6 @@ class PromptDirections(nn.Module):
         tower: "TextTower",
         tokenizer: Tokenizer,
         config: ModelConfig,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.prompt_learner = PromptLearner(
@@ -62,7 +61,6 @@ class PromptDirections(nn.Module):
             context_length=config.context_length,
             context_text=config.context_text,
             shared_context=config.shared_context,
-            generator=generator,
         )
         self.text_encoder = TextEncoder(tower)
         self.register_buffer("abnormal_indices", torch.tensor(abnormal_indices), persistent=False)

@@ -35,7 +35,6 @@ class PromptLearner(nn.Module):
         context_length: int,
         context_text: str | None = None,
         shared_context: bool = False,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         words = context_text.replace("_", " ").split() if context_text else ["X"] * context_length
@@ -49,11 +48,8 @@ class PromptLearner(nn.Module):
         self.register_buffer("start_embedding", embeddings[:, :1], persistent=False)
         self.register_buffer("name_embeddings", embeddings[:, after:], persistent=False)
         shape = (1 if shared_context else len(classes), self.context_length, embeddings.shape[-1])
-        if context_text:
-            context = embeddings[:1, 1:after].expand(shape).clone()
-        else:
-            context = torch.randn(shape, generator=generator) * CONTEXT_STD
-        self.context = nn.Parameter(context)
+        words_start = embeddings[:1, 1:after].expand(shape).clone()
+        self.context = nn.Parameter(words_start if context_text else torch.randn(shape) * CONTEXT_STD)
 
     def forward(self, class_indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return prompts `(selected, positions, width)` and end-of-text positions `(selected,)`."""

@@ -55,8 +55,7 @@ class Selector(nn.Module):
         directions = F.normalize(class_features - normality_prototype, dim=-1, eps=0.0)
         videos, segments, frames, _ = centred.shape
         rows = rearrange(centred, "videos segments frames dim -> (videos segments frames) dim")
-        with torch.autocast(rows.device.type, enabled=False):  # a sum over 512 dimensions needs its digits
-            logits = self.batch_norm(F.linear(rows, directions.to(rows.dtype)))
+        logits = self.batch_norm(F.linear(rows, directions))
         return rearrange(
             logits, "(videos segments frames) classes -> videos segments frames classes",
             videos=videos, segments=segments, frames=frames,

@@ -73,7 +73,7 @@ class VideoScorer:
     def _extract(self, path: Path) -> tuple[Tensor, int]:
         if self._encoder is None:
             backbone = load_stored_backbone(Storage(default_root()), self._card.backbone_identity)
-            self._encoder = FrameEncoder(backbone, resolve_precision("auto", self._device), self._device)
+            self._encoder = FrameEncoder(backbone, resolve_precision(self._card.precision, self._device), self._device)
         settings = ExtractionConfig()
         decoder = Decoder(settings.decode_timeout)
         try:

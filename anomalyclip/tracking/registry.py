@@ -5,18 +5,18 @@ import logging
 import re
 from contextlib import suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from safetensors.torch import load_file
 
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.metrics import Metrics
-from anomalyclip.model.bundle import CARD, load_bundle
+from anomalyclip.model.bundle import CARD, TENSORS, load_card
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pyfunc_model import model_signature
-from anomalyclip.tracking.runs import TrackedRun, connect
+from anomalyclip.tracking.runs import TrackedRun, connect, logged_model
 
 log = logging.getLogger("anomalyclip")
 
@@ -31,8 +31,8 @@ def log_model(tracking: TrackedRun, bundle: Path) -> str:
     """
     if (logged := tracking.logged_model()) is not None:
         return logged
-    model, card = load_bundle(bundle)
-    example = model.normality_prototype.expand(EXAMPLE_FRAMES, -1).double().tolist()
+    card = load_card(bundle)
+    example = load_file(bundle / TENSORS)["normality_prototype"].expand(EXAMPLE_FRAMES, -1).double().tolist()
     info = mlflow.pyfunc.log_model(
         name="model",
         loader_module=LOADER,
@@ -76,9 +76,16 @@ def find_bundle(model: str, tracking_uri: str) -> tuple[Path, str | None]:
         raise UsageError(f"no model {model}: give models:/NAME/VERSION, a run's id, or a folder that holds {CARD}")
     client = connect(tracking_uri)
     try:
-        uri = model if model.startswith("models:/") else _model_of_run(client, model)
+        uri = model
+        if not model.startswith("models:/"):
+            logged = logged_model(client, model)
+            if logged is None:
+                raise UsageError(f"run {model} has logged no model")
+            uri = f"models:/{logged}"
         info = mlflow.models.get_model_info(uri)
-        local = mlflow.artifacts.download_artifacts(uri, dst_path=mkdtemp(dir=scratch(), prefix="model-"))
+        target = scratch() / "models" / str(info.model_id)
+        target.mkdir(parents=True, exist_ok=True)
+        local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
     except (MlflowException, OSError) as error:
         raise UsageError(f"no model {model} at {tracking_uri}: {' '.join(str(error).split())[:200]}") from None
     data = info.flavors["python_function"].get("data", "")
@@ -91,10 +98,3 @@ def _link(client: mlflow.MlflowClient, model_id: str, name: str, version: str) -
     links = json.loads(client.get_logged_model(model_id).tags.get(tag, "[]"))
     if link not in links:  # a server has done it already
         client.set_logged_model_tags(model_id, {tag: json.dumps([*links, link])})
-
-
-def _model_of_run(client: mlflow.MlflowClient, run_id: str) -> str:
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
-        raise UsageError(f"run {run_id} has logged no model")
-    return f"models:/{outputs.model_outputs[0].model_id}"

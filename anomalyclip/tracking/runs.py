@@ -5,28 +5,27 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import polars as pl
 from mlflow.data.sources import LocalArtifactDatasetSource
-from mlflow.entities import Metric, Param
+from mlflow.entities import LoggedModelStatus, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.git_utils import get_git_commit
 
 from anomalyclip.config import RunConfig, to_yaml
 from anomalyclip.data.manifest import manifest_digest
 from anomalyclip.errors import UsageError
+from anomalyclip.runs import result_settings
 from anomalyclip.storage import Storage
 
 log = logging.getLogger("anomalyclip")
 
 EpochMetrics = Mapping[str, float]
 POLL_SECONDS = 1.0
-_UNTRACKED = {"cache", "tracking"}
-_RESOURCES = {"workers", "cpus_per_worker", "max_failures", "decode_processes", "decode_timeout", "offline"}
 
 
 class TrackedRun:
@@ -37,13 +36,7 @@ class TrackedRun:
 
     def log_config(self, config: RunConfig) -> None:
         """Log every setting that can change a result as a parameter `section.key`, and the configuration as a file."""
-        parameters = [
-            Param(f"{section}.{key}", str(value))
-            for section, part in config.model_dump(mode="json").items()
-            if section not in _UNTRACKED
-            for key, value in part.items()
-            if key not in _RESOURCES
-        ]
+        parameters = [Param(name, str(value)) for name, value in result_settings(config).items()]
         self.client.log_batch(self.run_id, params=parameters)
         self.client.log_text(self.run_id, to_yaml(config), "config.yaml")
 
@@ -72,13 +65,14 @@ class TrackedRun:
                 self.client.log_batch(self.run_id, metrics=metrics)
 
     def log_metrics(self, metrics: EpochMetrics, model_id: str | None = None, dataset: Any = None) -> None:
-        """Log figures of the whole run, linked to a logged model and a dataset where given."""
-        mlflow.log_metrics(dict(metrics), run_id=self.run_id, model_id=model_id, dataset=dataset)
+        """Log figures of the whole run, once, linked to a logged model and a dataset where given."""
+        logged = self.client.get_run(self.run_id).data.metrics
+        new = {name: value for name, value in metrics.items() if name not in logged}
+        mlflow.log_metrics(new, run_id=self.run_id, model_id=model_id, dataset=dataset)
 
     def logged_model(self) -> str | None:
-        """Return the id of the run's model, None if it has none yet."""
-        outputs = self.client.get_run(self.run_id).outputs
-        return outputs.model_outputs[0].model_id if outputs and outputs.model_outputs else None
+        """Return the id of the run's model, None if it has none yet that is whole."""
+        return logged_model(self.client, self.run_id)
 
     def log_artifacts(self, folder: Path, artifact_path: str) -> None:
         """Upload the files of a folder."""
@@ -101,8 +95,12 @@ class TrackedRun:
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
-                with suppress(FileNotFoundError):  # a checkpoint just replaced by the next
+                try:
                     log_new()
+                except FileNotFoundError:  # a checkpoint just replaced by the next
+                    continue
+                except (MlflowException, OSError, ValueError) as error:
+                    log.warning("epochs are not logged for now: %s", " ".join(str(error).split())[:200])
 
         thread = threading.Thread(target=poll, daemon=True)
         thread.start()
@@ -122,15 +120,31 @@ def tracked_run(
 
     Raises UsageError when the server cannot be reached or the run is gone.
     """
-    client = connect(tracking_uri)
+    client = reach(tracking_uri)
     with _refusals(tracking_uri):
         experiment_id = _experiment(client, experiment, tracking_uri, storage)
         run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name, log_system_metrics=True)
     with run:
         tracked = TrackedRun(run.info.run_id, client)
-        if run_id is None and (commit := get_git_commit(str(Path.cwd()))):
+        if run_id is None and (commit := get_git_commit(__file__)):
             tracked.log_tags({"mlflow.source.git.commit": commit})
         yield tracked
+
+
+def reach(tracking_uri: str) -> mlflow.MlflowClient:
+    """Connect, and ask the server for something; raises UsageError where nothing answers."""
+    client = connect(tracking_uri)
+    with _refusals(tracking_uri):
+        client.search_experiments(max_results=1)
+    return client
+
+
+def logged_model(client: mlflow.MlflowClient, run_id: str) -> str | None:
+    """Return the id of a run's logged model; one whose files were never uploaded whole does not count."""
+    outputs = client.get_run(run_id).outputs
+    ids = [output.model_id for output in outputs.model_outputs] if outputs else []
+    ready = [model_id for model_id in ids if client.get_logged_model(model_id).status == LoggedModelStatus.READY]
+    return ready[-1] if ready else None
 
 
 def connect(tracking_uri: str) -> mlflow.MlflowClient:
@@ -142,6 +156,8 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with _refusals(tracking_uri):
+        if tracking_uri.startswith("sqlite:///"):
+            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
         return mlflow.MlflowClient()

@@ -1,5 +1,6 @@
 """Checkpoints of a run: safetensors for tensors, JSON for the rest, found again by the run's name alone."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class CheckpointStore:
             local = Path(folder)
             save_file(checkpoint.weights, local / "weights.safetensors")
             save_file(checkpoint.optimizer, local / "optimizer.safetensors")
-            self._storage.write_json(f"{self._folder(checkpoint.epoch)}/state.json", {"history": checkpoint.history})
+            (local / "state.json").write_text(json.dumps({"history": checkpoint.history}))
             self._storage.publish_folder(local, self._folder(checkpoint.epoch))
         for epoch in self.epochs():
             if epoch not in (*keep, checkpoint.epoch):

@@ -159,7 +159,7 @@ def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig
     }
     features = torch.stack([torch.from_numpy(cache.gather(draw.bag.video_id, clips[draw].frames)) for draw in mine])
     return StepInput(
-        features=features,
+        features=features.pin_memory() if torch.cuda.is_available() else features,
         labels=torch.tensor([draw.bag.label for draw in batch.abnormal]),
         keep_top=torch.stack([torch.from_numpy(clip.keep_top) for clip in clips.values()]),
         keep_bottom=torch.stack([torch.from_numpy(clip.keep_bottom) for clip in clips.values()]),
@@ -169,7 +169,7 @@ def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig
 
 def _to_device(step: StepInput, device: torch.device) -> StepInput:
     return StepInput(
-        step.features.to(device, torch.float32, non_blocking=True),
+        step.features.to(device, non_blocking=True).float(),
         step.labels.to(device),
         step.keep_top.to(device),
         step.keep_bottom.to(device),

@@ -27,11 +27,6 @@ class TrainingPlan:
         """Return the bags of a split."""
         return bags_of(self.manifest, split, self.classes)
 
-    def without(self, quarantined: Sequence[str]) -> "TrainingPlan":
-        """Return the plan less the videos with these ids."""
-        left = self.manifest.filter(~pl.col("video_id").is_in(list(quarantined)))
-        return TrainingPlan(left, self.classes, self.unknown_classes)
-
 
 def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
     """Split a manifest as the protocol wants it; raises UsageError for what cannot be trained on."""
@@ -47,6 +42,8 @@ def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
         manifest = manifest.with_columns(pl.col("split").replace("val", "train"))
     plan = TrainingPlan(manifest, classes, unknown_test_classes(manifest, classes))
     check_batches(plan.bags("train"), config.training)
+    if config.training.final_fit:
+        check_batches(plan.bags("train") + plan.bags("val"), config.training)
     return plan
 
 

@@ -1,5 +1,6 @@
 """Ray Train round `fit`: workers on a cluster, started again from the last checkpoint when one is lost."""
 
+import logging
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,10 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import FitData, fit
-from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+from anomalyclip.training.sampling import Bag, split_bags
 from anomalyclip.training.setup import build_model, normality_prototype
+
+log = logging.getLogger("anomalyclip")
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,21 @@ def fit_on_ray(plan: FitPlan) -> None:
     training = plan.config.training
     storage = Storage(plan.storage_root)
     ray_folder = f"{plan.key}/ray"
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if 0 < gpus < training.workers:
+        log.warning("%d GPUs for %d workers: training on CPUs; set training.workers=%d", gpus, training.workers, gpus)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"plan": plan},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
-            use_gpu=ray.cluster_resources().get("GPU", 0) >= training.workers,
+            use_gpu=gpus >= training.workers,
             resources_per_worker={"CPU": training.cpus_per_worker},
         ),
         run_config=RayRunConfig(
             name=uuid.uuid4().hex,  # a fresh name: what a fit resumes from is its own checkpoints
-            storage_path=storage.uri(ray_folder),
+            storage_path=storage.path(ray_folder),
+            storage_filesystem=storage.filesystem,
             failure_config=FailureConfig(max_failures=training.max_failures),
         ),
     )
@@ -82,9 +89,11 @@ def _worker(loop_config: dict[str, Any]) -> None:
     cache = FeatureCache.build(
         FeatureStore(storage, plan.fingerprint), dict(plan.sources), plan.config.cache.max_gigabytes
     )
-    normal = [bag.video_id for bag in plan.train if bag.label == NORMAL_LABEL]
+    _, normal = split_bags(plan.train)
     backbone = load_stored_backbone(storage, plan.backbone_identity)
-    model = build_model(plan.classes, backbone, normality_prototype(cache, normal), plan.config)
+    model = build_model(
+        plan.classes, backbone, normality_prototype(cache, [bag.video_id for bag in normal]), plan.config
+    )
     fit(
         model.to(get_device()),
         FitData(plan.train, plan.validation, cache),

@@ -19,7 +19,7 @@ CLASSES = ("Arson", "Fighting", "Normal")
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _quiet() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -27,7 +27,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _database(_quiet: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database of MLflow, which takes seconds to make."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
