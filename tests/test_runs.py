@@ -64,6 +64,14 @@ def test_a_run_goes_on_in_its_mlflow_run_and_only_there(storage: Storage) -> Non
         run.mlflow_run("http://b")
 
 
+def test_a_run_goes_on_with_its_own_features_only(storage: Storage) -> None:
+    opened(storage, "mine").keep_features("abc")
+    opened(storage, "mine").keep_features("abc")
+    with pytest.raises(UsageError, match=r"run mine was begun on other features.*--fresh"):
+        opened(storage, "mine").keep_features("def")
+    opened(storage, "mine", fresh=True).keep_features("def")
+
+
 @pytest.mark.parametrize(
     "override",
     [

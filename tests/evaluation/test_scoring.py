@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from anomalyclip.config import BackboneConfig, ModelConfig
-from anomalyclip.data.manifest import annotations_digest, manifest_digest
+from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions import Digests, read_predictions
-from anomalyclip.evaluation.scoring import score_manifest
+from anomalyclip.evaluation.scoring import counted, score_manifest
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
@@ -21,6 +21,7 @@ from anomalyclip.storage import Storage
 
 CLASSES = ("Arson", "Fighting", "Normal")
 FRAMES = {"v1": 700, "v2": 50}
+CPU = torch.device("cpu")
 NewBundle = Callable[[int], Path]
 
 
@@ -67,7 +68,8 @@ def manifest(num_frames: int | None = 700, end: int = 699) -> pl.DataFrame:
 @pytest.mark.parametrize("rate", [1, 3])
 def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     store, bundle = stored(storage, tmp_path, rate), new_bundle(rate)
-    checked = score_manifest(bundle, manifest(), store, tmp_path / "predictions.parquet")
+    checked = counted(manifest(), store, rate)
+    score_manifest(bundle, checked, "m", store, tmp_path / "predictions.parquet", CPU)
     table = pl.read_parquet(tmp_path / "predictions.parquet")
     assert dict(table.group_by("video_id").len().iter_rows()) == FRAMES
     assert dict(checked.select("video_id", "num_frames").iter_rows()) == FRAMES
@@ -83,39 +85,41 @@ def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage
 def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     target = tmp_path / "predictions.parquet"
     bundle, store = new_bundle(1), stored(storage, tmp_path, 1)
-    checked = score_manifest(bundle, manifest(), store, target)
+    checked = counted(manifest(), store, 1)
+    score_manifest(bundle, checked, "m", store, target, CPU)
     labels = pl.read_parquet(target).filter(pl.col("video_id") == "v1")["labels"].to_list()
     assert labels[9:20] == [[]] + [["Arson", "Fighting"]] * 10
     assert labels[20:690] == [[]] * 670
     assert labels[690:] == [["Fighting"]] * 10
-    expected = Digests(manifest_digest(manifest()), annotations_digest(checked), bundle_digest(bundle))
+    expected = Digests("m", annotations_digest(checked), bundle_digest(bundle))
     assert read_predictions(target).digests == expected
 
 
-def test_frame_counts_that_differ_are_named_and_nothing_is_written(
-    new_bundle: NewBundle, storage: Storage, tmp_path: Path
-) -> None:
-    store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
+def test_frame_counts_that_differ_are_named(storage: Storage, tmp_path: Path) -> None:
+    store = stored(storage, tmp_path, 1)
     with pytest.raises(UsageError, match=r"'v1': annotations 702, video 700, features 700: mend num_frames"):
-        score_manifest(new_bundle(1), manifest(702), store, target)
+        counted(manifest(702), store, 1)
     with pytest.raises(UsageError, match=r"'v1': annotations 700, video 700, features 700: features must be 234"):
-        score_manifest(new_bundle(3), manifest(), store, target)
+        counted(manifest(), store, 3)
     with pytest.raises(UsageError, match=r"'v1': annotations unknown, video 700, .* 690-705 goes past"):
-        score_manifest(new_bundle(1), manifest(None, end=705), store, target)
-    assert [path for path in tmp_path.iterdir() if target.name in path.name] == []
+        counted(manifest(None, end=705), store, 1)
 
 
-def test_a_tolerance_that_was_asked_for_cuts_the_intervals(
-    new_bundle: NewBundle, storage: Storage, tmp_path: Path
-) -> None:
-    store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
-    checked = score_manifest(new_bundle(1), manifest(702, end=701), store, target, frame_tolerance=2)
+def test_a_tolerance_that_was_asked_for_cuts_the_intervals(storage: Storage, tmp_path: Path) -> None:
+    checked = counted(manifest(702, end=701), stored(storage, tmp_path, 1), 1, frame_tolerance=2)
     assert checked["num_frames"].to_list() == [700, 50]
-    assert pl.read_parquet(target)["labels"].to_list()[699] == ["Fighting"]
+    assert checked["anomalies"][0][1]["end"] == 699
 
 
-def test_a_video_without_features_is_refused(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
-    target, empty = tmp_path / "predictions.parquet", FeatureStore(storage, "other")
+def test_a_video_without_features_is_refused(storage: Storage) -> None:
     with pytest.raises(UsageError, match=r"2 video\(s\):\n.*'v1': annotations 700, video unknown, features unknown"):
-        score_manifest(new_bundle(1), manifest(), empty, target)
-    assert not target.exists()
+        counted(manifest(), FeatureStore(storage, "other"), 1)
+
+
+def test_nothing_is_written_where_scoring_breaks_off(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
+    store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
+    checked = counted(manifest(), store, 1)
+    storage.delete(store.object_key("v2"))
+    with pytest.raises(FileNotFoundError):
+        score_manifest(new_bundle(1), checked, "m", store, target, CPU)
+    assert [path for path in tmp_path.iterdir() if target.name in path.name] == []

@@ -12,9 +12,9 @@ from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.jobs.evaluation import prepare
+from anomalyclip.jobs.evaluation import extraction_settings, prepare
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import ModelCard, save_bundle
+from anomalyclip.model.bundle import ModelCard, load_card, save_bundle
 from anomalyclip.model.directions import FixedDirections
 from anomalyclip.storage import Storage
 
@@ -93,3 +93,12 @@ def test_classes_that_the_model_does_not_know_are_named(
     with caplog.at_level("WARNING", "anomalyclip"):
         prepare(job(storage), str(bundle), manifest(tmp_path, label="Robbery"))
     assert "classes that occur in the test part only: Robbery" in caplog.text
+
+
+@pytest.mark.parametrize("asked, used", [("auto", "bfloat16"), ("float32", "float32")])
+def test_features_are_made_as_those_of_the_training_unless_asked_otherwise(
+    storage: Storage, bundle: Path, asked: str, used: str
+) -> None:
+    card = load_card(bundle).model_copy(update={"sampling_rate": 4, "precision": "bfloat16"})
+    settings = extraction_settings(job(storage, f"extraction.precision={asked}", "extraction.workers=2"), card)
+    assert (settings.sampling_rate, settings.precision, settings.workers) == (4, used, 2)

@@ -8,10 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from anomalyclip.cli import Job
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import BackboneConfig, RunConfig, build_config
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
+from anomalyclip.features.backbone import load_backbone
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.jobs import training as training_job
+from anomalyclip.jobs.common import Extracted
 from anomalyclip.jobs.training import build_bundle, prepare
 from anomalyclip.model.bundle import TENSORS, load_bundle
 from anomalyclip.storage import Storage
@@ -69,6 +73,7 @@ def test_a_changed_manifest_is_another_run(manifest: Path, new_job: NewJob) -> N
     "overrides, message",
     [
         (["backbone.weights=/none/weights.pt"], "/none/weights.pt"),
+        (["model.context_length=80"], "exceed the text tower's 77 tokens"),
         (["backbone.name=ViT-Q"], "unknown architecture ViT-Q"),
         (["data.classes=[Robbery]"], "labels Arson are not among the run's classes"),
         (["training.batch_size=24", "training.workers=3"], "3 workers do not divide a batch of 4 abnormal"),
@@ -79,6 +84,17 @@ def test_what_cannot_be_trained_is_refused_before_a_run_is_opened(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         prepare(new_job(*overrides), manifest)
+    assert storage.list("runs") == []
+
+
+def test_a_backbone_whose_text_tower_reads_no_prompts_is_refused(
+    manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = load_backbone(BackboneConfig())
+    monkeypatch.setattr(backbone.model, "text_pool_type", "last")
+    monkeypatch.setattr(training_job, "load_backbone", lambda config: backbone)
+    with pytest.raises(UsageError, match="cannot read learnt prompts"):
+        prepare(new_job(), manifest)
     assert storage.list("runs") == []
 
 
@@ -99,10 +115,13 @@ def test_the_bundle_scores_with_the_checkpoints_weights(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * parameter.requires_grad)
-    bundle = build_bundle(job, training, Checkpoint(3, learnt_state(model), {}, [{}]), tmp_path)
+    extracted = Extracted(FeatureStore(storage, "print"), training.plan.manifest, [], "bfloat16")
+    bundle = build_bundle(job, training, extracted, Checkpoint(3, learnt_state(model), {}, [{}]), tmp_path)
     loaded, card = load_bundle(bundle)
     features = torch.randn(30, 64)
-    assert torch.equal(loaded.score_video(features).scores, model.eval().score_video(features).scores)
+    for found, expected in zip(loaded.score_video(features), model.eval().score_video(features), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert card.precision == "bfloat16"
     assert (card.sampling_rate, card.classes, card.normal_index) == (2, ("Arson", "Normal"), 1)
     assert card.backbone_identity == training.backbone.identity
     assert storage.is_complete(f"{training.run.key}/model")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from anomalyclip.config import BackboneConfig, ModelConfig
+from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
 from anomalyclip.model.directions import FixedDirections, PromptDirections
 from anomalyclip.model.prompts import CONTEXT_STD, PromptLearner
@@ -19,8 +20,8 @@ def backbone() -> Backbone:
 
 def learner(backbone: Backbone, **options: Any) -> PromptLearner:
     tower = text_tower(backbone.model)
-    defaults: dict[str, Any] = {"context_length": 8, "generator": torch.Generator().manual_seed(0)}
-    return PromptLearner(CLASSES, backbone.tokenizer, tower.token_embedding, **{**defaults, **options})
+    torch.manual_seed(0)
+    return PromptLearner(CLASSES, backbone.tokenizer, tower.token_embedding, **{"context_length": 8, **options})
 
 
 def directions(backbone: Backbone, **settings: Any) -> PromptDirections:
@@ -41,10 +42,16 @@ def test_the_context_stands_between_start_and_name(backbone: Backbone) -> None:
 
 
 def test_each_class_has_a_context_of_its_own_drawn_small(backbone: Backbone) -> None:
-    context = learner(backbone, context_length=200).context
-    assert context.shape == (3, 200, 64)
-    assert context.std().item() == pytest.approx(CONTEXT_STD, rel=0.02)
+    context = learner(backbone, context_length=60).context
+    assert context.shape == (3, 60, 64)
+    assert context.std().item() == pytest.approx(CONTEXT_STD, rel=0.03)
     assert not torch.equal(context[0], context[1])
+
+
+@pytest.mark.parametrize("options", [{"context_length": 73}, {"context_text": "word " * 80}])
+def test_a_context_that_leaves_no_room_for_the_class_is_refused(backbone: Backbone, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="exceed the text tower's 77 tokens"):
+        learner(backbone, **options)
 
 
 def test_a_shared_context_is_one_for_all_classes(backbone: Backbone) -> None:

@@ -9,6 +9,7 @@ import mlflow
 import polars as pl
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
 
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.schema import SCHEMA
@@ -95,6 +96,32 @@ def test_a_run_that_raises_is_failed_and_can_be_taken_up_again(open_run: OpenRun
     assert tracking.client.get_run(tracking.run_id).info.status == "FAILED"
     with open_run(tracking.run_id):
         assert tracking.client.get_run(tracking.run_id).info.status == "RUNNING"
+
+
+def test_figures_of_a_run_are_logged_once(open_run: OpenRun) -> None:
+    with open_run() as tracking:
+        tracking.log_metrics({"auc": 0.5})
+    with open_run(tracking.run_id) as tracking:
+        tracking.log_metrics({"auc": 0.5, "ap": 0.25})
+        assert (points(tracking, "auc"), points(tracking, "ap")) == ([(0, 0.5)], [(0, 0.25)])
+
+
+def test_a_server_that_is_away_for_a_while_costs_no_epoch(open_run: OpenRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    tried = threading.Semaphore(0)
+    with open_run() as tracking:
+        log_epochs = tracking.log_epochs
+
+        def away(*arguments: Any) -> None:
+            tried.release()
+            raise MlflowException("not now")
+
+        monkeypatch.setattr(tracking, "log_epochs", away)
+        with tracking.following(lambda: history(2)):
+            for _ in range(3):
+                assert tried.acquire(timeout=10)
+            monkeypatch.setattr(tracking, "log_epochs", log_epochs)
+        assert points(tracking) == expected(2)
 
 
 def manifest(*video_ids: str) -> pl.DataFrame:

@@ -101,12 +101,11 @@ def test_a_training_part_that_divides_only_without_its_validation_part_is_refuse
     plan_training(videos, config(batch_size=12, workers=2, protocol="paper"))
 
 
-def test_quarantined_videos_leave_every_part() -> None:
-    plan = plan_training(manifest(), config())
-    gone = [plan.bags("train")[0].video_id, plan.bags("val")[0].video_id, "test-a0"]
-    left = plan.without(gone)
-    assert (left.classes, left.manifest.height) == (plan.classes, plan.manifest.height - 3)
-    assert not set(gone) & set(left.manifest["video_id"])
+def test_a_final_fit_on_all_training_videos_is_checked_too() -> None:
+    videos = manifest({("train", "a"): 8, ("train", ""): 5})
+    plan_training(videos, config(batch_size=12, workers=2))
+    with pytest.raises(UsageError, match="2 workers do not divide a batch of 5 normal videos"):
+        plan_training(videos, config(batch_size=12, workers=2, final_fit=True))
 
 
 def test_a_part_that_quarantine_left_without_a_kind_is_refused() -> None:
