@@ -114,7 +114,7 @@ def test_the_bundle_scores_with_the_checkpoints_weights(
     model = build_model(training.plan.classes, training.backbone, torch.randn(64), job.config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.01 * parameter.requires_grad)
+            parameter.add_(torch.randn_like(parameter) * parameter.requires_grad)
     extracted = Extracted(FeatureStore(storage, "print"), training.plan.manifest, [], "bfloat16")
     bundle = build_bundle(job, training, extracted, Checkpoint(3, learnt_state(model), {}, [{}]), tmp_path)
     loaded, card = load_bundle(bundle)
