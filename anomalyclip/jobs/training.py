@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import torch
 
 from anomalyclip.cli import Job
 from anomalyclip.config import to_yaml
 from anomalyclip.data.drawn import draw_demo
 from anomalyclip.data.manifest import load_manifest, manifest_digest
-from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
+from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.jobs.common import Extracted, warn_of_unknown
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.runs import RunFolder, open_run, result_settings
@@ -46,7 +47,7 @@ def prepare(job: Job, manifest_path: Path | None) -> Training:
     plan = plan_training(manifest, job.config)
     warn_of_unknown(plan.unknown_classes)
     backbone = load_backbone(job.config.backbone)
-    text_tower(backbone.model)
+    build_model(plan.classes, backbone, torch.zeros(backbone.dim), job.config)  # refuses what it cannot read
     digest = manifest_digest(manifest)
     content = {"manifest": digest, "backbone": backbone.identity, **result_settings(job.config)}
     run = open_run(job.storage, "runs", job.name, path.resolve().parent.name, content, job.fresh)

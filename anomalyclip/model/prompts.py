@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from anomalyclip.errors import UsageError
+
 CONTEXT_STD = 0.02
 Tokenizer = Callable[[list[str]], Tensor]
 
@@ -41,6 +43,11 @@ class PromptLearner(nn.Module):
         self.context_length = len(words)
         tokens = prompt_tokens(classes, " ".join(words), tokenizer)
         end_of_text = tokens.argmax(dim=-1)
+        if int(end_of_text.max()) + 1 == tokens.shape[1]:  # where the tokenizer cuts
+            raise UsageError(
+                f"prompts of {self.context_length} words and a class name exceed the text tower's {tokens.shape[1]} "
+                "tokens: shorten model.context_length or model.context_text"
+            )
         with torch.no_grad():
             embeddings = token_embedding(tokens[:, : int(end_of_text.max()) + 1])
         after = 1 + self.context_length
