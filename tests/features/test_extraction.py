@@ -96,6 +96,9 @@ def test_decoder_that_crashes_or_hangs_costs_one_video(
         if not hit:
             hit.extend(decoder_processes())
             os.kill(hit[0].pid, sent)
+            gone = psutil.STATUS_ZOMBIE if sent == signal.SIGSEGV else psutil.STATUS_STOPPED
+            while hit[0].status() != gone:  # the next word to the decoder finds it dead
+                pass
         return mean_colours(frames)
 
     lost = extract_video(str(long), hit_decoder, store, SETTINGS, decoder)
@@ -130,6 +133,17 @@ def test_missing_file_is_an_error(store: FeatureStore, decoder: Decoder) -> None
     result = extract_video("/nowhere/a.mp4", mean_colours, store, SETTINGS, decoder)
 
     assert (result.error, result.size, result.hash) == ("/nowhere/a.mp4: no such file", -1, None)
+
+
+def test_a_fault_that_may_pass_is_no_fault_of_the_video(
+    store: FeatureStore, decoder: Decoder, draw_video: DrawVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttled(source: str, folder: Path) -> Path:
+        raise OSError("AWS Error SLOW_DOWN during GetObject")
+
+    monkeypatch.setattr("anomalyclip.features.extraction.fetch", throttled)
+    with pytest.raises(OSError, match="SLOW_DOWN"):
+        extract_video(str(draw_video(tmp_path / "a.mp4")), mean_colours, store, SETTINGS, decoder)
 
 
 def test_fault_of_the_encoder_is_no_fault_of_the_video(
