@@ -82,7 +82,7 @@ class Storage:
 
     def publish_folder(self, local: Path, key: str) -> None:
         """Put a local folder's files under the key in place of what is there; it counts once its marker is there."""
-        self.delete(key)
+        self.delete(f"{key}/{COMPLETE}")
         for file in sorted(path for path in local.rglob("*") if path.is_file()):
             self.publish(file, f"{key}/{file.relative_to(local)}")
         self.write(f"{key}/{COMPLETE}", b"")
