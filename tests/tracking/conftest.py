@@ -19,16 +19,8 @@ CLASSES = ("Arson", "Fighting", "Normal")
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _quiet() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "60")
-        yield
-
-
-@pytest.fixture(scope="package")
-def _database(_quiet: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def _database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database of MLflow, which takes seconds to make."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     connect(f"sqlite:///{path}").search_experiments()
