@@ -27,13 +27,12 @@ lint: setup  ## Check style and types
 demo: setup  ## Draw a few clips; extract, train, evaluate and register a model from them
 	$(BIN)/python workflows/train.py --storage demo --name demo --set training.workers=2 \
 		--set training.epochs=5 --set training.warmup_epochs=1
-	@echo "Compare runs:  $(BIN)/mlflow ui --backend-store-uri sqlite:///demo/mlflow/mlflow.db"
-	@echo "See plots:     demo/runs/demo/evaluation/plots"
 
 real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
 	@test -n "$(VIDEOS)" || { echo "error: say which folder: make real VIDEOS=FOLDER" >&2; exit 2; }
-	$(BIN)/python workflows/train.py $(firstword $(wildcard $(addprefix $(VIDEOS)/,manifest.parquet manifest.csv \
-		*.csv)) $(VIDEOS)/manifest.csv) $(OPTIONS)
+	@for table in manifest.parquet manifest.csv videos.parquet videos.csv; do \
+		test -f "$(VIDEOS)/$$table" && exec $(BIN)/python workflows/train.py "$(VIDEOS)/$$table" $(OPTIONS); \
+	done; echo "error: $(VIDEOS) has no manifest.csv, videos.csv or the like in Parquet" >&2; exit 2
 
 accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.presets import PRESETS, preset
-from anomalyclip.storage import Storage, default_root
+from anomalyclip.storage import Storage, default_root, scratch
 
 log = logging.getLogger("anomalyclip")
 
@@ -68,6 +68,8 @@ def resolve(arguments: argparse.Namespace) -> Job:
     """Return the shared options of parsed arguments, validated; raises UsageError."""
     options = vars(arguments)
     storage = Storage(options["storage"] or default_root())
+    storage.check_usable()
+    scratch()
     base = preset(options.get("preset", "default"))
     config = build_config(base, options.get("config"), options.get("overrides", ()))
     tracking = options.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(storage)

@@ -150,7 +150,7 @@ class TrainingConfig(Section):
                 f"workers={self.workers} must divide half the batch ({self.batch_size // 2} videos of a kind)"
             )
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs={self.warmup_epochs} must be below epochs={self.epochs}")
+            raise ValueError(f"warmup_epochs={self.warmup_epochs} must be below epochs={self.epochs}: set both")
         return self
 
 
@@ -184,7 +184,7 @@ class RunConfig(Section):
 def build_config(base: RunConfig, file: Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
     """Return `base` with a YAML file's settings and then `section.key=value` overrides on top.
 
-    Raises UsageError that names the first setting that is unknown (with the nearest known one) or wrong.
+    Raises UsageError that names the first setting that is unknown, with the nearest known one, or all that are wrong.
     """
     settings = base.model_dump()
     for source, dotted, value in [*_file_settings(file), *map(_parse_override, overrides)]:
@@ -193,9 +193,12 @@ def build_config(base: RunConfig, file: Path | None = None, overrides: Sequence[
     try:
         return RunConfig.model_validate(settings)
     except ValidationError as error:
-        fault = error.errors()[0]
-        got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
-        raise UsageError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}{got}") from None
+        raise UsageError("; ".join(map(_fault, error.errors()))) from None
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    where, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" + ("" if fault["type"] == "value_error" else f" (got {fault['input']!r})")
 
 
 def to_yaml(config: RunConfig) -> str:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from pyarrow import fs
@@ -33,6 +33,19 @@ class Storage:
             self.filesystem, self._prefix = fs.FileSystem.from_uri(self.root)
         except (OSError, ValueError) as error:
             raise UsageError(f"storage root {root} cannot be used: {error}") from None
+
+    def check_usable(self) -> None:
+        """Raise UsageError where a local root cannot be written; nothing is left behind."""
+        if not self.is_local:
+            return
+        folder = Path(self._prefix)
+        while not folder.exists():
+            folder = folder.parent
+        try:
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UsageError(f"storage root {self.root} cannot be used: {error.strerror} ({folder})") from None
 
     @property
     def is_local(self) -> bool:
@@ -134,7 +147,10 @@ def default_root() -> str:
 def scratch() -> Path:
     """Return the folder for temporary files and caches (`ANOMALYCLIP_SCRATCH`, else `~/.cache/anomalyclip`)."""
     folder = Path(os.environ.get("ANOMALYCLIP_SCRATCH") or Path.home() / ".cache" / "anomalyclip")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"scratch folder {folder} cannot be made: {error.strerror}; set ANOMALYCLIP_SCRATCH") from None
     return folder
 
 

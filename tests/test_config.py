@@ -130,3 +130,8 @@ def test_a_digest_depends_on_content_alone() -> None:
     assert digest({"b": 1, "a": [2.5, None]}, BackboneConfig()) == "685f33ca90cdca9d"
     assert digest({"a": [2.5, None], "b": 1}, BackboneConfig()) == "685f33ca90cdca9d"
     assert digest({"a": [2.5, None], "b": 1}, BackboneConfig(offline=True)) != "685f33ca90cdca9d"
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(UsageError, match=r"training\.epochs: .*; model\.k: |model\.k: .*; training\.epochs: "):
+        build_config(RunConfig(), None, ["training.epochs=many", "model.k=-1"])

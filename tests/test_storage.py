@@ -183,3 +183,18 @@ def test_the_marker_is_a_file_that_says_nothing(storage: Storage, tmp_path: Path
     storage.publish_folder(folder_of(tmp_path / "out", x=json.dumps(1)), "a")
     assert storage.list("a") == sorted([COMPLETE, "x"])
     assert storage.read(f"a/{COMPLETE}") == b""
+
+
+def test_a_root_that_cannot_be_written_is_found_out_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match="cannot be used: Not a directory"):
+        Storage(str(tmp_path / "file" / "root")).check_usable()
+    Storage(str(tmp_path / "new" / "root")).check_usable()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("ANOMALYCLIP_SCRATCH", str(tmp_path / "file" / "scratch"))
+    with pytest.raises(UsageError, match="set ANOMALYCLIP_SCRATCH"):
+        scratch()

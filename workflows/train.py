@@ -33,7 +33,8 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         return result
     with tracked(job, run) as tracking, TemporaryDirectory() as folder:
         training.describe(tracking, job, prepared)
-        extracted = extract(job, job.config.extraction, prepared.plan.manifest, prepared.backbone)
+        extracted = extract(job, job.config.extraction, prepared.manifest, prepared.backbone)
+        prepared = training.settle(job, prepared, extracted)
         checkpoint = training.train(tracking, job, prepared, extracted)
         bundle = training.build_bundle(job, prepared, extracted, checkpoint, Path(folder))
         model_id = log_model(tracking, bundle)

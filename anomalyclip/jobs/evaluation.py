@@ -125,6 +125,10 @@ def finish(
     if extracted.quarantined:
         log.warning("%d videos could not be decoded and were left out", len(extracted.quarantined))
     log.info("results: %s", job.storage.uri(run.key))
+    if metrics is not None:
+        log.info("plots: %s", job.storage.uri(f"{run.key}/evaluation/plots"))
+    if job.tracking_uri.startswith("sqlite:"):
+        log.info("compare runs: mlflow ui --backend-store-uri %s", job.tracking_uri)
     return result
 
 

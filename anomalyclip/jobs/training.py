@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -19,10 +19,10 @@ from anomalyclip.runs import RunFolder, open_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint, CheckpointStore, load_learnt_state
-from anomalyclip.training.plan import TrainingPlan, check_batches, check_both_kinds, plan_training
+from anomalyclip.training.plan import TrainingPlan, plan_training
 from anomalyclip.training.ray_training import FitPlan, fit_on_ray
 from anomalyclip.training.sampling import Bag
-from anomalyclip.training.setup import bags_of, build_model
+from anomalyclip.training.setup import build_model
 from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
@@ -33,6 +33,7 @@ class Training:
     """A training job that was found to be in order."""
 
     manifest_path: Path
+    manifest: pl.DataFrame
     manifest_digest: str
     plan: TrainingPlan
     backbone: Backbone
@@ -46,12 +47,14 @@ def prepare(job: Job, manifest_path: Path | None) -> Training:
     manifest = load_manifest(path, job.config.data.frame_tolerance)
     plan = plan_training(manifest, job.config)
     warn_of_unknown(plan.unknown_classes)
+    if not (manifest["split"] == "test").any():
+        log.warning("the manifest has no test videos: the model will be registered without figures")
     backbone = load_backbone(job.config.backbone)
     build_model(plan.classes, backbone, torch.zeros(backbone.dim), job.config)  # refuses what it cannot read
     digest = manifest_digest(manifest)
     content = {"manifest": digest, "backbone": backbone.identity, **result_settings(job.config)}
     run = open_run(job.storage, "runs", job.name, path.resolve().parent.name, content, job.fresh)
-    return Training(path, digest, plan, backbone, run)
+    return Training(path, manifest, digest, plan, backbone, run)
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
@@ -72,23 +75,27 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     tracking.log_dataset(train, source, training.run.name, "training")
 
 
-def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Checkpoint:
-    """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use.
+def settle(job: Job, training: Training, extracted: Extracted) -> Training:
+    """Plan again where videos could not be decoded, so that those left are split as the protocol wants it.
 
-    Raises UsageError where the features are not those that an earlier attempt was trained on.
+    Raises UsageError where too little is left, or the features are not those of an earlier attempt.
     """
     training.run.keep_features(extracted.digest())
+    return replace(training, plan=plan_training(extracted.manifest, job.config))
+
+
+def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Checkpoint:
+    """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
-    bags = {split: bags_of(extracted.manifest, split, training.plan.classes) for split in ("train", "val")}
-    if job.config.training.protocol == "clean":
-        check_both_kinds(bags["val"], "validation")  # decoding may have left nothing to choose an epoch by
+    bags = {split: training.plan.bags(split) for split in ("train", "val")}
     checkpoints = _fit(tracking, job, training, extracted, bags["train"], bags["val"])
     history = checkpoints.history()
     epoch = best_epoch(history)
     best = {f"best_{name.removeprefix('val/')}": value for name, value in history[epoch].items() if "val/" in name}
     tracking.log_metrics({"best_epoch": float(epoch), **best})
     if AUC in history[epoch]:
-        log.info("best epoch on the validation part: %d, video-level AUC %.4f", epoch, history[epoch][AUC])
+        log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
+                 "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
     if bags["val"] and job.config.training.final_fit:
         everything = bags["train"] + bags["val"]
         checkpoints = _fit(tracking, job, training, extracted, everything, [], final_epochs=epoch + 1)
@@ -124,7 +131,6 @@ def _fit(
     validation_bags: Sequence[Bag],
     final_epochs: int | None = None,
 ) -> CheckpointStore:
-    check_batches(train_bags, job.config.training)
     key = f"{training.run.key}/final" if final_epochs else training.run.key
     checkpoints = CheckpointStore(job.storage, key)
     epochs = final_epochs or job.config.training.epochs

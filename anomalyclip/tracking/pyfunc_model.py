@@ -47,12 +47,20 @@ class VideoScorer:
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return `score` and `p_<class>`, each a list with an entry a frame; raises UsageError for a bad row."""
-        return pd.DataFrame([self._score(row) for row in model_input.to_dict("records")])
+        if not {"path", "features"} & set(model_input.columns):
+            raise UsageError("give a column `path` or a column `features`, a row a video")
+        rows = []
+        for number, row in enumerate(model_input.to_dict("records")):
+            try:
+                rows.append(self._score(row))
+            except UsageError as error:
+                raise UsageError(f"row {number}: {error}") from None
+        return pd.DataFrame(rows)
 
     def _score(self, row: Mapping[str, Any]) -> dict[str, list[float]]:
         path, features = row.get("path"), row.get("features")
         if isinstance(path, str) == isinstance(features, list | np.ndarray):
-            raise UsageError("a row needs either `path` or `features`")
+            raise UsageError("exactly one of `path` and `features` is needed")
         given, frames = self._extract(allowed_path(path)) if isinstance(path, str) else self._checked(features)
         scores = self._model.score_video(given)
         columns = {"score": scores.scores}
@@ -66,8 +74,10 @@ class VideoScorer:
         except ValueError as error:
             raise UsageError(f"`features` must be a matrix (frames, dim): {error}") from None
         dim = len(self._model.normality_prototype)
-        if tensor.dim() != 2 or tensor.shape[1] != dim or not tensor.isfinite().all():
-            raise UsageError(f"`features` must be finite numbers (frames, {dim}); got shape {tuple(tensor.shape)}")
+        if tensor.dim() != 2 or tensor.shape[1] != dim:
+            raise UsageError(f"`features` must have the shape (frames, {dim}); got {tuple(tensor.shape)}")
+        if not tensor.isfinite().all():
+            raise UsageError("`features` hold NaN or infinity")
         return tensor, len(tensor) * self._card.sampling_rate
 
     def _extract(self, path: Path) -> tuple[Tensor, int]:
@@ -81,7 +91,7 @@ class VideoScorer:
             features = np.concatenate([self._encoder(frames) for frames in batches])
             return torch.from_numpy(features), decoder.info.num_frames
         except DecodeError as error:
-            raise UsageError(f"`path` cannot be scored: {error}") from None
+            raise UsageError(f"`path` cannot be scored: {str(error).replace(str(path), path.name)}") from None
         finally:
             decoder.close()
 

@@ -16,7 +16,7 @@ from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.model.bundle import CARD, TENSORS, load_card
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pyfunc_model import model_signature
-from anomalyclip.tracking.runs import TrackedRun, connect, logged_model
+from anomalyclip.tracking.runs import TrackedRun, connect, logged_model, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -87,7 +87,7 @@ def find_bundle(model: str, tracking_uri: str) -> tuple[Path, str | None]:
         target.mkdir(parents=True, exist_ok=True)
         local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
     except (MlflowException, OSError) as error:
-        raise UsageError(f"no model {model} at {tracking_uri}: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"no model {model} at {tracking_uri}: {reason(error)}") from None
     data = info.flavors["python_function"].get("data", "")
     return Path(local) / data, info.model_id
 

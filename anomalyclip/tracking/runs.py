@@ -2,6 +2,7 @@
 
 import logging
 import os
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,16 +83,18 @@ class TrackedRun:
     def following(self, history: Callable[[], Sequence[EpochMetrics]], prefix: str = "") -> Iterator[None]:
         """Log epochs as their checkpoints appear; `history` reads those of the latest whole checkpoint."""
         stop = threading.Event()
-        seen = 0
+        logged, before = 0, len(history())
+        if before:
+            log.info("going on behind epoch %d", before - 1)
 
         def log_new() -> None:
-            nonlocal seen
+            nonlocal logged
             rows = history()
-            if len(rows) > seen:
+            if len(rows) > logged:
                 self.log_epochs(rows, prefix)
-                for row in rows[seen:]:
+                for row in rows[max(logged, before) :]:
                     log.info("%s", _epoch_line(row))
-                seen = len(rows)
+                logged = len(rows)
 
         def poll() -> None:
             while not stop.wait(POLL_SECONDS):
@@ -116,7 +119,7 @@ class TrackedRun:
 def tracked_run(
     tracking_uri: str, storage: Storage, experiment: str, name: str, run_id: str | None = None
 ) -> Iterator[TrackedRun]:
-    """Open a new run, or that of an earlier attempt, with system metrics; it ends FINISHED, or FAILED by an exception.
+    """Open a new run, or that of an earlier attempt, with system metrics; it ends FINISHED, FAILED or KILLED.
 
     Raises UsageError when the server cannot be reached or the run is gone.
     """
@@ -128,7 +131,11 @@ def tracked_run(
         tracked = TrackedRun(run.info.run_id, client)
         if run_id is None and (commit := get_git_commit(__file__)):
             tracked.log_tags({"mlflow.source.git.commit": commit})
-        yield tracked
+        try:
+            yield tracked
+        except KeyboardInterrupt:
+            mlflow.end_run("KILLED")
+            raise
 
 
 def reach(tracking_uri: str) -> mlflow.MlflowClient:
@@ -153,8 +160,10 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
         raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     with _refusals(tracking_uri):
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +177,15 @@ def _refusals(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        raise UsageError(f"MLflow at {tracking_uri}: {' '.join(str(error).split())[:200]}") from error
+        raise UsageError(f"MLflow at {tracking_uri}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Return what MLflow says in one line."""
+    text = " ".join(str(error).split())
+    if "Max retries exceeded" in text:
+        return "nothing answers there"
+    return textwrap.shorten(text, 300, placeholder=" …")
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, storage: Storage) -> str:

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +76,28 @@ def fit_on_ray(plan: FitPlan) -> None:
         ),
     )
     try:
-        trainer.fit()
+        _interruptible(trainer)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise JobError(f"training failed: {reason[-1] if reason else type(error).__name__}") from error
     finally:
         storage.delete(ray_folder)
+
+
+def _interruptible(trainer: TorchTrainer) -> None:
+    """Fit in a thread: in the main thread Ray Train would take Ctrl-C for itself, and go on for a while."""
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries have put their own in its place
+    outcome.result()
 
 
 def _worker(loop_config: dict[str, Any]) -> None:

@@ -88,12 +88,12 @@ def test_scores_are_repeated_to_cover_the_frames_between(
 @pytest.mark.parametrize(
     "row, message",
     [
-        ({"features": features()[:, :5]}, r"finite numbers \(frames, 64\); got shape \(40, 5\)"),
-        ({"features": features() * np.nan}, r"finite numbers"),
+        ({"features": features()[:, :5]}, r"row 0: .* shape \(frames, 64\); got \(40, 5\)"),
+        ({"features": features() * np.nan}, "NaN"),
         ({"features": []}, r"must be a matrix \(frames, dim\)"),
         ({"features": [[0.0] * 64, [0.0]]}, r"must be a matrix \(frames, dim\)"),
-        ({"features": features(), "path": "a.mp4"}, "either `path` or `features`"),
-        ({"features": None, "path": None}, "either `path` or `features`"),
+        ({"features": features(), "path": "a.mp4"}, "exactly one of `path` and `features`"),
+        ({"features": None, "path": None}, "exactly one of `path` and `features`"),
     ],
 )
 def test_a_row_that_cannot_be_scored_is_refused(bundle: Path, row: dict[str, Any], message: str) -> None:
@@ -139,3 +139,8 @@ def test_a_backbone_that_is_not_stored_is_refused(
     monkeypatch.setenv("ANOMALYCLIP_STORAGE", str(tmp_path / "empty"))
     with pytest.raises(UsageError, match=r"backbone \w+ is not in .*/empty"):
         VideoScorer(bundle).predict(pd.DataFrame({"path": ["a.mp4"]}))
+
+
+def test_a_column_of_another_name_is_refused_not_answered_with_nothing(bundle: Path) -> None:
+    with pytest.raises(UsageError, match="a column `path` or a column `features`"):
+        VideoScorer(bundle).predict(pd.DataFrame({"pth": ["a.mp4"]}))

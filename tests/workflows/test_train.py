@@ -191,3 +191,17 @@ def test_videos_that_cannot_be_decoded_are_left_out_and_counted(
     counts = dict(rows.group_by("video_id").len().iter_rows())
     scored = table.filter((pl.col("split") == "test") & (pl.col("video_id") != normal_test["video_id"][0]))
     assert counts == dict(scored.select("video_id", "num_frames").iter_rows())
+
+
+def test_ctrl_c_stops_at_once_says_so_and_marks_the_run(
+    unbroken: Result, client: mlflow.MlflowClient, start_job: Callable[..., Any], drawn_manifest: Path,
+    storage_root: Path, options: Sequence[str],
+) -> None:  # fmt: skip
+    job = start_job("train", str(drawn_manifest), "--name", "stopped", *options, "--set", "training.epochs=500")
+    wait_for(lambda: checkpoints_from(storage_root, "stopped", 0), job)
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert errors.splitlines()[-1] == "stopped; the same command goes on from here"
+    run_id = json.loads((storage_root / "runs/stopped/mlflow.json").read_text())["run_id"]
+    assert client.get_run(run_id).info.status == "KILLED"
