@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from anomalyclip.data.labels import NORMAL, class_names, frame_labels, unknown_test_classes, video_class
-from anomalyclip.data.schema import SCHEMA
+from anomalyclip.data.schema import SCHEMA, Anomaly
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "01_tokens.npz"
 
@@ -52,3 +52,13 @@ def test_a_normal_video_has_no_true_frame() -> None:
 
 def test_a_video_is_trained_as_its_first_label() -> None:
     assert [video_class(["b", "a"]), video_class([])] == ["b", NORMAL]
+
+
+def test_frames_of_intervals_are_the_originals() -> None:
+    golden = np.load(GOLDEN.with_name("10_sampling.npz"))
+    normal, anomalous = 7, int(golden["labels_two"][50])
+    intervals: list[Anomaly] = [{"start": 40, "end": 70, "labels": []}, {"start": 190, "end": 299, "labels": []}]
+    _, truth = frame_labels(intervals, ["Fighting"], 300)
+    assert np.array_equal(np.where(truth[:, 0], anomalous, normal), golden["labels_two"])
+    _, nothing = frame_labels([], ["Fighting"], 300)
+    assert np.array_equal(np.where(nothing[:, 0], anomalous, normal), golden["labels_none"])
