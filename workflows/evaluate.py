@@ -32,16 +32,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     with tracked(job, run) as tracking:
         tracking.log_tags({"model": arguments.model, "backbone": prepared.backbone.name})
         extracted = extract(job, settings, prepared.manifest, prepared.backbone)
-        metrics = evaluation.evaluate(
-            tracking,
-            job,
-            run,
-            prepared.manifest_path,
-            prepared.manifest_digest,
-            extracted,
-            prepared.bundle,
-            prepared.model_id,
-        )
+        metrics = evaluation.evaluate(tracking, job, prepared, extracted, prepared.bundle, prepared.model_id)
         return evaluation.finish(tracking, job, run, metrics, extracted, model=arguments.model)
 
 

@@ -38,9 +38,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         checkpoint = training.train(tracking, job, prepared, extracted)
         bundle = training.build_bundle(job, prepared, extracted, checkpoint, Path(folder))
         model_id = log_model(tracking, bundle)
-        metrics = evaluation.evaluate(
-            tracking, job, run, prepared.manifest_path, prepared.manifest_digest, extracted, bundle, model_id
-        )
+        metrics = evaluation.evaluate(tracking, job, prepared, extracted, bundle, model_id)
         version = register_model(tracking, model_id, job.config.tracking.model_name, metrics)
         return evaluation.finish(tracking, job, run, metrics, extracted, model_version=version)
 

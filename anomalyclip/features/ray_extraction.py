@@ -190,15 +190,15 @@ class _Progress:
         self._total = missing.height
         self._bytes_left = self._bytes = int(missing["size"].clip(0).sum())
         self._done = 0
-        self._pending: list[ExtractionResult] = []
-        self._merged_before: list[ExtractionResult] = []
+        self._results: list[ExtractionResult] = []
+        self._recorded = 0
         self._started = self._working_since = self._merged = self._logged = time.monotonic()
 
     def add(self, result: ExtractionResult) -> None:
         """Count a result."""
         if self._done == 0:
             self._working_since = time.monotonic() - result.seconds
-        self._pending.append(result)
+        self._results.append(result)
         self._done += 1
         self._bytes_left -= max(0, result.size)
         if result.error is None:
@@ -217,17 +217,15 @@ class _Progress:
 
     def merge(self) -> None:
         """Make the results so far visible in the index."""
-        if self._pending:
-            self._store.record(self._pending)
-            self._merged_before += self._pending
-            self._pending = []
+        if new := self._results[self._recorded :]:
+            self._store.record(new)
+            self._recorded += len(new)
         self._merged = time.monotonic()
 
     def finish(self) -> None:
         """Merge everything once more: another job that wrote the index meanwhile may have lost some."""
-        self.merge()
-        if self._merged_before:
-            self._store.record(self._merged_before)
+        if self._results:
+            self._store.record(self._results)
 
     def state(self) -> ExtractionProgress:
         """Return how far things are; the rate leaves out the start of the workers."""

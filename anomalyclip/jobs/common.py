@@ -63,12 +63,12 @@ def extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbo
     report = extract_missing(manifest, config, job.storage, backbone=backbone)
     store = FeatureStore(job.storage, report.fingerprint)
     reasons = store.quarantine().select(pl.col("video").alias("source"), "reason")
-    for video_id, reason in manifest.join(reasons, on="source").select("video_id", "reason").iter_rows():
+    left_out = manifest.join(reasons, on="source")
+    for video_id, reason in left_out.select("video_id", "reason").iter_rows():
         log.warning("left out: video %s: %s", video_id, reason)
-    left_out = manifest.join(reasons, on="source", how="semi")["video_id"].to_list()
     left = manifest.join(reasons, on="source", how="anti")
     checked = counted(left, store, settings.sampling_rate, job.config.data.frame_tolerance)
-    return Extracted(store, checked, left_out, report.precision)
+    return Extracted(store, checked, left_out["video_id"].to_list(), report.precision)
 
 
 def warn_of_unknown(classes: Sequence[str]) -> None:

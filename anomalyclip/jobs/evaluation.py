@@ -19,6 +19,7 @@ from anomalyclip.evaluation.scoring import score_manifest
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
 from anomalyclip.features.encoder import resolve_device
 from anomalyclip.jobs.common import Extracted, warn_of_unknown
+from anomalyclip.jobs.training import Training
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.runs import RunFolder, open_run
 from anomalyclip.storage import scratch
@@ -76,9 +77,7 @@ def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
 def evaluate(
     tracking: TrackedRun,
     job: Job,
-    run: RunFolder,
-    manifest_path: Path,
-    manifest_digest: str,
+    prepared: Training | Evaluation,
     extracted: Extracted,
     bundle: Path,
     model_id: str | None,
@@ -87,16 +86,17 @@ def evaluate(
 
     Returns None where no test video could be scored.
     """
+    run, source = prepared.run, str(prepared.manifest_path.resolve())
     test = extracted.manifest.filter(pl.col("split") == "test")
     if test.is_empty():
         log.warning("there are no test videos with features: no figures")
         return None
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
-        score_manifest(bundle, test, manifest_digest, extracted.store, folder / PREDICTIONS, resolve_device())
+        score_manifest(bundle, test, prepared.manifest_digest, extracted.store, folder / PREDICTIONS, resolve_device())
         log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
         metrics = write_report(folder)
-        dataset = tracking.log_dataset(test, str(manifest_path.resolve()), run.name, "evaluation")
+        dataset = tracking.log_dataset(test, source, run.name, "evaluation")
         tracking.log_metrics(metrics.flat(), model_id, dataset)
         tracking.log_artifacts(folder, "evaluation")
         job.storage.publish_folder(folder, f"{run.key}/evaluation")
