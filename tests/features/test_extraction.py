@@ -96,9 +96,8 @@ def test_decoder_that_crashes_or_hangs_costs_one_video(
         if not hit:
             hit.extend(decoder_processes())
             os.kill(hit[0].pid, sent)
-            gone = psutil.STATUS_ZOMBIE if sent == signal.SIGSEGV else psutil.STATUS_STOPPED
-            while hit[0].status() != gone:  # the next word to the decoder finds it dead
-                pass
+            # the next word to the decoder finds it dead, its last thread and its end of the connection gone
+            os.waitid(os.P_PID, hit[0].pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
         return mean_colours(frames)
 
     lost = extract_video(str(long), hit_decoder, store, SETTINGS, decoder)
