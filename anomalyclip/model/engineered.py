@@ -1,0 +1,36 @@
+"""Class features of engineered prompts: CLIP's frozen text tower over a sentence written by hand (Table 3, row 2)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from anomalyclip.errors import UsageError
+from anomalyclip.model.prompts import Tokenizer
+
+if TYPE_CHECKING:
+    from anomalyclip.features.backbone import TextTower
+
+ENGINEERED_PROMPT = "a video from a CCTV camera of a {}"
+
+
+def engineered_prompts(classes: Sequence[str]) -> list[str]:
+    """Return the sentence of every class; a `_` in a name is a space."""
+    return [ENGINEERED_PROMPT.format(name.replace("_", " ")) for name in classes]
+
+
+@torch.no_grad()
+def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: Tokenizer) -> Tensor:
+    """Return the text features `(classes, dim)` of the classes' sentences, not normalised.
+
+    Raises UsageError where a sentence is too long for the text tower.
+    """
+    tokens = tokenizer(engineered_prompts(classes)).to(tower.token_embedding.weight.device)
+    end_of_text = tokens.argmax(dim=-1)
+    positions = int(end_of_text.max()) + 1  # the tower is causal: what follows changes nothing
+    if positions == tokens.shape[1]:  # where the tokenizer cuts
+        raise UsageError(f"an engineered prompt exceeds the text tower's {tokens.shape[1]} tokens: shorten the classes")
+    embedded = tower.token_embedding(tokens[:, :positions]) + tower.positional_embedding[:positions]
+    hidden = tower.ln_final(tower.transformer(embedded, attn_mask=tower.attn_mask[:positions, :positions]))
+    return hidden[torch.arange(len(tokens), device=hidden.device), end_of_text] @ tower.text_projection
