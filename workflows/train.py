@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from anomalyclip import cli
@@ -22,25 +21,9 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import evaluation, training  # after parsing: their libraries take seconds to import
-    from anomalyclip.jobs.common import extract, tracked
-    from anomalyclip.tracking.registry import log_model, register_model
+    from anomalyclip.jobs.pipelines import train_and_register  # after parsing: its libraries take seconds to import
 
-    prepared = training.prepare(job, arguments.manifest)
-    run = prepared.run
-    if (result := run.result()) is not None:
-        cli.log.info("run %s is finished; --fresh starts it anew", run.name)
-        return result
-    with tracked(job, run) as tracking, TemporaryDirectory() as folder:
-        training.describe(tracking, job, prepared)
-        extracted = extract(job, job.config.extraction, prepared.manifest, prepared.backbone)
-        prepared = training.settle(job, prepared, extracted)
-        checkpoint = training.train(tracking, job, prepared, extracted)
-        bundle = training.build_bundle(job, prepared, extracted, checkpoint, Path(folder))
-        model_id = log_model(tracking, bundle)
-        metrics = evaluation.evaluate(tracking, job, prepared, extracted, bundle, model_id)
-        version = register_model(tracking, model_id, job.config.tracking.model_name, metrics)
-        return evaluation.finish(tracking, job, run, metrics, extracted, model_version=version)
+    return train_and_register(job, arguments.manifest)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,47 @@
 """From stored features to the predictions table of a test set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from anomalyclip.data.labels import frame_labels
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import bundle_digest, load_bundle
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """What scores videos, and what the predictions table says of it."""
+
+    score: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """Stored features `(stored features, dim)` to anomaly scores `(stored features,)` and class probabilities
+    `(stored features, classes)`, all in [0, 1]."""
+    classes: tuple[str, ...]
+    """In the order of the probabilities, Normal among them."""
+    sampling_rate: int
+    """Frames a stored feature stands for."""
+    digest: str
+    """Names everything that decides the scores of given features."""
+
+
+def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
+    """Return the trained model in a folder, ready to score on a device; raises UsageError if there is none."""
+    model, card = load_bundle(bundle)
+    model.to(device)
+
+    def score(features: Tensor) -> tuple[Tensor, Tensor]:
+        scores = model.score_video(features)
+        return scores.scores, scores.probabilities
+
+    return Scorer(score, card.classes, card.sampling_rate, bundle_digest(bundle))
 
 
 def counted(manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0) -> pl.DataFrame:
@@ -28,33 +56,30 @@ def counted(manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, fra
 
 
 def score_manifest(
-    bundle: Path, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path, device: torch.device
+    scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
     """Score every video of a counted manifest with features in the store, and write the predictions table."""
-    model, card = load_bundle(bundle)
     objects = dict(store.index().select("video", "object").iter_rows())
-    digests = Digests(manifest_digest, annotations_digest(manifest), bundle_digest(bundle))
-    predictions = _predictions(model.to(device), manifest, objects, store, card.sampling_rate)
-    write_predictions(target, predictions, card.classes, digests)
+    digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
+    write_predictions(target, _predictions(scorer, manifest, objects, store), scorer.classes, digests)
 
 
 def _predictions(
-    model: AnomalyCLIP, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore, sampling_rate: int
+    scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
 ) -> Iterator[VideoPrediction]:
     for row in manifest.iter_rows(named=True):
-        features = torch.from_numpy(store.read_features(objects[row["source"]]))
-        scores = model.score_video(features)
+        scores, probabilities = scorer.score(torch.from_numpy(store.read_features(objects[row["source"]])))
         frames = row["num_frames"]
         names, truth = frame_labels(row["anomalies"], row["labels"], frames)
         yield VideoPrediction(
             row["video_id"],
             [[name for name, holds in zip(names, flags, strict=True) if holds] for flags in truth],
-            _per_frame(scores.scores, sampling_rate, frames),
-            _per_frame(scores.probabilities, sampling_rate, frames),
+            _per_frame(scores, scorer.sampling_rate, frames),
+            _per_frame(probabilities, scorer.sampling_rate, frames),
         )
 
 
-def _per_frame(values: torch.Tensor, sampling_rate: int, num_frames: int) -> NDArray[np.float32]:
+def _per_frame(values: Tensor, sampling_rate: int, num_frames: int) -> NDArray[np.float32]:
     """Repeat each stored feature's value over the frames that it stands for."""
     repeated: NDArray[np.float32] = values.repeat_interleave(sampling_rate, dim=0)[:num_frames].cpu().numpy()
     return repeated

@@ -1,6 +1,7 @@
 """Stages that training and evaluation share: the tracked run, and the features of a manifest."""
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ class Extracted:
             self.store.index().select(pl.col("video").alias("source"), "hash"), on="source"
         )
         return digest(self.store.fingerprint, sorted(videos.select("video_id", "hash").iter_rows()))
+
+
+@contextmanager
+def stage(name: str, does: str) -> Iterator[None]:
+    """Say what a stage does before it starts, and how long it took once it has ended."""
+    log.info("%s: %s", name, does)
+    started = time.monotonic()
+    yield
+    log.info("%s: done in %.1f s", name, time.monotonic() - started)
 
 
 @contextmanager

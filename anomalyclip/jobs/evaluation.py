@@ -1,4 +1,4 @@
-"""The stages of `workflows/evaluate.py`, and the second half of `workflows/train.py`."""
+"""The stages of an evaluation, of a trained model or of zero-shot CLIP; training ends with them too."""
 
 import logging
 from dataclasses import dataclass
@@ -10,23 +10,47 @@ import polars as pl
 
 from anomalyclip.cli import Job
 from anomalyclip.config import ExtractionConfig
-from anomalyclip.data.labels import unknown_test_classes
+from anomalyclip.data.labels import class_names, unknown_test_classes
 from anomalyclip.data.manifest import load_manifest, manifest_digest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.report import PREDICTIONS, log_summary, write_report
-from anomalyclip.evaluation.scoring import score_manifest
+from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
+from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
 from anomalyclip.features.encoder import resolve_device
 from anomalyclip.jobs.common import Extracted, warn_of_unknown
 from anomalyclip.jobs.training import Training
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
+from anomalyclip.model.engineered import ENGINEERED_PROMPT
 from anomalyclip.runs import RunFolder, open_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.registry import find_bundle
 from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
+
+
+ZERO_SHOT = "zero-shot"
+"""Stands in the place of a model: CLIP as it comes, with engineered prompts."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be evaluated."""
+
+    scorer: Path | Scorer
+    """The folder of a trained model, or what scores without one."""
+    classes: tuple[str, ...]
+    backbone: Backbone
+    extraction: ExtractionConfig
+    """Settings under which its own features come out."""
+    content: dict[str, Any]
+    """What decides its scores, by name."""
+    tags: dict[str, str]
+    """What the MLflow run says of it."""
+    model_id: str | None = None
+    """Of the model in MLflow, where it is logged there."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +61,32 @@ class Evaluation:
     manifest_digest: str
     manifest: pl.DataFrame
     """The test part."""
-    bundle: Path
-    model_id: str | None
-    """Of the model in MLflow, where it is logged there."""
-    card: ModelCard
-    backbone: Backbone
+    candidate: Candidate
     run: RunFolder
 
 
 def prepare(job: Job, model: str, manifest_path: Path) -> Evaluation:
-    """Find the model, check the manifest, and open the evaluation's folder; raises UsageError."""
+    """Find the model, check the manifest, and open the evaluation's folder; raises UsageError.
+
+    `model` is what `find_bundle` takes, or `zero-shot`.
+    """
     whole = load_manifest(manifest_path, job.config.data.frame_tolerance)
     manifest = whole.filter(pl.col("split") == "test")
     if manifest.is_empty():
         raise UsageError(f"manifest {manifest_path} has no rows of split test to evaluate on")
-    bundle, model_id = find_bundle(model, job.tracking_uri)
-    card = load_card(bundle)
-    warn_of_unknown(unknown_test_classes(manifest, card.classes))
-    backbone = _backbone(job, card)
+    candidate = _zero_shot(job, whole) if model == ZERO_SHOT else _trained(job, model)
+    warn_of_unknown(unknown_test_classes(manifest, candidate.classes))
     digest = manifest_digest(whole)
     content = {
-        "model": bundle_digest(bundle),
+        **candidate.content,
         "manifest": digest,
         "precision": job.config.extraction.precision,
         "frame_tolerance": job.config.data.frame_tolerance,
     }
-    prefix = manifest_path.resolve().parent.name
+    dataset = manifest_path.resolve().parent.name
+    prefix = f"{dataset}-{ZERO_SHOT}" if model == ZERO_SHOT else dataset
     run = open_run(job.storage, "evaluations", job.name, prefix, content, job.fresh)
-    return Evaluation(manifest_path, digest, manifest, bundle, model_id, card, backbone, run)
+    return Evaluation(manifest_path, digest, manifest, candidate, run)
 
 
 def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
@@ -79,12 +101,12 @@ def evaluate(
     job: Job,
     prepared: Training | Evaluation,
     extracted: Extracted,
-    bundle: Path,
+    scorer: Path | Scorer,
     model_id: str | None,
 ) -> Metrics | None:
     """Score the test part; log figures, plots and predictions, and publish them in the run's folder.
 
-    Returns None where no test video could be scored.
+    `scorer` may be the folder of a trained model. Returns None where no test video could be scored.
     """
     run, source = prepared.run, str(prepared.manifest_path.resolve())
     test = extracted.manifest.filter(pl.col("split") == "test")
@@ -93,7 +115,8 @@ def evaluate(
         return None
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
-        score_manifest(bundle, test, prepared.manifest_digest, extracted.store, folder / PREDICTIONS, resolve_device())
+        scorer = bundle_scorer(scorer, resolve_device()) if isinstance(scorer, Path) else scorer
+        score_manifest(scorer, test, prepared.manifest_digest, extracted.store, folder / PREDICTIONS)
         log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
         metrics = write_report(folder)
         dataset = tracking.log_dataset(test, source, run.name, "evaluation")
@@ -130,6 +153,33 @@ def finish(
     if job.tracking_uri.startswith("sqlite:"):
         log.info("compare runs: mlflow ui --backend-store-uri %s", job.tracking_uri)
     return result
+
+
+def _trained(job: Job, model: str) -> Candidate:
+    bundle, model_id = find_bundle(model, job.tracking_uri)
+    card = load_card(bundle)
+    return Candidate(
+        scorer=bundle,
+        classes=card.classes,
+        backbone=_backbone(job, card),
+        extraction=extraction_settings(job, card),
+        content={"model": bundle_digest(bundle)},
+        tags={"model": model, "model_kind": "anomalyclip"},
+        model_id=model_id,
+    )
+
+
+def _zero_shot(job: Job, manifest: pl.DataFrame) -> Candidate:
+    backbone, extraction = load_backbone(job.config.backbone), job.config.extraction
+    model = zero_shot(backbone, class_names(manifest, job.config.data.classes))
+    return Candidate(
+        scorer=Scorer(model.score, model.classes, extraction.sampling_rate, model.digest),
+        classes=model.classes,
+        backbone=backbone,
+        extraction=extraction,
+        content={"model": model.digest, "sampling_rate": extraction.sampling_rate},
+        tags={"model": ZERO_SHOT, "model_kind": ZERO_SHOT, "prompt": ENGINEERED_PROMPT},
+    )
 
 
 def _backbone(job: Job, card: ModelCard) -> Backbone:

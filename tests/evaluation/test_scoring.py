@@ -11,7 +11,7 @@ from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions import Digests, read_predictions
-from anomalyclip.evaluation.scoring import counted, score_manifest
+from anomalyclip.evaluation.scoring import bundle_scorer, counted, score_manifest
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
@@ -69,7 +69,7 @@ def manifest(num_frames: int | None = 700, end: int = 699) -> pl.DataFrame:
 def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     store, bundle = stored(storage, tmp_path, rate), new_bundle(rate)
     checked = counted(manifest(), store, rate)
-    score_manifest(bundle, checked, "m", store, tmp_path / "predictions.parquet", CPU)
+    score_manifest(bundle_scorer(bundle, CPU), checked, "m", store, tmp_path / "predictions.parquet")
     table = pl.read_parquet(tmp_path / "predictions.parquet")
     assert dict(table.group_by("video_id").len().iter_rows()) == FRAMES
     assert dict(checked.select("video_id", "num_frames").iter_rows()) == FRAMES
@@ -86,7 +86,7 @@ def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Stor
     target = tmp_path / "predictions.parquet"
     bundle, store = new_bundle(1), stored(storage, tmp_path, 1)
     checked = counted(manifest(), store, 1)
-    score_manifest(bundle, checked, "m", store, target, CPU)
+    score_manifest(bundle_scorer(bundle, CPU), checked, "m", store, target)
     labels = pl.read_parquet(target).filter(pl.col("video_id") == "v1")["labels"].to_list()
     assert labels[9:20] == [[]] + [["Arson", "Fighting"]] * 10
     assert labels[20:690] == [[]] * 670
@@ -121,5 +121,5 @@ def test_nothing_is_written_where_scoring_breaks_off(new_bundle: NewBundle, stor
     checked = counted(manifest(), store, 1)
     storage.delete(store.object_key("v2"))
     with pytest.raises(FileNotFoundError):
-        score_manifest(new_bundle(1), checked, "m", store, target, CPU)
+        score_manifest(bundle_scorer(new_bundle(1), CPU), checked, "m", store, target)
     assert [path for path in tmp_path.iterdir() if target.name in path.name] == []

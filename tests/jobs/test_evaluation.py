@@ -11,7 +11,10 @@ from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, build_con
 from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.scoring import Scorer
+from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.jobs import evaluation as evaluation_job
 from anomalyclip.jobs.evaluation import extraction_settings, prepare
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, load_card, save_bundle
@@ -43,6 +46,13 @@ def manifest(folder: Path, split: str = "test", label: str = "Arson") -> Path:
     return folder / "manifest.csv"
 
 
+def both_parts(folder: Path) -> Path:
+    """A manifest with a training and a test video of Arson."""
+    header, row = manifest(folder).read_text().splitlines()
+    (folder / "manifest.csv").write_text("\n".join([header, row, row.replace("a,", "b,", 1).replace("test", "train")]))
+    return folder / "manifest.csv"
+
+
 def job(storage: Storage, *overrides: str, **more: Any) -> Job:
     config = build_config(RunConfig(), None, overrides)
     return Job(storage, config, more.get("name"), more.get("fresh", False), f"sqlite:///{storage.path('mlflow.db')}")
@@ -52,9 +62,9 @@ def test_an_evaluation_in_order_is_a_run_by_model_and_test_part(
     storage: Storage, bundle: Path, tmp_path: Path, backbone: Backbone
 ) -> None:
     found = prepare(job(storage), str(bundle), manifest(tmp_path))
-    assert (found.bundle, found.model_id, found.manifest.height) == (bundle, None, 1)
+    assert (found.candidate.scorer, found.candidate.model_id, found.manifest.height) == (bundle, None, 1)
     assert found.run.key.startswith(f"evaluations/{tmp_path.name}-")
-    assert found.backbone.identity == backbone.identity
+    assert found.candidate.backbone.identity == backbone.identity
     again = prepare(job(storage, "training.seed=3", "extraction.workers=2"), str(bundle), manifest(tmp_path))
     assert again.run == found.run
     other = prepare(job(storage, "extraction.precision=float32"), str(bundle), manifest(tmp_path))
@@ -102,3 +112,38 @@ def test_features_are_made_as_those_of_the_training_unless_asked_otherwise(
     card = load_card(bundle).model_copy(update={"sampling_rate": 4, "precision": "bfloat16"})
     settings = extraction_settings(job(storage, f"extraction.precision={asked}", "extraction.workers=2"), card)
     assert (settings.sampling_rate, settings.precision, settings.workers) == (4, used, 2)
+
+
+def test_zero_shot_stands_in_the_place_of_a_model(storage: Storage, tmp_path: Path, backbone: Backbone) -> None:
+    found = prepare(job(storage, "extraction.sampling_rate=4"), "zero-shot", both_parts(tmp_path))
+    assert (found.candidate.classes, found.manifest.height) == (("Arson", "Normal"), 1)
+    assert found.run.key.startswith(f"evaluations/{tmp_path.name}-zero-shot-")
+    assert found.candidate.tags["model_kind"] == "zero-shot"
+    assert isinstance(found.candidate.scorer, Scorer)
+    assert found.candidate.scorer.digest == zero_shot(backbone, ["Arson", "Normal"]).digest
+    assert found.candidate.scorer.sampling_rate == found.candidate.extraction.sampling_rate == 4
+    again = prepare(job(storage, "extraction.sampling_rate=4", "model.k=2"), "zero-shot", both_parts(tmp_path))
+    assert again.run == found.run
+    assert prepare(job(storage), "zero-shot", both_parts(tmp_path)).run != found.run
+
+
+def test_zero_shot_takes_the_classes_asked_for(storage: Storage, tmp_path: Path) -> None:
+    found = prepare(job(storage, "data.classes=[Riot, Arson]"), "zero-shot", manifest(tmp_path))
+    assert found.candidate.classes == ("Arson", "Normal", "Riot")
+
+
+def test_zero_shot_without_any_class_is_refused(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"an abnormal class at least, not Normal: give data\.classes"):
+        prepare(job(storage), "zero-shot", manifest(tmp_path))
+    assert storage.list("evaluations") == []
+
+
+def test_zero_shot_by_a_text_tower_that_cannot_read_prompts_is_refused(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = load_backbone(BackboneConfig())
+    monkeypatch.setattr(backbone.model, "text_pool_type", "last")
+    monkeypatch.setattr(evaluation_job, "load_backbone", lambda config: backbone)
+    with pytest.raises(UsageError, match="cannot read learnt prompts"):
+        prepare(job(storage), "zero-shot", both_parts(tmp_path))
+    assert storage.list("evaluations") == []

@@ -123,3 +123,8 @@ def test_features_of_another_backbone(refused: Refused, drawn_manifest: Path, tr
 def test_a_manifest_without_test_videos(refused: Refused, drawn_manifest: Path, trained_folder: Path) -> None:
     only_train = part_of(drawn_manifest, "only-train", lambda row: ",test," not in row)
     assert "no rows of split test" in refused("evaluate", str(trained_folder), str(only_train))
+
+
+def test_a_preset_for_a_trained_model(refused: Refused, drawn_manifest: Path, trained_folder: Path) -> None:
+    line = refused("evaluate", str(trained_folder), str(drawn_manifest), "--preset", "ucf-crime")
+    assert "a trained model brings its own settings" in line
