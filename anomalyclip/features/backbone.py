@@ -83,7 +83,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     name = _known(config.name)
     if config.weights == "random":
         logger.warning("backbone %s has random weights: accuracies mean nothing", name)
-        return _assemble(name, name, _create(name, _usual_preprocess(name)))
+        return new_backbone(name)
     published: Mapping[str, Any] = open_clip.get_pretrained_cfg(name, config.weights)
     if published:
         source = f"tag {config.weights} of {name}"
@@ -98,6 +98,11 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     model = _create(name, preprocess)
     fit_weights(model, tensors, source, name)
     return _assemble(name, name, model)
+
+
+def new_backbone(name: str, seed: int = RANDOM_SEED) -> Backbone:
+    """Return a known architecture with random weights; raises UsageError where it cannot be built here."""
+    return _assemble(name, name, _create(name, _usual_preprocess(name), seed))
 
 
 def save_backbone(backbone: Backbone, storage: Storage) -> None:
@@ -205,10 +210,10 @@ def _usual_preprocess(name: str) -> Mapping[str, Any]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _create(source: str, preprocess: Mapping[str, Any] | None = None) -> nn.Module:
+def _create(source: str, preprocess: Mapping[str, Any] | None = None, seed: int = RANDOM_SEED) -> nn.Module:
     """Build a model: stored weights for `local-dir:`, seeded ones otherwise; the caller's draws are kept."""
     with torch.random.fork_rng(devices=[]), _without_root_logging():
-        torch.default_generator.manual_seed(RANDOM_SEED)
+        torch.default_generator.manual_seed(seed)
         try:
             model: nn.Module = open_clip.create_model(
                 source, force_preprocess_cfg=dict(preprocess or {}), pretrained_text=False

@@ -1,0 +1,1 @@
+"""Pre-training of the embedded CLIP on drawn pictures with captions."""

@@ -1,0 +1,34 @@
+"""Captions as tokens, tokenised once, over the few tokens that occur in them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from anomalyclip.features.backbone import Tokenizer
+
+
+class CaptionTable:
+    """The captions of all pictures, each token replaced by its rank among those that occur.
+
+    Ranks keep the order of tokens, so that the end of text is still the highest.
+    """
+
+    vocabulary: Tensor
+    """Token ids that occur, `(ranks,)`, ascending."""
+
+    def __init__(self, captions: Sequence[Sequence[str]], tokenizer: Tokenizer) -> None:
+        distinct = sorted({text for group in captions for text in group})
+        row = {text: number for number, text in enumerate(distinct)}
+        tokens = tokenizer(distinct)
+        self.vocabulary, self._ranks = torch.unique(tokens, return_inverse=True)
+        self._counts = torch.tensor([len(group) for group in captions])
+        self._rows = torch.zeros((len(captions), int(self._counts.max())), dtype=torch.long)
+        for number, group in enumerate(captions):
+            self._rows[number, : len(group)] = torch.tensor([row[text] for text in group])
+
+    def sample(self, pictures: Tensor, generator: Generator) -> Tensor:
+        """Return one caption of each picture as ranks `(pictures, positions)`, cut behind the longest."""
+        choice = (torch.rand(len(pictures), generator=generator) * self._counts[pictures]).long()
+        ranks = self._ranks[self._rows[pictures, choice]]
+        return ranks[:, : int(ranks.argmax(dim=1).max()) + 1]
