@@ -76,10 +76,11 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str, na
     if hasattr(model, "text"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
-    for key in ("logit_scale", "logit_bias"):  # no feature depends on them, and files differ in their shape
-        state.pop(key, None)
+    for key in ("logit_scale", "logit_bias"):  # a number each, which files lack or hold in another shape
+        given = state.pop(key, None)
         if key in expected:
-            state[key] = expected[key]
+            shape = expected[key].shape
+            state[key] = expected[key] if given is None or given.numel() != 1 else given.reshape(shape)
     misshapen = [
         f"{key} {tuple(state[key].shape)} for {tuple(value.shape)}"
         for key, value in expected.items()

@@ -19,6 +19,12 @@ class Tower(nn.Linear):
         super().__init__(3, 2)
 
 
+class ScaledTower(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.logit_scale = nn.Parameter(torch.tensor(2.66))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -82,6 +88,19 @@ def test_half_precision_weights_are_widened() -> None:
     tower = Tower()
     fit_weights(tower, {name: value.half() for name, value in STATE.items()}, "file", "tower")
     assert tower.weight.dtype == torch.float32 and torch.equal(tower.weight, STATE["weight"])
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_the_logit_scale_of_a_file_is_kept_whatever_its_shape(shape: tuple[int, ...]) -> None:
+    tower = ScaledTower()
+    fit_weights(tower, {**STATE, "logit_scale": torch.full(shape, 4.6)}, "file", "tower")
+    torch.testing.assert_close(tower.logit_scale.detach(), torch.tensor(4.6))
+
+
+def test_a_file_without_logit_scale_leaves_that_of_the_architecture() -> None:
+    tower = ScaledTower()
+    fit_weights(tower, STATE, "file", "tower")
+    torch.testing.assert_close(tower.logit_scale.detach(), torch.tensor(2.66))
 
 
 def test_all_that_does_not_fit_is_named_and_counted() -> None:
