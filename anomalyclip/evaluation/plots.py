@@ -39,6 +39,14 @@ def save_plots(predictions: Predictions, metrics: Metrics, folder: Path) -> list
     return [folder / name for name in sorted(figures)]
 
 
+def save_timeline(predictions: Predictions, video: int, path: Path) -> None:
+    """Write the scores of the video at this position over time, its true intervals shaded, as a PNG file."""
+    figure, axes = _single_figure(7.2, 2.6)
+    _timeline(axes, predictions, video)
+    axes.set(xlabel="frame", ylabel="anomaly score")
+    figure.savefig(path, dpi=130)
+
+
 def _roc(predictions: Predictions, metrics: Metrics) -> Figure:
     fpr, tpr, thresholds = roc_curve(predictions.anomalous, predictions.scores)
     figure, axes = _single_figure(5.2, 5.2)

@@ -16,7 +16,7 @@ from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.jobs.common import Extracted, warn_of_unknown
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.runs import RunFolder, open_run, result_settings
-from anomalyclip.storage import scratch
+from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint, CheckpointStore, load_learnt_state
 from anomalyclip.training.plan import TrainingPlan, plan_training
@@ -40,10 +40,14 @@ class Training:
     run: RunFolder
 
 
+def drawn_manifest(storage: Storage) -> Path:
+    """Return the manifest of the stand-in videos for those who have none, drawn where that is still to do."""
+    return draw_demo(Path(storage.path("drawn")) if storage.is_local else scratch() / "drawn")
+
+
 def prepare(job: Job, manifest_path: Path | None) -> Training:
     """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError."""
-    drawn = Path(job.storage.path("drawn")) if job.storage.is_local else scratch() / "drawn"
-    path = manifest_path or draw_demo(drawn)
+    path = manifest_path or drawn_manifest(job.storage)
     manifest = load_manifest(path, job.config.data.frame_tolerance)
     plan = plan_training(manifest, job.config)
     warn_of_unknown(plan.unknown_classes)

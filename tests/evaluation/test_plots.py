@@ -42,6 +42,16 @@ def test_every_figure_becomes_a_png(tmp_path: Path) -> None:
         assert image[..., :3].std() > 0.01, f"{path.name} is blank"
 
 
+def test_one_video_becomes_a_png_of_its_own(tmp_path: Path) -> None:
+    table = predictions([(40, None), (5000, "Arson")])
+    plots.save_timeline(table, 1, tmp_path / "arson.png")
+    plots.save_timeline(table, 0, tmp_path / "normal.png")
+    arson, normal = imread(tmp_path / "arson.png"), imread(tmp_path / "normal.png")
+    assert arson.shape == normal.shape
+    pale_red = np.isclose(arson[..., :3], np.array([0xF6, 0xCF, 0xC7]) / 255, atol=0.01).all(axis=-1)
+    assert pale_red.mean() > 0.05
+
+
 def test_curves_are_left_out_where_there_is_nothing_to_tell_apart(tmp_path: Path) -> None:
     table = predictions([(40, None), (30, None)])
     paths = plots.save_plots(table, compute_metrics(table), tmp_path)
