@@ -1,0 +1,170 @@
+"""The benchmark's videos: which there are, how each is drawn, and the manifest that goes with them."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from anomalyclip.data.labels import NORMAL
+from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.data.schema import Anomaly as Interval
+from anomalyclip.drawing.canvas import Canvas
+from anomalyclip.errors import UsageError
+from anomalyclip.simulation.actors import Actor, draw_scene
+from anomalyclip.simulation.anomalies import ANOMALIES
+from anomalyclip.simulation.camera import HEIGHT, WIDTH, camera
+from anomalyclip.simulation.life import EVERYDAY, LOOK_ALIKES, NIGHT_LOOK_ALIKES, TRAFFIC
+from anomalyclip.simulation.places import PLACES
+
+FPS = 12
+CAMERA_SEEDS = {"train": 100_000, "val": 200_000, "test": 300_000}
+"""First camera seed of each split: no camera is in two of them, and pre-training has none."""
+
+
+class Size(NamedTuple):
+    """Videos of a split: normal ones, and those of each class of anomaly."""
+
+    normal: int
+    anomalous: int
+
+
+class Clip(NamedTuple):
+    """One video to draw; anomalous frames are 0-based and inclusive."""
+
+    video_id: str
+    split: str
+    label: str
+    place: str
+    camera: int
+    """Seed of the camera; every video has a camera of its own."""
+    num_frames: int
+    anomalies: tuple[tuple[int, int], ...]
+    crf: int
+    """H.264's quality: higher is worse."""
+    look_alikes: int
+    """Moments of ordinary life that look like an anomaly."""
+
+
+FULL: dict[str, Size] = {"train": Size(57, 9), "test": Size(22, 4)}
+"""120 training videos and 50 test videos."""
+
+
+def draw_benchmark(
+    folder: str | Path, sizes: dict[str, Size] | None = None, seed: int = 0, processes: int | None = None
+) -> Path:
+    """Draw the videos (160 x 120, 12 fps, H.264) and return their `manifest.csv`.
+
+    The same seed draws the same videos. The manifest is written last: a folder that holds the whole drawing is
+    returned at once, and one that was interrupted draws only what is missing.
+    """
+    folder = Path(folder)
+    clips = plan(sizes or FULL, seed)
+    table = manifest_of(clips)
+    if not _is_complete(folder / "manifest.csv", table):
+        (folder / "clips").mkdir(parents=True, exist_ok=True)
+        targets = [folder / "clips" / f"{clip.video_id}.mp4" for clip in clips]
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            list(pool.map(write_clip, clips, targets, chunksize=4))
+        write_manifest(table, folder / "manifest.csv")
+    return folder / "manifest.csv"
+
+
+def plan(sizes: dict[str, Size], seed: int = 0) -> list[Clip]:
+    """Return the clips of the benchmark; lengths, places and intervals are drawn from the seed."""
+    clips = []
+    for split, size in sizes.items():
+        generator = np.random.default_rng([seed, CAMERA_SEEDS[split]])
+        labels = [NORMAL] * size.normal + [name for name in ANOMALIES for _ in range(size.anomalous)]
+        for number, label in enumerate(labels):
+            clips.append(_clip(generator, split, number, label, CAMERA_SEEDS[split] + 1000 * seed + number))
+    return clips
+
+
+def manifest_of(clips: Sequence[Clip]) -> pl.DataFrame:
+    """Return the manifest of clips; training rows carry no intervals."""
+    rows = []
+    for clip in clips:
+        labels = [] if clip.label == NORMAL else [clip.label]
+        intervals = clip.anomalies if clip.split == "test" else ()
+        anomalies = [Interval(start=start, end=end, labels=labels) for start, end in intervals]
+        rows.append([clip.video_id, f"clips/{clip.video_id}.mp4", clip.split, labels, anomalies, clip.num_frames])
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def frames(clip: Clip) -> Iterator[Canvas]:
+    """Draw a clip's frames, uint8 RGB (120, 160, 3), before compression."""
+    eye = camera(clip.place, clip.camera)
+    actors = _cast(clip, np.random.default_rng([clip.camera, 13]))
+    for frame in range(clip.num_frames):
+        scene = eye.background.copy()
+        draw_scene(scene, actors, eye.ground, frame / FPS)
+        yield eye.develop(scene, frame, frame / FPS)
+
+
+def write_clip(clip: Clip, target: Path) -> None:
+    """Encode a clip as H.264; what is there already is kept, for files are renamed into place."""
+    if target.exists():
+        return
+    unfinished = target.with_suffix(".part")
+    # one thread: the same bytes on every run
+    options = {"preset": "ultrafast", "crf": str(clip.crf), "x264-params": "threads=1"}
+    with av.open(str(unfinished), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for picture in frames(clip):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    unfinished.rename(target)
+
+
+def _clip(generator: np.random.Generator, split: str, number: int, label: str, camera_seed: int) -> Clip:
+    with_road = ("street", "car park", "night road")
+    suited = with_road if label == "RoadAccidents" else tuple(PLACES)
+    place = suited[int(generator.integers(len(suited)))]
+    num_frames = int(generator.integers(240, 481))
+    anomalies: tuple[tuple[int, int], ...] = ()
+    if label != NORMAL:
+        length = int(generator.integers(54, 91))
+        start = int(generator.integers(24, num_frames - length - 12))
+        anomalies = ((start, start + length - 1),)
+    name = f"{split}_{number:03d}_{label.lower()}_{place.replace(' ', '_')}"
+    look_alikes = int(generator.uniform() < 0.35)
+    return Clip(name, split, label, place, camera_seed, num_frames, anomalies, int(generator.integers(22, 33)), look_alikes)
+
+
+def _cast(clip: Clip, generator: np.random.Generator) -> list[Actor]:
+    """Everybody and everything that moves in a clip."""
+    eye = camera(clip.place, clip.camera)
+    seconds = clip.num_frames / FPS
+    scenes = [EVERYDAY[generator.integers(len(EVERYDAY))] for _ in range(int(generator.integers(3, 7)))]
+    if eye.ground.lanes:
+        scenes += [TRAFFIC[generator.integers(len(TRAFFIC))] for _ in range(int(generator.integers(2, 5)))]
+    alike = NIGHT_LOOK_ALIKES if eye.night else LOOK_ALIKES
+    scenes += [alike[generator.integers(len(alike))] for _ in range(clip.look_alikes)]
+    actors = [actor for scene in scenes for actor in scene(generator, eye.ground, seconds)]
+    for start, end in clip.anomalies:
+        actors += ANOMALIES[clip.label](generator, eye.ground, start / FPS, (end + 1) / FPS)
+    return actors
+
+
+def _is_complete(manifest: Path, table: pl.DataFrame) -> bool:
+    try:
+        return manifest_digest(load_manifest(manifest)) == manifest_digest(table)
+    except UsageError:
+        return False
+
+
+def anomalous(clip: Clip) -> NDArray[np.bool_]:
+    """Return which of a clip's frames are anomalous, (frames,)."""
+    flags = np.zeros(clip.num_frames, dtype=bool)
+    for start, end in clip.anomalies:
+        flags[start : end + 1] = True
+    return flags
