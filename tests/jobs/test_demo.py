@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalyclip.cli import Job
+from anomalyclip.config import RunConfig
+from anomalyclip.errors import JobError
+from anomalyclip.evaluation.intervals import paired_difference
+from anomalyclip.evaluation.metrics import compute_metrics
+from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
+from anomalyclip.jobs.demo import Comparison, compare
+from anomalyclip.storage import Storage
+
+CLASSES = ("Arson", "Normal")
+FRAMES = 20
+
+
+def table(path: Path, seed: int, skill: float, anomalous: int = 4) -> Path:
+    """Predictions of eight videos, the first ones anomalous in their second half, by a model of some skill."""
+    generator = np.random.default_rng(seed)
+    videos = []
+    for number in range(8):
+        truth = (np.arange(FRAMES) >= FRAMES // 2) & (number < anomalous)
+        scores = (0.5 * generator.random(FRAMES) + skill * truth).astype(np.float32)
+        probabilities = np.stack([scores, 1 - scores], axis=1)
+        videos.append(VideoPrediction(f"v{number}", [["Arson"] * int(flag) for flag in truth], scores, probabilities))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_predictions(path, videos, CLASSES, Digests("m", "a", str(seed)))
+    return path
+
+
+def compared(folder: Path, anomalous: int = 4) -> Comparison:
+    before, after = (
+        read_predictions(table(folder / f"{seed}.parquet", seed, skill, anomalous))
+        for seed, skill in ((1, 0), (2, 0.2))
+    )
+    difference = paired_difference(after, before)
+    return Comparison(compute_metrics(before), compute_metrics(after), difference, len(after.video_ids))
+
+
+def test_the_table_has_both_models_and_the_signed_difference_with_intervals(tmp_path: Path) -> None:
+    comparison = compared(tmp_path)
+    before, after, difference = comparison.zero_shot, comparison.trained, comparison.difference.auc
+    assert before.auc and after.auc and after.auc_interval and difference and difference.interval
+    heading, first, second, third = comparison.table().splitlines()
+    assert heading.split() == ["AUC", "mAUC"]
+    assert first.startswith(f"  zero-shot CLIP  {before.auc:.3f} (")
+    low, high = after.auc_interval.low, after.auc_interval.high
+    assert second.startswith(f"  AnomalyCLIP     {after.auc:.3f} ({low:.3f} to {high:.3f})")
+    low, high = difference.interval.low, difference.interval.high
+    assert third.startswith(f"  difference      +{after.auc - before.auc:.3f} ({low:+.3f} to {high:+.3f})")
+    assert len({line.rindex(" (") for line in (first, second, third)}) == 2  # a sign is one column wider
+    assert comparison.figures()["auc"]["low"] == low
+
+
+def test_the_class_table_has_a_row_a_class(tmp_path: Path) -> None:
+    comparison = compared(tmp_path)
+    before, after = comparison.zero_shot.class_auc["Arson"], comparison.trained.class_auc["Arson"]
+    assert before and after
+    rows = [line.split() for line in comparison.class_table().splitlines()]
+    assert rows[1] == ["Arson", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
+    assert [row[0] for row in rows] == ["class", *CLASSES]
+
+
+def test_what_is_undefined_is_said_to_be(tmp_path: Path) -> None:
+    comparison = compared(tmp_path, anomalous=0)
+    assert comparison.table().splitlines()[3].split() == ["difference", "undefined", "undefined"]
+    assert comparison.class_table().splitlines()[1].split() == ["Arson"] + ["undefined"] * 3
+    assert comparison.figures()["m_auc"] == dict.fromkeys(["zero_shot", "trained", "difference", "low", "high"])
+
+
+def test_the_comparison_of_two_results_is_kept_with_the_most_anomalous_video(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = []
+    for kind, name, seed, skill in (("runs", "trained", 2, 0.2), ("evaluations", "plain", 1, 0.0)):
+        path = table(Path(storage.path(f"{kind}/{name}/evaluation/predictions.parquet")), seed, skill)
+        paths = {"run": str(path.parent.parent), "evaluation": str(path.parent)}
+        results.append({"run": name, "model_version": "7", "paths": paths})
+    job = Job(storage, RunConfig(), None, False, "http://tracking")
+    with caplog.at_level("INFO", "anomalyclip"):
+        result = compare(job, *results)
+    assert (result["run"], result["zero_shot"], result["model_version"]) == ("trained", "plain", "7")
+    assert result["auc"]["difference"] == pytest.approx(result["auc"]["trained"] - result["auc"]["zero_shot"])
+    assert storage.read_json("comparisons/trained/result.json") == result
+    assert Path(result["paths"]["timeline"]).is_file()
+    printed = storage.read("comparisons/trained/table.txt").decode()
+    assert all(part in caplog.text for part in printed.strip("\n").split("\n\n"))
+    after = read_predictions(Path(storage.path("runs/trained/evaluation/predictions.parquet")))
+    segments = [(after.scores[after.frames_of(i)][:16], after.scores[after.frames_of(i)][16:]) for i in range(8)]
+    highest = int(np.argmax([first.mean() + second.mean() for first, second in segments]))
+    assert "http://tracking" in caplog.text and f"v{highest}," in caplog.text
+
+
+def test_results_without_scored_videos_are_not_compared(storage: Storage) -> None:
+    job = Job(storage, RunConfig(), None, False, "http://tracking")
+    with pytest.raises(JobError, match="street has scored no test video"):
+        compare(job, {"run": "street", "paths": {"run": "x"}}, {"run": "plain", "paths": {"run": "y"}})

@@ -1,0 +1,56 @@
+"""The demo end to end, on fewer and shorter videos than it draws."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from anomalyclip.evaluation.intervals import paired_difference
+from anomalyclip.evaluation.predictions import read_predictions
+from workflows.demo import main as demo
+
+pytestmark = pytest.mark.cluster
+Result = dict[str, Any]
+Again = Callable[[], Result]
+
+
+@pytest.fixture(scope="module")
+def again(ray_session: None, drawn_manifest: Path, storage_root: Path, options: Sequence[str]) -> Again:
+    """The same command, whenever it is called."""
+
+    def run() -> Result:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("anomalyclip.jobs.demo.drawn_manifest", lambda storage: drawn_manifest)
+            return demo(["--storage", str(storage_root), *options, "--set", "training.epochs=3"])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def result(again: Again) -> Result:
+    return again()
+
+
+def test_it_registers_a_model_of_two_workers_and_compares_it_on_the_same_videos(result: Result) -> None:
+    after, before = (
+        read_predictions(Path(result["paths"][name]) / "evaluation/predictions.parquet")
+        for name in ("run", "zero_shot")
+    )
+    difference = paired_difference(after, before)
+    assert difference.auc and difference.m_auc
+    assert result["auc"]["difference"] == difference.auc.value
+    assert result["m_auc"]["difference"] == difference.m_auc.value
+    client = mlflow.MlflowClient(result["tracking_uri"])
+    assert client.get_model_version("anomalyclip", result["model_version"]).tags["run_id"]
+    assert "workers: 2" in (Path(result["paths"]["run"]) / "config.yaml").read_text()
+
+
+def test_a_second_time_nothing_is_done_again_and_the_same_table_comes(
+    result: Result, again: Again, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("anomalyclip.jobs.pipelines.tracked", None)  # no run may be begun
+    with caplog.at_level("INFO", "anomalyclip"):
+        assert again() == result
+    assert f"{result['auc']['difference']:+.3f}" in caplog.text
