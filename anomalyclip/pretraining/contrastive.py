@@ -17,11 +17,9 @@ from anomalyclip.features.preprocess import Preprocess
 from anomalyclip.pretraining.augmentation import augment
 from anomalyclip.pretraining.captions import CaptionTable
 from anomalyclip.pretraining.loss import contrastive_loss
-from anomalyclip.pretraining.settings import PretrainingSettings
+from anomalyclip.pretraining.settings import AugmentationSettings, PretrainingSettings
 
 log = logging.getLogger("anomalyclip")
-
-LOG_STEPS = 50
 
 OnLog = Callable[[int, Mapping[str, float]], None]
 """Takes the number of steps done and the means since the last call."""
@@ -44,9 +42,10 @@ class Pretraining:
         captions: Sequence[Sequence[str]],
         concepts: Sequence[str] | NDArray[np.int64],
         settings: PretrainingSettings,
+        augmentation: AugmentationSettings,
     ) -> None:
         backbone = new_backbone(settings.architecture, settings.seed)
-        self.settings, self.pictures = settings, pictures
+        self.settings, self.augmentation, self.pictures = settings, augmentation, pictures
         self.model = backbone.model.train().requires_grad_(True)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub forgot it
         self.captions = CaptionTable(captions, backbone.tokenizer)
@@ -99,7 +98,7 @@ class Pretraining:
         """Return augmented, normalised images `(pictures, 3, size, size)`."""
         pixels = torch.from_numpy(self.pictures[chosen.numpy()])
         pixels = rearrange(pixels, "pictures height width channels -> pictures channels height width")
-        images = augment(pixels.float().contiguous() / 255, self.settings.augmentation, generator)
+        images = augment(pixels.float().contiguous() / 255, self.augmentation, generator)
         return normalise(images, self._preprocess).contiguous(memory_format=torch.channels_last)
 
     def _text_features(self, ranks: Tensor) -> Tensor:
@@ -120,11 +119,12 @@ def pretrain(
     concepts: Sequence[str] | NDArray[np.int64],
     settings: PretrainingSettings,
     on_log: OnLog | None = None,
+    augmentation: AugmentationSettings | None = None,
 ) -> nn.Module:
     """Train from scratch and return the CLIP in evaluation mode, without gradients; see `Pretraining`."""
-    training = Pretraining(pictures, captions, concepts, settings)
+    training = Pretraining(pictures, captions, concepts, settings, augmentation or AugmentationSettings())
     while training.step < settings.steps:
-        figures = training.run(min(LOG_STEPS, settings.steps - training.step))
+        figures = training.run(min(settings.log_steps, settings.steps - training.step))
         if on_log:
             on_log(training.step, figures)
     return training.model.eval().requires_grad_(False)

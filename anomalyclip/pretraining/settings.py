@@ -1,8 +1,19 @@
-"""Settings of a pre-training."""
+"""The configuration of a pre-training: typed sections, set like those of a run."""
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from anomalyclip.config import Section
+
+
+class PictureSettings(Section):
+    """The drawn pictures."""
+
+    count: PositiveInt = 100_000
+    """Pictures to learn from, drawn once and varied anew each time they are shown."""
+    held_out: PositiveInt = 4_000
+    """Pictures of another seed, to measure zero-shot accuracy on."""
+    seed: NonNegativeInt = 0
+    """Of the pictures to learn from; those held out have the next one."""
 
 
 class AugmentationSettings(Section):
@@ -39,11 +50,12 @@ class AugmentationSettings(Section):
 
 
 class PretrainingSettings(Section):
-    """What decides the weights of a pre-training."""
+    """Architecture and optimisation."""
 
     architecture: str = "clip-tiny"
+    """An open_clip architecture; it is trained from random weights."""
     seed: NonNegativeInt = 1024
-    steps: PositiveInt = 6000
+    steps: PositiveInt = 6_000
     batch_size: PositiveInt = Field(default=256, ge=2)
     learning_rate: PositiveFloat = 2e-3
     """At its highest: linear warm-up by steps, then half a cosine down to 0."""
@@ -53,10 +65,21 @@ class PretrainingSettings(Section):
     one_to_one: float = Field(default=0.2, ge=0, le=1)
     """Weight of the plain contrast of each picture with its own caption; the rest counts all of its concept."""
     max_logit_scale: PositiveFloat = 100.0
-    augmentation: AugmentationSettings = AugmentationSettings()
+    log_steps: PositiveInt = 50
+    """Steps between figures of the loss."""
+    checkpoint_steps: PositiveInt = 500
+    """Steps between checkpoints, each with a zero-shot accuracy on the pictures held out."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "PretrainingSettings":
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps={self.warmup_steps} must be below steps={self.steps}")
         return self
+
+
+class PretrainingConfig(Section):
+    """Everything that decides a pre-training."""
+
+    pictures: PictureSettings = PictureSettings()
+    training: PretrainingSettings = PretrainingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
