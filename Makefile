@@ -24,9 +24,8 @@ lint: setup  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-demo: setup  ## Draw a few clips; extract, train, evaluate and register a model from them
-	$(BIN)/python workflows/train.py --storage demo --name demo --set training.workers=2 \
-		--set training.epochs=5 --set training.warmup_epochs=1
+demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
+	$(BIN)/python workflows/demo.py --storage demo
 
 real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
 	@test -n "$(VIDEOS)" || { echo "error: say which folder: make real VIDEOS=FOLDER" >&2; exit 2; }

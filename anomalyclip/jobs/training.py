@@ -10,12 +10,12 @@ import torch
 
 from anomalyclip.cli import Job
 from anomalyclip.config import to_yaml
-from anomalyclip.data.drawn import draw_demo
 from anomalyclip.data.manifest import load_manifest, manifest_digest
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.jobs.common import Extracted, warn_of_unknown
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.runs import RunFolder, open_run, result_settings
+from anomalyclip.simulation.benchmark import draw_benchmark
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint, CheckpointStore, load_learnt_state
@@ -41,8 +41,8 @@ class Training:
 
 
 def drawn_manifest(storage: Storage) -> Path:
-    """Return the manifest of the stand-in videos for those who have none, drawn where that is still to do."""
-    return draw_demo(Path(storage.path("drawn")) if storage.is_local else scratch() / "drawn")
+    """Return the manifest of the benchmark, for those without videos, drawn where that is still to do."""
+    return draw_benchmark(Path(storage.path("benchmark")) if storage.is_local else scratch() / "benchmark")
 
 
 def prepare(job: Job, manifest_path: Path | None) -> Training:

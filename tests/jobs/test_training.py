@@ -61,6 +61,14 @@ def test_a_job_in_order_opens_a_run_named_by_its_folder_and_content(manifest: Pa
     assert prepare(new_job("training.seed=1"), manifest).run.name != training.run.name
 
 
+def test_without_a_manifest_the_benchmark_is_drawn_in_the_storage_root(
+    manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {Path(storage.path("benchmark")): manifest}
+    monkeypatch.setattr(training_job, "draw_benchmark", drawn.__getitem__)
+    assert prepare(new_job(), None).manifest_path == manifest
+
+
 def test_a_changed_manifest_is_another_run(manifest: Path, new_job: NewJob) -> None:
     before = prepare(new_job(name="mine"), manifest).run
     rewrite(manifest, pl.col("num_frames").fill_null(40))

@@ -53,12 +53,14 @@ def submit(dashboard: str, clone: Path, *entrypoint: str) -> subprocess.Complete
     return done
 
 
-def test_a_job_from_a_fresh_clone_leaves_its_results_in_the_storage_root(dashboard: str, tmp_path: Path) -> None:
+def test_a_job_from_a_fresh_clone_leaves_its_results_in_the_storage_root(
+    dashboard: str, drawn_manifest: Path, tmp_path: Path
+) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     storage = tmp_path / "root"
     arguments = ["--storage", str(storage), "--set", "training.epochs=2", "--set", "training.warmup_epochs=1"]
-    done = submit(dashboard, clone, "workflows/train.py", "--name", "job", *arguments)
+    done = submit(dashboard, clone, "workflows/train.py", str(drawn_manifest), "--name", "job", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((storage / "runs/job/result.json").read_text())
     assert json.dumps(result) in done.stdout
