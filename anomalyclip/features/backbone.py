@@ -20,7 +20,7 @@ from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features import torchvision_remedy  # noqa: F401 - before open_clip, which imports torchvision
 from anomalyclip.features.preprocess import Preprocess
-from anomalyclip.features.weights import fit_weights, hub_file, read_weights
+from anomalyclip.features.weights import embedded_file, fit_weights, hub_file, read_weights
 from anomalyclip.storage import Storage, scratch
 
 # isort: split
@@ -74,7 +74,7 @@ class TextTower(Protocol):
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:
-    """Return the architecture with random weights, those of a file, or published ones.
+    """Return the architecture with random weights, those of this package, those of a file, or published ones.
 
     OpenAI's weights (and others trained with QuickGELU) under an architecture that computes GELU are given
     the `-quickgelu` one, with a warning. Raises UsageError for an unknown architecture or tag and for a file
@@ -101,7 +101,8 @@ def load_backbone(config: BackboneConfig) -> Backbone:
 
 
 def new_backbone(name: str, seed: int = RANDOM_SEED) -> Backbone:
-    """Return a known architecture with random weights; raises UsageError where it cannot be built here."""
+    """Return an architecture with random weights; raises UsageError where it is unknown or cannot be built here."""
+    name = _known(name)
     return _assemble(name, name, _create(name, _usual_preprocess(name), seed))
 
 
@@ -184,6 +185,8 @@ def _known(name: str) -> str:
 
 
 def _weight_file(weights: str, name: str) -> Path:
+    if weights == "embedded":
+        return embedded_file(name)
     file = Path(weights).expanduser()
     if file.is_file() or file.suffix or len(file.parts) > 1:
         return file

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anomalyclip.errors import JobError, UsageError
@@ -21,6 +21,9 @@ from open_clip.model import convert_to_custom_text_state_dict
 
 OPENAI_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """What OpenAI's own files hold beside the tensors of the model."""
+
+EMBEDDED = Path(__file__).parent / "open_clip_weights"
+"""Weights of our own architectures, `<architecture>.safetensors`, made by `workflows/pretrain_backbone.py`."""
 
 NAMED_FAULTS = 3
 
@@ -48,6 +51,29 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UsageError(f"weight file {path} holds no state dict")
     return tensors, from_openai
+
+
+def embedded_file(name: str) -> Path:
+    """Return the weight file of an architecture in this package; raises UsageError where there is none."""
+    path = EMBEDDED / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in EMBEDDED.glob("*.safetensors"))) or "none yet"
+        raise UsageError(f"architecture {name} has no embedded weights; those that have: {known}")
+    return path
+
+
+def write_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a model's weights as safetensors in half precision; the file appears whole or not at all."""
+    tensors = {
+        name: value.detach().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        save_file(tensors, partial, dict(metadata))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def hub_file(published: Mapping[str, Any], label: str, offline: bool) -> Path:

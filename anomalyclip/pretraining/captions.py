@@ -20,8 +20,7 @@ class CaptionTable:
     def __init__(self, captions: Sequence[Sequence[str]], tokenizer: Tokenizer) -> None:
         distinct = sorted({text for group in captions for text in group})
         row = {text: number for number, text in enumerate(distinct)}
-        tokens = tokenizer(distinct)
-        self.vocabulary, self._ranks = torch.unique(tokens, return_inverse=True)
+        self.vocabulary, self._ranks = torch.unique(_cut(tokenizer(distinct)), return_inverse=True)
         self._counts = torch.tensor([len(group) for group in captions])
         self._rows = torch.zeros((len(captions), int(self._counts.max())), dtype=torch.long)
         for number, group in enumerate(captions):
@@ -30,5 +29,9 @@ class CaptionTable:
     def sample(self, pictures: Tensor, generator: Generator) -> Tensor:
         """Return one caption of each picture as ranks `(pictures, positions)`, cut behind the longest."""
         choice = (torch.rand(len(pictures), generator=generator) * self._counts[pictures]).long()
-        ranks = self._ranks[self._rows[pictures, choice]]
-        return ranks[:, : int(ranks.argmax(dim=1).max()) + 1]
+        return _cut(self._ranks[self._rows[pictures, choice]])
+
+
+def _cut(tokens: Tensor) -> Tensor:
+    """Leave out the positions behind the last end of text, the highest token, of `(captions, positions)`."""
+    return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]

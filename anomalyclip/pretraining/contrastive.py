@@ -18,6 +18,7 @@ from anomalyclip.pretraining.augmentation import augment
 from anomalyclip.pretraining.captions import CaptionTable
 from anomalyclip.pretraining.loss import contrastive_loss
 from anomalyclip.pretraining.settings import AugmentationSettings, PretrainingSettings
+from anomalyclip.training.checkpoints import Checkpoint, load_optimizer_state, optimizer_state
 
 log = logging.getLogger("anomalyclip")
 
@@ -45,13 +46,13 @@ class Pretraining:
         augmentation: AugmentationSettings,
     ) -> None:
         backbone = new_backbone(settings.architecture, settings.seed)
+        self.tokenizer, self.preprocess = backbone.tokenizer, backbone.preprocess
         self.settings, self.augmentation, self.pictures = settings, augmentation, pictures
         self.model = backbone.model.train().requires_grad_(True)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub forgot it
         self.captions = CaptionTable(captions, backbone.tokenizer)
         self.concepts = torch.from_numpy(np.unique(np.asarray(concepts), return_inverse=True)[1])
         self.step = 0
-        self._preprocess = backbone.preprocess
         self._image_tower = self.model.get_submodule("visual")
         self._tower = text_tower(self.model)
         self._embeddings = nn.Parameter(self._tower.token_embedding.weight[self.captions.vocabulary].detach())
@@ -72,6 +73,23 @@ class Pretraining:
             "learning_rate": learning_rate(self.step - 1, self.settings),
             "pictures_per_second": speed,
         }
+
+    def checkpoint(self, history: list[dict[str, float]]) -> Checkpoint:
+        """Return what is needed to go on behind the steps done."""
+        weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+        moments = {name: value.contiguous() for name, value in optimizer_state(self._optimizer).items()}
+        return Checkpoint(self.step, weights, moments, history)
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on behind a checkpoint of the same pre-training."""
+        self.step = checkpoint.epoch
+        self.model.load_state_dict(checkpoint.weights)
+        self._embeddings.copy_(self._tower.token_embedding.weight[self.captions.vocabulary])
+        load_optimizer_state(self._optimizer, checkpoint.optimizer)
+        for parameter, moments in self._optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # the fused step reads both as one block: same order in memory
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
 
     def _take_step(self) -> Tensor:
         """Take one step; returns its loss and the share of pictures whose likeliest caption fits, `(2,)`."""
@@ -99,7 +117,7 @@ class Pretraining:
         pixels = torch.from_numpy(self.pictures[chosen.numpy()])
         pixels = rearrange(pixels, "pictures height width channels -> pictures channels height width")
         images = augment(pixels.float().contiguous() / 255, self.augmentation, generator)
-        return normalise(images, self._preprocess).contiguous(memory_format=torch.channels_last)
+        return normalise(images, self.preprocess).contiguous(memory_format=torch.channels_last)
 
     def _text_features(self, ranks: Tensor) -> Tensor:
         """Return normalised features `(captions, dim)` of captions as ranks `(captions, positions)`.

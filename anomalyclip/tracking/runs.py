@@ -37,9 +37,12 @@ class TrackedRun:
 
     def log_config(self, config: RunConfig) -> None:
         """Log every setting that can change a result as a parameter `section.key`, and the configuration as a file."""
-        parameters = [Param(name, str(value)) for name, value in result_settings(config).items()]
-        self.client.log_batch(self.run_id, params=parameters)
-        self.client.log_text(self.run_id, to_yaml(config), "config.yaml")
+        self.log_settings(result_settings(config), to_yaml(config))
+
+    def log_settings(self, parameters: Mapping[str, Any], file: str) -> None:
+        """Log parameters, and a configuration's YAML as a file."""
+        self.client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+        self.client.log_text(self.run_id, file, "config.yaml")
 
     def log_dataset(self, manifest: pl.DataFrame, source: str, name: str, context: str) -> Any:
         """Log a part of a manifest, a local file, as the run's input (once) and return MLflow's dataset."""
@@ -64,6 +67,16 @@ class TrackedRun:
                     Metric(f"{prefix}{name}", value, now, step) for name, value in row.items() if name != "epoch"
                 ]
                 self.client.log_batch(self.run_id, metrics=metrics)
+
+    def log_step(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log the figures of a step in one transaction, but those that an earlier attempt logged."""
+        now = int(time.time() * 1000)
+        new = {
+            name: value
+            for name, value in figures.items()
+            if all(metric.step != step for metric in self.client.get_metric_history(self.run_id, name))
+        }
+        self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value in new.items()])
 
     def log_metrics(self, metrics: EpochMetrics, model_id: str | None = None, dataset: Any = None) -> None:
         """Log figures of the whole run, once, linked to a logged model and a dataset where given."""

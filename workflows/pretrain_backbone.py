@@ -1,0 +1,45 @@
+"""Drawn pictures with captions to the weights of the embedded CLIP, `clip-tiny`, on two cores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalyclip import cli
+
+
+def main(argv: Sequence[str]) -> dict[str, Any]:
+    """Pre-train the small CLIP from scratch, going on where an earlier attempt stopped."""
+    command = cli.parser(
+        "Pre-train the small CLIP on drawn pictures with captions; below an hour on two cores.\n"
+        "The same command goes on where it was stopped, and gives the result of what is finished.",
+        "python workflows/pretrain_backbone.py --output anomalyclip/features/open_clip_weights/clip-tiny.safetensors",
+    )
+    command.add_argument("--output", type=Path, metavar="FILE", help="where to put the weights beside the run's folder")
+    command.add_argument("--config", type=Path, dest="settings_file", metavar="FILE", help="YAML settings")
+    command.add_argument("--set", action="append", default=[], dest="settings", metavar="SECTION.KEY=VALUE",
+                         help="one setting of pictures, training or augmentation on top; repeatable")  # fmt: skip
+    cli.add_run_options(command)
+    arguments = command.parse_args(argv)
+    job = cli.resolve(arguments)
+
+    from anomalyclip.config import build_config  # after parsing: their libraries take seconds to import
+    from anomalyclip.jobs import pretraining
+    from anomalyclip.pretraining.pictures import draw_picture
+    from anomalyclip.pretraining.settings import PretrainingConfig
+
+    config = build_config(PretrainingConfig(), arguments.settings_file, arguments.settings)
+    prepared = pretraining.prepare(job, config, draw_picture, arguments.output)
+    if (result := prepared.run.result()) is not None:
+        cli.log.info("run %s is finished; --fresh starts it anew", prepared.run.name)
+    else:
+        with pretraining.tracked(job, prepared) as tracking:
+            learnt, held_out = pretraining.draw_pictures(prepared)
+            training = pretraining.train(tracking, job, prepared, learnt, held_out)
+            accuracy = pretraining.publish(tracking, job, prepared, training, held_out)
+            result = pretraining.finish(tracking, job, prepared, accuracy)
+    pretraining.copy_weights(job, prepared, arguments.output)
+    return result
+
+
+if __name__ == "__main__":
+    cli.run(main)
