@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -31,6 +31,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Section)
+"""A configuration: sections by name."""
+
+
 class DataConfig(Section):
     """What is read from the manifest."""
 
@@ -46,7 +50,7 @@ class BackboneConfig(Section):
     name: str = "clip-tiny"
     """An open_clip architecture; OpenAI's own weights need the `-quickgelu` one."""
     weights: str = "random"
-    """`random` (seeded), a weight file, or a tag of open_clip's hub such as `openai`."""
+    """`random` (seeded), `embedded` (ours, in this package), a weight file, or a tag of open_clip's hub (`openai`)."""
     offline: bool = False
     """Refuse the hub: weights must be a local file, or already downloaded."""
 
@@ -181,7 +185,7 @@ class RunConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
 
 
-def build_config(base: RunConfig, file: Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
+def build_config(base: AnyConfig, file: Path | None = None, overrides: Sequence[str] = ()) -> AnyConfig:
     """Return `base` with a YAML file's settings and then `section.key=value` overrides on top.
 
     Raises UsageError that names the first setting that is unknown, with the nearest known one, or all that are wrong.
@@ -191,7 +195,7 @@ def build_config(base: RunConfig, file: Path | None = None, overrides: Sequence[
         section, key = _resolve(dotted, settings, source)
         settings[section][key] = value
     try:
-        return RunConfig.model_validate(settings)
+        return type(base).model_validate(settings)
     except ValidationError as error:
         raise UsageError("; ".join(map(_fault, error.errors()))) from None
 
@@ -201,7 +205,7 @@ def _fault(fault: Mapping[str, Any]) -> str:
     return f"{where}: {message}" + ("" if fault["type"] == "value_error" else f" (got {fault['input']!r})")
 
 
-def to_yaml(config: RunConfig) -> str:
+def to_yaml(config: Section) -> str:
     """Return the whole configuration as YAML that `--config` reads back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
