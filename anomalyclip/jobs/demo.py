@@ -64,7 +64,7 @@ class Comparison:
 
 def draw(job: Job) -> Path:
     """Return the benchmark's manifest, having drawn what of its videos is not there yet."""
-    with stage("draw", "the benchmark's videos, where they are not there yet"):
+    with stage("draw", "the benchmark's videos, a minute or so the first time"):
         path = drawn_manifest(job.storage)
         parts = dict(load_manifest(path).group_by("split").len().iter_rows())
         log.info("%d training and %d test videos: %s", parts["train"], parts["test"], path)
