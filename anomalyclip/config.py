@@ -96,9 +96,17 @@ class ModelConfig(Section):
     embedding_dim: PositiveInt = 64
     heads: PositiveInt = 8
     depth: PositiveInt = 1
-    """Layers of the axial block."""
+    """Layers of the axial transformer."""
     concat_logits: bool = False
     """Feed the Selector's logits to the Temporal model beside the features."""
+    directions: Literal["finetuned", "frozen", "engineered", "free"] = "finetuned"
+    """Prompts learnt with the text projection or beside a frozen one, fixed prompts, or free parameters (Table 3)."""
+    likelihood: Literal["projection", "cosine"] = "projection"
+    """Projection on the directions in the re-centred space, or cosine similarity in CLIP's own (Table 4)."""
+    selection: Literal["likelihood", "magnitude"] = "likelihood"
+    """What segments are selected by: their likelihood, or the magnitude of their features (Table 4)."""
+    temporal: Literal["axial", "transformer", "mlp"] = "axial"
+    """Architecture of the Temporal model (Table 5); a transformer has twelve layers a layer of `depth`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelConfig":

@@ -41,6 +41,7 @@ PRESETS: dict[str, RunConfig] = {
         epochs=100,
     ),
     "xd-violence": _paper(_XD_VIOLENCE, ModelConfig(embedding_dim=128), learning_rate=5e-6, epochs=50),
+    "benchmark": RunConfig(model=ModelConfig(embedding_dim=64), training=TrainingConfig(batch_size=16)),
 }
 
 

@@ -10,17 +10,21 @@ from torch import Tensor, nn
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.model.directions import FixedDirections
-from anomalyclip.model.selector import Selector
+from anomalyclip.model.selector import CosineSelector, Selector, segment_sums
 from anomalyclip.model.temporal import TemporalModel
 
 WINDOWS_AT_ONCE = 32
 
 
 class ClipOutput(NamedTuple):
-    """Logits z `(videos, segments, frames, abnormal classes)` and the logit of s `(videos, segments, frames)`."""
+    """What the loss needs of a batch of clips."""
 
     logits: Tensor
+    """Selector logits z, `(videos, segments, frames, abnormal classes)`."""
     anomaly_logits: Tensor
+    """The logit of s, `(videos, segments, frames)`."""
+    ranking: Tensor
+    """What segments are selected by, without gradient, `(videos, segments, abnormal classes)`."""
 
 
 class VideoScores(NamedTuple):
@@ -35,7 +39,7 @@ class VideoScores(NamedTuple):
 
 
 class AnomalyCLIP(nn.Module):
-    """Selector and Temporal model on features re-centred round the normality prototype.
+    """Selector and Temporal model on features x re-centred round the normality prototype.
 
     Args:
         directions: a direction source (`anomalyclip.model.directions`).
@@ -60,7 +64,7 @@ class AnomalyCLIP(nn.Module):
         dim = len(normality_prototype)
         self.directions = directions
         self.register_buffer("normality_prototype", normality_prototype)
-        self.selector = Selector(abnormal)
+        self.selector = CosineSelector() if config.likelihood == "cosine" else Selector(abnormal)
         self.temporal = TemporalModel(
             dim + abnormal if config.concat_logits else dim,
             config.embedding_dim,
@@ -68,21 +72,32 @@ class AnomalyCLIP(nn.Module):
             config.depth,
             config.segments,
             config.frames_per_segment,
+            config.temporal,
         )
 
     def forward(self, features: Tensor) -> ClipOutput:
         """Return logits of clips `(videos, segments, frames, dim)`."""
-        centred = features - self.normality_prototype
+        x = self.recentre(features)
         with torch.autocast(features.device.type, enabled=False):  # offsets of close points need all their digits
-            logits = self.selector(centred, self.directions(), self.normality_prototype)
-        inputs = torch.cat([logits, centred], dim=-1) if self.config.concat_logits else centred
-        return ClipOutput(logits, self.temporal(inputs))
+            logits = self.selector(x, self.directions(), self.normality_prototype)
+        inputs = torch.cat([logits, x], dim=-1) if self.config.concat_logits else x
+        magnitudes = self.config.selection == "magnitude"
+        likelihood = x.norm(dim=-1, keepdim=True).expand_as(logits) if magnitudes else logits.detach()
+        return ClipOutput(logits, self.temporal(inputs), segment_sums(likelihood))
+
+    def recentre(self, features: Tensor) -> Tensor:
+        """Return the x of both models: offsets from the normality prototype m, or CLIP's own features.
+
+        In Table 4's "cosine sim." row the column Features reads CLIP where the others read CLIP - m, so the
+        Temporal model gets features without re-centring too.
+        """
+        return features if self.config.likelihood == "cosine" else features - self.normality_prototype
 
     @torch.no_grad()
     def with_fixed_directions(self) -> "AnomalyCLIP":
         """Return a model that shares Selector and Temporal model but has its class features computed, for scoring."""
         fixed = copy.copy(self)
-        fixed._modules = {**self._modules, "directions": FixedDirections(self.directions())}
+        fixed._modules = {**self._modules, "directions": FixedDirections(self.directions().clone())}
         return fixed.eval()
 
     @torch.inference_mode()
@@ -95,7 +110,7 @@ class AnomalyCLIP(nn.Module):
         stride, count = self.config.stride, len(features)
         logits, anomaly_logits = (
             repeat(rearrange(torch.cat(parts), layout), "steps ... -> (steps stride) ...", stride=stride)[:count]
-            for parts in zip(*outputs, strict=True)
+            for parts in zip(*((output.logits, output.anomaly_logits) for output in outputs), strict=True)
         )
         scores = anomaly_logits.sigmoid()
         return VideoScores(logits, scores, self.class_probabilities(logits, scores))

@@ -1,7 +1,8 @@
 """Where the class features come from whose offsets from normality are the directions of abnormality.
 
 A direction source is a module that takes nothing and returns class features `(abnormal classes, dim)`:
-E_T([t_ctx, t_c]) of the paper's Section 2. Row order is the order of the abnormal classes.
+E_T([t_ctx, t_c]) of the paper's Section 2. Row order is the order of the abnormal classes. The sources are the
+rows of Table 3.
 """
 
 from collections.abc import Sequence
@@ -17,19 +18,22 @@ if TYPE_CHECKING:
     from anomalyclip.features.backbone import TextTower
 
 
+ENGINEERED_PROMPT = "a video from a CCTV camera of a {}"
+
+
 class TextEncoder(nn.Module):
-    """CLIP's text tower over token embeddings, shared and frozen, with a text projection of its own that learns."""
+    """CLIP's text tower over token embeddings, shared and frozen, with a text projection of its own that may learn."""
 
     attention_mask: Tensor
 
-    def __init__(self, tower: "TextTower") -> None:
+    def __init__(self, tower: "TextTower", learn_projection: bool = True) -> None:
         super().__init__()
         self.positional_embedding = tower.positional_embedding
         self.transformer = tower.transformer
         self.ln_final = tower.ln_final
         self.register_buffer("attention_mask", tower.attn_mask, persistent=False)
         self.requires_grad_(False)
-        self.text_projection = nn.Parameter(tower.text_projection.detach().clone())
+        self.text_projection = nn.Parameter(tower.text_projection.detach().clone(), requires_grad=learn_projection)
 
     def forward(self, prompts: Tensor, end_of_text: Tensor) -> Tensor:
         """Return text features `(prompts, dim)`, not normalised, of `(prompts, positions, width)`."""
@@ -41,7 +45,7 @@ class TextEncoder(nn.Module):
 
 
 class PromptDirections(nn.Module):
-    """Class features of learnt prompts (CoOp, with the text projection fine-tuned: Table 3, last row)."""
+    """Class features of learnt prompts: CoOp with the text projection frozen, or by default fine-tuned with it."""
 
     abnormal_indices: Tensor
 
@@ -62,7 +66,7 @@ class PromptDirections(nn.Module):
             context_text=config.context_text,
             shared_context=config.shared_context,
         )
-        self.text_encoder = TextEncoder(tower)
+        self.text_encoder = TextEncoder(tower, learn_projection=config.directions == "finetuned")
         self.register_buffer("abnormal_indices", torch.tensor(abnormal_indices), persistent=False)
 
     def forward(self) -> Tensor:
@@ -70,8 +74,20 @@ class PromptDirections(nn.Module):
         return self.text_encoder(*self.prompt_learner(self.abnormal_indices))
 
 
+class FreeDirections(nn.Module):
+    """Class features that are parameters themselves, drawn from a normal ("direct optimisation")."""
+
+    def __init__(self, abnormal_classes: int, dim: int, std: float) -> None:
+        super().__init__()
+        self.class_features = nn.Parameter(torch.randn(abnormal_classes, dim) * std)
+
+    def forward(self) -> Tensor:
+        """Return the class features `(abnormal classes, dim)`."""
+        return self.class_features
+
+
 class FixedDirections(nn.Module):
-    """Class features computed before, all that scoring needs of a text tower."""
+    """Class features computed before: those of engineered prompts, and all that scoring needs of a text tower."""
 
     class_features: Tensor
 
@@ -82,3 +98,10 @@ class FixedDirections(nn.Module):
     def forward(self) -> Tensor:
         """Return the class features `(abnormal classes, dim)`."""
         return self.class_features
+
+
+@torch.no_grad()
+def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: Tokenizer) -> Tensor:
+    """Return the text features `(classes, dim)` of "a video from a CCTV camera of a {class}", not normalised."""
+    tokens = tokenizer([ENGINEERED_PROMPT.format(name.replace("_", " ")) for name in classes])
+    return TextEncoder(tower)(tower.token_embedding(tokens), tokens.argmax(dim=-1))

@@ -21,17 +21,17 @@ class Selection:
 
 
 def semantic_selection(
-    logits: Tensor, labels: Tensor, k: int, keep_top: Tensor | None = None, keep_bottom: Tensor | None = None
+    ranking: Tensor, labels: Tensor, k: int, keep_top: Tensor | None = None, keep_bottom: Tensor | None = None
 ) -> Selection:
     """Choose the top-K segments of every video and the bottom-K of the abnormal ones, without gradient.
 
     Args:
-        logits: z `(videos, segments, frames, abnormal classes)`, abnormal videos first.
+        ranking: what segments are ranked by, `(videos, segments, abnormal classes)`, abnormal videos first.
         labels: `(abnormal videos,)`.
         keep_top, keep_bottom: segment dropout masks `(videos, segments)`, False where hidden.
     """
     abnormal = len(labels)
-    scores = segment_scores(logits.detach(), labels)
+    scores = segment_scores(ranking.detach(), labels)
     top = select_segments(scores, k, keep_top, largest=True)
     kept = None if keep_bottom is None else keep_bottom[:abnormal]
     bottom = select_segments(scores[:abnormal], k, kept, largest=False)

@@ -1,4 +1,4 @@
-"""The Selector: projection on the directions of abnormality, and the choice of segments (Section 2, Eq. 1)."""
+"""The Selector: the likelihood of each abnormal class (Section 2, Eq. 1; Table 4), and the choice of segments."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,9 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 
 from anomalyclip.model.collectives import all_reduce_sum
+
+CLIP_SCALE = 100.0
+"""The scale of CLIP's cosine similarities at the end of its training."""
 
 
 class GlobalBatchNorm(nn.Module):
@@ -62,16 +65,28 @@ class Selector(nn.Module):
         )  # fmt: skip
 
 
-def segment_scores(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each segment's likelihood `(videos, segments)`: the sum over its frames, S(S) of Section 2.
+class CosineSelector(nn.Module):
+    """z = 100 cos(x, E_T,c) in CLIP's own space, without re-centring or batch norm (Table 4, "cosine sim.")."""
+
+    def forward(self, features: Tensor, class_features: Tensor, _: Tensor) -> Tensor:
+        """Return the logits z `(videos, segments, frames, abnormal classes)` of `(videos, segments, frames, dim)`."""
+        return CLIP_SCALE * F.linear(F.normalize(features, dim=-1), F.normalize(class_features, dim=-1))
+
+
+def segment_sums(values: Tensor) -> Tensor:
+    """Return `(videos, segments, classes)`, the sum over each segment's frames: S(S) of Section 2 for logits z."""
+    return reduce(values, "videos segments frames classes -> videos segments classes", "sum")
+
+
+def segment_scores(ranking: Tensor, labels: Tensor) -> Tensor:
+    """Return what each segment is ranked by in its own video, `(videos, segments)`.
 
     Args:
-        logits: z `(videos, segments, frames, abnormal classes)`, abnormal videos first.
+        ranking: `(videos, segments, abnormal classes)`, abnormal videos first.
         labels: classes `(abnormal videos,)`; an abnormal video counts its own class, a normal one all classes.
     """
-    per_class = reduce(logits, "videos segments frames classes -> videos segments classes", "sum")
-    abnormal = per_class[torch.arange(len(labels), device=labels.device), :, labels]
-    return torch.cat([abnormal, per_class[len(labels) :].sum(dim=-1)])
+    abnormal = ranking[torch.arange(len(labels), device=labels.device), :, labels]
+    return torch.cat([abnormal, ranking[len(labels) :].sum(dim=-1)])
 
 
 def select_segments(scores: Tensor, k: int, keep: Tensor | None = None, *, largest: bool) -> Tensor:

@@ -1,111 +1,69 @@
-"""The Temporal model: an axial transformer over segments and frames (Section 2, "Temporal Model")."""
+"""The Temporal model (Section 2), and the architectures it is compared with (Table 5)."""
+
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from anomalyclip.model.axial import AxialTransformer
 
-class AxialAttention(nn.Module):
-    """Pre-norm multi-head self-attention along one axis of the grid of segments and frames."""
+Architecture = Literal["axial", "transformer", "mlp"]
 
-    def __init__(self, dim: int, heads: int) -> None:
+ENCODER_LAYERS = 12
+"""Of a plain transformer for one axial layer: 3.7 % fewer parameters at width 256, 0.9 % more at 64."""
+POSITION_STD = 0.02
+
+
+class FrameTransformer(nn.Module):
+    """Table 5, "Transformer": a pre-norm encoder over all frames of a clip at once, with learnt positions."""
+
+    def __init__(self, dim: int, heads: int, depth: int, tokens: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(dim)
-        self.to_q = nn.Linear(dim, dim, bias=False)
-        self.to_kv = nn.Linear(dim, 2 * dim, bias=False)
-        self.to_out = nn.Linear(dim, dim)
-
-    def forward(self, grid: Tensor) -> Tensor:
-        """Attend over the second last axis of `(videos, rows, tokens, dim)`."""
-        x = self.norm(grid)
-        query, key, value = (
-            rearrange(part, "videos rows tokens (heads dim) -> videos rows heads tokens dim", heads=self.heads)
-            for part in (self.to_q(x), *self.to_kv(x).chunk(2, dim=-1))
-        )
-        attended = F.scaled_dot_product_attention(query, key, value)
-        merged = rearrange(attended, "videos rows heads tokens dim -> videos rows tokens (heads dim)")
-        return self.to_out(merged)
-
-
-class ChannelNorm(nn.Module):
-    """(x - mean) / (std + 1e-5) over the channels, with the biased standard deviation outside the root."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(dim))
-        self.bias = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, grid: Tensor) -> Tensor:
-        """Normalise the last axis of `(..., dim)`."""
-        variance, mean = torch.var_mean(grid, dim=-1, keepdim=True, correction=0)
-        return (grid - mean) / (variance.sqrt() + 1e-5) * self.gain + self.bias
-
-
-class ConvFeedForward(nn.Module):
-    """Channel norm, 3x3 convolution to four times the width, LeakyReLU, 3x3 convolution back."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(dim)
-        self.expand = nn.Conv2d(dim, 4 * dim, kernel_size=3, padding=1)
-        self.contract = nn.Conv2d(4 * dim, dim, kernel_size=3, padding=1)
+        self.positions = nn.Parameter(torch.randn(tokens, dim) * POSITION_STD)
+        layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
 
     def forward(self, grid: Tensor) -> Tensor:
         """Map `(videos, segments, frames, dim)` to the same shape."""
-        channels_first = rearrange(self.norm(grid), "videos segments frames dim -> videos dim segments frames")
-        hidden = F.leaky_relu(self.expand(channels_first), negative_slope=0.01)
-        return rearrange(self.contract(hidden), "videos dim segments frames -> videos segments frames dim")
+        sequence = rearrange(grid, "videos segments frames dim -> videos (segments frames) dim")
+        return self.encoder(sequence + self.positions).reshape(grid.shape)
 
 
-class AxialLayer(nn.Module):
-    """One layer on the two residual streams a and b: attention along both axes, then feed-forward."""
+class FrameMLP(nn.Sequential):
+    """Table 5, "MLP": three linear layers on each frame `(..., dim)` alone."""
 
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.segment_attention = AxialAttention(dim, heads)
-        self.frame_attention = AxialAttention(dim, heads)
-        self.feed_forward_a = ConvFeedForward(dim)
-        self.feed_forward_b = ConvFeedForward(dim)
-
-    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both streams, each `(videos, segments, frames, dim)`: long-term first, then short-term."""
-        across_segments = self.segment_attention(b.transpose(1, 2)).transpose(1, 2)
-        a = a + across_segments
-        b = b + self.frame_attention(a)
-        a = a + self.feed_forward_a(b)
-        b = b + self.feed_forward_b(a)
-        return a, b
-
-
-class AxialTransformer(nn.Module):
-    """Learnt positions along both axes, then `depth` layers; the output is the mean of the two streams."""
-
-    def __init__(self, dim: int, heads: int, depth: int, segments: int, frames: int) -> None:
-        super().__init__()
-        self.segment_positions = nn.Parameter(torch.randn(segments, 1, dim))
-        self.frame_positions = nn.Parameter(torch.randn(1, frames, dim))
-        self.layers = nn.ModuleList(AxialLayer(dim, heads) for _ in range(depth))
-
-    def forward(self, grid: Tensor) -> Tensor:
-        """Map `(videos, segments, frames, dim)` to the same shape."""
-        a = b = grid + self.segment_positions + self.frame_positions
-        for layer in self.layers:
-            a, b = layer(a, b)
-        return (a + b) / 2
+    def __init__(self, dim: int) -> None:
+        super().__init__(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
 
 class TemporalModel(nn.Module):
-    """Linear, axial transformer, LayerNorm and Linear: the logit of the anomaly probability p_A(x) of a frame."""
+    """Linear, an architecture, LayerNorm and Linear: the logit of the anomaly probability p_A(x) of a frame."""
 
-    def __init__(self, input_dim: int, embedding_dim: int, heads: int, depth: int, segments: int, frames: int) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        embedding_dim: int,
+        heads: int,
+        depth: int,
+        segments: int,
+        frames: int,
+        architecture: Architecture = "axial",
+    ) -> None:
         super().__init__()
+        self.architecture = architecture
         self.projection = nn.Linear(input_dim, embedding_dim)
-        self.axial = AxialTransformer(embedding_dim, heads, depth, segments, frames)
+        match architecture:
+            case "axial":
+                self.axial = AxialTransformer(embedding_dim, heads, depth, segments, frames)
+            case "transformer":
+                self.transformer = FrameTransformer(embedding_dim, heads, ENCODER_LAYERS * depth, segments * frames)
+            case "mlp":
+                self.mlp = FrameMLP(embedding_dim)
         self.norm = nn.LayerNorm(embedding_dim)
         self.classifier = nn.Linear(embedding_dim, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits `(videos, segments, frames)` of `(videos, segments, frames, input_dim)`."""
-        return self.classifier(self.norm(self.axial(self.projection(inputs)))).squeeze(-1).to(inputs.dtype)
+        hidden = self.get_submodule(self.architecture)(self.projection(inputs))
+        return self.classifier(self.norm(hidden)).squeeze(-1).to(inputs.dtype)

@@ -100,9 +100,9 @@ def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str,
     device = step.features.device
     with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device)):
         output = model(step.features)
-    logits, anomaly_logits = gather_outputs(output, step.abnormal_here)
-    selection = semantic_selection(logits, step.labels, config.model.k, step.keep_top, step.keep_bottom)
-    return loss_terms(logits, anomaly_logits, step.labels, selection, config.loss)
+    whole = gather_outputs(output, step.abnormal_here)
+    selection = semantic_selection(whole.ranking, step.labels, config.model.k, step.keep_top, step.keep_bottom)
+    return loss_terms(whole.logits, whole.anomaly_logits, step.labels, selection, config.loss)
 
 
 def gather_outputs(output: ClipOutput, abnormal_here: int) -> ClipOutput:

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from anomalyclip.config import RunConfig
+from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.data.labels import NORMAL, video_class
+from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.directions import PromptDirections
+from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections, engineered_features
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 
 
@@ -31,8 +32,28 @@ def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor
 
 
 def build_model(classes: Sequence[str], backbone: Backbone, prototype: Tensor, config: RunConfig) -> AnomalyCLIP:
-    """Return an untrained model with CoOp directions; its initial weights depend on the seed alone."""
+    """Return an untrained model; its initial weights depend on the seed alone."""
     torch.manual_seed(config.training.seed)
-    abnormal = [index for index, name in enumerate(classes) if name != NORMAL]
-    directions = PromptDirections(classes, abnormal, text_tower(backbone.model), backbone.tokenizer, config.model)
+    directions = build_directions(classes, backbone, config.model)
     return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model)
+
+
+def build_directions(classes: Sequence[str], backbone: Backbone, config: ModelConfig) -> nn.Module:
+    """Return the direction source that a configuration names (Table 3)."""
+    abnormal = [index for index, name in enumerate(classes) if name != NORMAL]
+    names = [classes[index] for index in abnormal]
+    if config.directions == "free":
+        return FreeDirections(len(abnormal), backbone.dim, _text_scale(names, backbone))
+    tower = text_tower(backbone.model)
+    if config.directions == "engineered":
+        return FixedDirections(engineered_features(names, tower, backbone.tokenizer))
+    return PromptDirections(classes, abnormal, tower, backbone.tokenizer, config)
+
+
+def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
+    """Return the root mean square of the class text features' entries, that of unit vectors where there are none."""
+    try:
+        features = engineered_features(names, text_tower(backbone.model), backbone.tokenizer)
+    except UsageError:  # a text tower that we cannot read
+        return float(backbone.dim**-0.5)
+    return features.square().mean().sqrt().item()

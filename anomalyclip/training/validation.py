@@ -32,10 +32,11 @@ def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, confi
         dist.all_gather_object(gathered, mine)
     judged = [gathered[index % world_size()][index // world_size()] for index in range(len(ordered))]
     truth = [bag.label != NORMAL_LABEL for bag in ordered]
-    logits, anomaly_logits = (torch.cat(parts) for parts in zip(*(output for _, output in judged), strict=True))
+    whole = ClipOutput(*(torch.cat(parts) for parts in zip(*(output for _, output in judged), strict=True)))
     labels = torch.tensor([bag.label for bag in abnormal])
-    selection = semantic_selection(logits, labels, config.model.k)
-    loss = sum(loss_terms(logits, anomaly_logits, labels, selection, config.loss).values(), torch.zeros(()))
+    selection = semantic_selection(whole.ranking, labels, config.model.k)
+    terms = loss_terms(whole.logits, whole.anomaly_logits, labels, selection, config.loss)
+    loss = sum(terms.values(), torch.zeros(()))
     return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
 
 

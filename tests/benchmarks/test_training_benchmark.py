@@ -15,6 +15,7 @@ from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.losses import loss_terms, semantic_selection
+from anomalyclip.model.selector import segment_sums
 from anomalyclip.presets import preset
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import StepInput, step_loss
@@ -83,7 +84,7 @@ def test_selection_and_loss(benchmark: BenchmarkFixture, step: StepInput) -> Non
     anomaly_logits = torch.randn(VIDEOS, 32, 16, requires_grad=True)
 
     def run() -> None:
-        selection = semantic_selection(logits, step.labels, 3, step.keep_top, step.keep_bottom)
+        selection = semantic_selection(segment_sums(logits), step.labels, 3, step.keep_top, step.keep_bottom)
         total(loss_terms(logits, anomaly_logits, step.labels, selection, CONFIG.loss)).backward()
 
     measure(benchmark, run)

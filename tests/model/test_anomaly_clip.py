@@ -66,3 +66,29 @@ def test_logits_are_fed_to_the_temporal_model_only_where_asked() -> None:
     clips = torch.randn(2, 32, 16, 8)
     expected = alone.temporal(clips - alone.normality_prototype)
     torch.testing.assert_close(alone(clips).anomaly_logits, expected)
+
+
+def test_segments_are_ranked_by_their_likelihood() -> None:
+    output = model_of()(torch.randn(2, 32, 16, 8))
+    torch.testing.assert_close(output.ranking, output.logits.sum(dim=2))
+    assert not output.ranking.requires_grad
+
+
+def test_segments_are_ranked_by_the_magnitude_of_their_features_where_asked() -> None:
+    model = model_of(config=CONFIG.model_copy(update={"selection": "magnitude"}))
+    clips = torch.randn(2, 32, 16, 8)
+    output = model(clips)
+    magnitudes = (clips - model.normality_prototype).norm(dim=-1).sum(dim=2)
+    torch.testing.assert_close(output.ranking, magnitudes[..., None].expand(2, 32, 3))
+    torch.testing.assert_close(output.logits, model_of()(clips).logits)
+
+
+def test_with_cosine_similarity_nothing_is_recentred() -> None:
+    model = model_of(config=CONFIG.model_copy(update={"likelihood": "cosine"}))
+    clips = torch.randn(2, 32, 16, 8)
+    before = model(clips)
+    torch.testing.assert_close(before.anomaly_logits, model.temporal(torch.cat([before.logits, clips], dim=-1)))
+    model.normality_prototype += 5
+    for expected, found in zip(before, model(clips), strict=True):
+        assert torch.equal(found, expected)
+    assert not list(model.selector.state_dict())

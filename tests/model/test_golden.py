@@ -16,7 +16,7 @@ from anomalyclip.model.anomaly_clip import AnomalyCLIP, video_windows
 from anomalyclip.model.directions import FixedDirections, PromptDirections, TextEncoder
 from anomalyclip.model.losses import Selection, loss_terms, semantic_selection
 from anomalyclip.model.prompts import prompt_tokens
-from anomalyclip.model.selector import Selector, segment_scores, select_segments
+from anomalyclip.model.selector import Selector, segment_scores, segment_sums, select_segments
 from anomalyclip.model.temporal import TemporalModel
 
 Golden = Callable[[str], dict[str, Tensor]]
@@ -146,7 +146,7 @@ def test_selector_projects_and_normalises(golden: Golden) -> None:
 def test_segments_are_selected_by_the_selector(golden: Golden) -> None:
     _, logits, case = golden_selector_output(golden)
     labels = abnormal_index(case["labels"])
-    selection = semantic_selection(logits, labels, k=3)
+    selection = semantic_selection(segment_sums(logits), labels, k=3)
     assert torch.equal(selection.top_abnormal, case["idx_topk_all"][:4])
     assert torch.equal(selection.top_normal, case["idx_topk_all"][4:])
     assert torch.equal(selection.bottom_abnormal, case["idx_bottomk_all"][:4])
@@ -156,7 +156,7 @@ def test_segments_are_selected_by_the_selector(golden: Golden) -> None:
 def test_segment_dropout_hides_segments(golden: Golden, rates: str) -> None:
     _, logits, case = golden_selector_output(golden)
     masked = golden("05b_selector_masked")
-    scores = segment_scores(logits, abnormal_index(case["labels"]))
+    scores = segment_scores(segment_sums(logits), abnormal_index(case["labels"]))
     top = select_segments(scores, 3, masked[f"{rates}_topk_mask"].bool(), largest=True)
     bottom = select_segments(scores, 3, masked[f"{rates}_bottomk_mask"].bool(), largest=False)
     assert torch.equal(top, masked[f"{rates}_idx_topk"])
@@ -187,7 +187,7 @@ def train_step(model: AnomalyCLIP, golden: Golden) -> dict[str, Tensor]:
     case = golden("05_selector")
     labels = abnormal_index(case["labels"])
     output = model(rearrange(case["features"], "v 1 (s f) d -> v s f d", s=32))
-    selection = semantic_selection(output.logits, labels, k=3)
+    selection = semantic_selection(output.ranking, labels, k=3)
     return loss_terms(output.logits, output.anomaly_logits, labels, selection, LossConfig())
 
 

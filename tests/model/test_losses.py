@@ -6,6 +6,7 @@ from torch import Tensor
 
 from anomalyclip.config import LossConfig
 from anomalyclip.model.losses import Selection, loss_terms, semantic_selection
+from anomalyclip.model.selector import segment_sums
 
 VIDEOS, SEGMENTS, FRAMES, CLASSES, K = 4, 6, 5, 3, 2
 LABELS = torch.tensor([2, 0])
@@ -44,7 +45,7 @@ def test_terms_equal_the_plain_formulas(logits: Tensor, score: float) -> None:
     scores = torch.rand(logits.shape[:3], generator=torch.Generator().manual_seed(1)) * (0.99 - 1e-4) + 1e-4
     scores = scores.double()
     scores[:, ::2] = score
-    selection = semantic_selection(logits, LABELS, K)
+    selection = semantic_selection(segment_sums(logits), LABELS, K)
     expected = plain_terms(logits, scores, selection)
     for number, dtype in enumerate((torch.float64, torch.float32)):
         terms = loss_terms(logits.to(dtype), scores.logit().to(dtype), LABELS, selection, ONES)
@@ -54,7 +55,7 @@ def test_terms_equal_the_plain_formulas(logits: Tensor, score: float) -> None:
 
 
 def test_weights_scale_their_own_terms(logits: Tensor) -> None:
-    selection = semantic_selection(logits, LABELS, K)
+    selection = semantic_selection(segment_sums(logits), LABELS, K)
     plain = loss_terms(logits, logits[..., 0], LABELS, selection, ONES)
     for number, name in enumerate(LossConfig.model_fields):
         weights = LossConfig(**{**dict.fromkeys(plain, 1.0), name: number + 2.0})
@@ -69,7 +70,9 @@ def test_weights_scale_their_own_terms(logits: Tensor) -> None:
 )
 def test_a_score_of_zero_or_one_is_still_learnt_from(logits: Tensor, logit: float, terms: list[str]) -> None:
     anomaly_logits = torch.full(logits.shape[:3], logit, dtype=torch.float32, requires_grad=True)
-    found = loss_terms(logits.float(), anomaly_logits, LABELS, semantic_selection(logits, LABELS, K), ONES)
+    found = loss_terms(
+        logits.float(), anomaly_logits, LABELS, semantic_selection(segment_sums(logits), LABELS, K), ONES
+    )
     assert torch.stack(list(found.values())).isfinite().all()
     assert sum(found[name] for name in terms) > 39
     for name in terms:  # the selected frames pull their score back with their full weight
@@ -80,7 +83,7 @@ def test_a_score_of_zero_or_one_is_still_learnt_from(logits: Tensor, logit: floa
 
 def test_selection_is_by_own_class_and_passes_no_gradient(logits: Tensor) -> None:
     logits = logits.requires_grad_()
-    selection = semantic_selection(logits, LABELS, K)
+    selection = semantic_selection(segment_sums(logits), LABELS, K)
     sums = logits.sum(dim=2)
     for video, label in enumerate(LABELS.tolist()):
         order = sums[video, :, label].argsort(descending=True)
@@ -100,8 +103,8 @@ def test_dropout_of_the_bottom_is_its_own(logits: Tensor) -> None:
     keep = torch.zeros(VIDEOS, SEGMENTS, dtype=torch.bool)
     keep[:, :K] = True
     everything = torch.ones_like(keep)
-    selection = semantic_selection(logits, LABELS, K, keep_top=everything, keep_bottom=keep)
-    free = semantic_selection(logits, LABELS, K)
+    selection = semantic_selection(segment_sums(logits), LABELS, K, keep_top=everything, keep_bottom=keep)
+    free = semantic_selection(segment_sums(logits), LABELS, K)
     assert torch.equal(selection.top_abnormal, free.top_abnormal)
     assert torch.equal(selection.top_normal, free.top_normal)
     assert selection.bottom_abnormal.sort().values.tolist() == [[0, 1], [0, 1]]

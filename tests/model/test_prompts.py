@@ -6,7 +6,7 @@ import torch
 from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
-from anomalyclip.model.directions import FixedDirections, PromptDirections
+from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections, engineered_features
 from anomalyclip.model.prompts import CONTEXT_STD, PromptLearner
 
 CLASSES = ["Arson", "Normal", "Road_accident"]
@@ -85,6 +85,15 @@ def test_only_context_and_projection_learn_and_normals_context_does_not(backbone
     assert [bool(part.abs().sum() > 0) for part in gradient] == [True, False, True]
 
 
+def test_beside_a_frozen_projection_only_the_context_learns(backbone: Backbone) -> None:
+    source, finetuned = directions(backbone, directions="frozen"), directions(backbone)
+    torch.testing.assert_close(source(), finetuned())
+    source().square().sum().backward()
+    learning = {name for name, parameter in source.named_parameters() if parameter.grad is not None}
+    assert learning == {"prompt_learner.context"}
+    assert learning == {name for name, parameter in source.named_parameters() if parameter.requires_grad}
+
+
 def test_learning_leaves_the_backbones_own_projection_alone(backbone: Backbone) -> None:
     source = directions(backbone)
     before = text_tower(backbone.model).text_projection.clone()
@@ -98,6 +107,23 @@ def test_class_features_of_a_given_text_are_the_backbones_own(backbone: Backbone
     texts = [f"a video from a CCTV camera of a {name}." for name in ("Arson", "Road accident")]
     expected = backbone.model.encode_text(backbone.tokenizer(texts))  # type: ignore[operator]
     torch.testing.assert_close(source(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_engineered_features_are_the_backbones_own_of_a_sentence(backbone: Backbone) -> None:
+    found = engineered_features(CLASSES, text_tower(backbone.model), backbone.tokenizer)
+    texts = [f"a video from a CCTV camera of a {name}" for name in ("Arson", "Normal", "Road accident")]
+    expected = backbone.model.encode_text(backbone.tokenizer(texts))  # type: ignore[operator]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not found.requires_grad
+
+
+def test_free_directions_are_drawn_and_learn() -> None:
+    torch.manual_seed(0)
+    free = FreeDirections(20, 512, std=0.3)
+    assert free().shape == (20, 512)
+    assert free().std().item() == pytest.approx(0.3, rel=0.05)
+    free().sum().backward()
+    assert [(name, value.grad is not None) for name, value in free.named_parameters()] == [("class_features", True)]
 
 
 def test_fixed_directions_give_what_they_hold_and_learn_nothing() -> None:

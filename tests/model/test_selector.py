@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from anomalyclip.model.selector import GlobalBatchNorm, Selector, select_segments, take_segments
+from anomalyclip.model.selector import (
+    CosineSelector,
+    GlobalBatchNorm,
+    Selector,
+    segment_scores,
+    segment_sums,
+    select_segments,
+    take_segments,
+)
 
 
 def test_batch_norm_equals_torchs_own_in_training_and_evaluation() -> None:
@@ -35,6 +43,23 @@ def test_logits_are_projections_on_directions_from_the_prototype() -> None:
         torch.testing.assert_close(logits[..., index], expected)
     longer = selector(features - prototype, prototype + 7 * (classes - prototype), prototype)
     torch.testing.assert_close(longer, logits)
+
+
+def test_cosine_logits_are_a_hundred_times_the_cosine_with_the_text() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, classes = torch.randn(2, 3, 4, 8, generator=generator), torch.randn(5, 8, generator=generator)
+    logits = CosineSelector()(features, classes, torch.full((8,), 9.0))
+    for index, name in enumerate(classes):
+        cosine = (features @ name) / features.norm(dim=-1) / name.norm()
+        torch.testing.assert_close(logits[..., index], 100 * cosine, rtol=1e-4, atol=1e-4)
+
+
+def test_a_segment_counts_its_videos_own_class_or_all_of_them() -> None:
+    logits = torch.randn(3, 6, 4, 5)
+    scores = segment_scores(segment_sums(logits), torch.tensor([4, 1]))
+    torch.testing.assert_close(scores[0], logits[0, :, :, 4].sum(dim=1))
+    torch.testing.assert_close(scores[1], logits[1, :, :, 1].sum(dim=1))
+    torch.testing.assert_close(scores[2], logits[2].sum(dim=(1, 2)))
 
 
 @pytest.mark.parametrize("largest, expected", [(True, [3, 1, 0]), (False, [1, 3, 0])])

@@ -1,8 +1,14 @@
+import gc
+import os
+import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.features.backbone import Backbone, load_backbone
@@ -62,3 +68,28 @@ def backbone() -> Backbone:
 @pytest.fixture
 def new_model(backbone: Backbone, config: RunConfig) -> Callable[[], AnomalyCLIP]:
     return lambda: build_model(CLASSES, backbone, torch.zeros(DIM), config)
+
+
+@pytest.fixture(scope="session")
+def run_workers() -> Callable[..., None]:
+    """Return `run(workers, function, *arguments)`: the function in so many processes, of one process group."""
+
+    def run(workers: int, function: Callable[..., None], *arguments: Any) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        mp.start_processes(_worker, (workers, port, function, arguments), nprocs=workers, start_method="fork")
+
+    return run
+
+
+def _worker(rank: int, workers: int, port: int, function: Callable[..., None], arguments: Sequence[Any]) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    if workers > 1:
+        dist.init_process_group("gloo", rank=rank, world_size=workers)
+    function(*arguments)
+    gc.collect()  # a process group that outlives its end in a model's hands can hang
+    if workers > 1:
+        dist.barrier()
+        dist.destroy_process_group()

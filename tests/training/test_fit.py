@@ -1,17 +1,15 @@
 """Training is the same whatever the number of workers and however often it was interrupted."""
 
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.collectives import rank, world_size
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
 from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
@@ -100,25 +98,17 @@ def test_the_best_epoch_breaks_ties_by_loss_then_by_age() -> None:
     assert best_epoch([{"learning_rate": 0.1}] * 4) == 3
 
 
-def gradients(rank: int, workers: int, port: int, arguments: tuple, folder: str) -> None:
-    """One worker's part of one step; rank 0 writes the averaged gradients and the loss terms."""
-    new_model, data, config, dtype = arguments
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    if workers > 1:
-        dist.init_process_group("gloo", rank=rank, world_size=workers)
+def gradients(new_model: NewModel, data: FitData, config: RunConfig, dtype: torch.dtype, file: Path) -> None:
+    """One worker's part of one step; the first worker writes the averaged gradients and the loss terms."""
     model = new_model().to(dtype)
-    parallel = torch.nn.parallel.DistributedDataParallel(model, broadcast_buffers=False) if workers > 1 else model
+    parallel = DistributedDataParallel(model, broadcast_buffers=False) if world_size() > 1 else model
     step = next(iter(step_inputs(data, 1, config, CPU)))
     object.__setattr__(step, "features", step.features.to(dtype))
     terms = step_loss(parallel.train(), step, config)
     sum(terms.values()).backward()
-    if rank == 0:
+    if rank() == 0:
         found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-        torch.save((found, {k: v.detach() for k, v in terms.items()}, learnt_state(model)), f"{folder}/{workers}.pt")
-    if workers > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+        torch.save((found, {k: v.detach() for k, v in terms.items()}, learnt_state(model)), file)
 
 
 class ModelFactory:
@@ -133,24 +123,18 @@ class ModelFactory:
         return build_model(["Arson", "Fighting", "Normal"], load_backbone(BackboneConfig()), torch.zeros(64), config)
 
 
-def run_workers(workers: int, data: FitData, config: RunConfig, dtype: torch.dtype, folder: Path) -> tuple:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = (workers, port, (ModelFactory(), data, config, dtype), str(folder))
-    mp.start_processes(gradients, arguments, nprocs=workers, start_method="fork")
-    return torch.load(folder / f"{workers}.pt")
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("workers", [2, 4])
-def test_workers_compute_the_gradients_of_one(data: FitData, tmp_path: Path, workers: int, dtype: torch.dtype) -> None:
+def test_workers_compute_the_gradients_of_one(
+    data: FitData, tmp_path: Path, run_workers: Callable[..., None], workers: int, dtype: torch.dtype
+) -> None:
     config = RunConfig(
         model=ModelConfig(embedding_dim=16, heads=2, concat_logits=True),
         training=TrainingConfig(batch_size=8, epochs=3, warmup_epochs=1),
     )
-    alone = run_workers(1, data, config, dtype, tmp_path)
-    together = run_workers(workers, data, config, dtype, tmp_path)
+    for count in (1, workers):
+        run_workers(count, gradients, ModelFactory(), data, config, dtype, tmp_path / f"{count}.pt")
+    alone, together = (torch.load(tmp_path / f"{count}.pt") for count in (1, workers))
     tolerance = 1e-5 if dtype == torch.float32 else 1e-9
     for one, several in zip(alone, together, strict=True):  # gradients, loss terms, learnt state
         assert one.keys() == several.keys()

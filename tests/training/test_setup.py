@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -5,16 +6,17 @@ import polars as pl
 import pytest
 import torch
 
-from anomalyclip.config import RunConfig
-from anomalyclip.features.backbone import Backbone
+from anomalyclip.config import ModelConfig, RunConfig
+from anomalyclip.errors import UsageError
+from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
-from anomalyclip.model.directions import PromptDirections
+from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections, engineered_features
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import learnt_state
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
-from anomalyclip.training.setup import bags_of, build_model, normality_prototype
+from anomalyclip.training.setup import bags_of, build_directions, build_model, normality_prototype
 
 CLASSES = ["Arson", "Fighting", "Normal"]
 
@@ -75,3 +77,28 @@ def test_directions_are_those_of_the_abnormal_classes(backbone: Backbone, config
     assert isinstance(model.directions, PromptDirections)
     assert model.directions.abnormal_indices.tolist() == [0, 2]
     assert (model.normal_index, model.classes) == (1, ("Arson", "Normal", "Robbery"))
+
+
+def test_engineered_directions_are_the_features_of_the_abnormal_classes(backbone: Backbone) -> None:
+    source = build_directions(CLASSES, backbone, ModelConfig(directions="engineered"))
+    assert isinstance(source, FixedDirections)
+    expected = engineered_features(CLASSES[:2], text_tower(backbone.model), backbone.tokenizer)
+    assert torch.equal(source(), expected)
+
+
+def test_free_directions_are_scaled_like_text_features(backbone: Backbone) -> None:
+    classes = [*(f"class{number}" for number in range(300)), "Normal"]
+    source = build_directions(classes, backbone, ModelConfig(directions="free"))
+    assert isinstance(source, FreeDirections)
+    text = engineered_features(classes[:-1], text_tower(backbone.model), backbone.tokenizer)
+    assert source().shape == text.shape
+    assert source().square().mean().item() == pytest.approx(text.square().mean().item(), rel=0.05)
+
+
+def test_free_directions_need_no_text_tower(backbone: Backbone) -> None:
+    blind = dataclasses.replace(backbone, model=torch.nn.Module())
+    source = build_directions(["a", "b", "c", "Normal"], blind, ModelConfig(directions="free"))
+    assert source().norm(dim=1).mean().item() == pytest.approx(1, rel=0.2)
+    for needing in ("finetuned", "engineered"):
+        with pytest.raises(UsageError, match="text tower"):
+            build_directions(CLASSES, blind, ModelConfig(directions=needing))
