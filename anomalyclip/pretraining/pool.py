@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -92,7 +93,9 @@ def _draw_into(folder: Path, draw: DrawPicture, seed: int, count: int, processes
     if min(processes, len(chunks)) == 1:
         tables = [work(chunk) for chunk in chunks]
     else:
-        with multiprocessing.get_context("spawn").Pool(min(processes, len(chunks))) as pool:
+        ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # this process takes it, and ends the others
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Pool(min(processes, len(chunks)), signal.signal, ignore_ctrl_c) as pool:
             tables = pool.map(work, chunks, chunksize=1)
     pl.concat(tables).write_parquet(folder / "captions.parquet")
 
