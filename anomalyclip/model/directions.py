@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from anomalyclip.features.backbone import TextTower
 
 
-ENGINEERED_PROMPT = "a video from a CCTV camera of a {}"
-
-
 class TextEncoder(nn.Module):
     """CLIP's text tower over token embeddings, shared and frozen, with a text projection of its own that may learn."""
 
@@ -98,10 +95,3 @@ class FixedDirections(nn.Module):
     def forward(self) -> Tensor:
         """Return the class features `(abnormal classes, dim)`."""
         return self.class_features
-
-
-@torch.no_grad()
-def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: Tokenizer) -> Tensor:
-    """Return the text features `(classes, dim)` of "a video from a CCTV camera of a {class}", not normalised."""
-    tokens = tokenizer([ENGINEERED_PROMPT.format(name.replace("_", " ")) for name in classes])
-    return TextEncoder(tower)(tower.token_embedding(tokens), tokens.argmax(dim=-1))

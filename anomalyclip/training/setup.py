@@ -13,7 +13,8 @@ from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections, engineered_features
+from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
+from anomalyclip.model.engineered import engineered_features
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 
 

@@ -6,7 +6,7 @@ import torch
 from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
-from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections, engineered_features
+from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.prompts import CONTEXT_STD, PromptLearner
 
 CLASSES = ["Arson", "Normal", "Road_accident"]
@@ -107,14 +107,6 @@ def test_class_features_of_a_given_text_are_the_backbones_own(backbone: Backbone
     texts = [f"a video from a CCTV camera of a {name}." for name in ("Arson", "Road accident")]
     expected = backbone.model.encode_text(backbone.tokenizer(texts))  # type: ignore[operator]
     torch.testing.assert_close(source(), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_engineered_features_are_the_backbones_own_of_a_sentence(backbone: Backbone) -> None:
-    found = engineered_features(CLASSES, text_tower(backbone.model), backbone.tokenizer)
-    texts = [f"a video from a CCTV camera of a {name}" for name in ("Arson", "Normal", "Road accident")]
-    expected = backbone.model.encode_text(backbone.tokenizer(texts))  # type: ignore[operator]
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert not found.requires_grad
 
 
 def test_free_directions_are_drawn_and_learn() -> None:
