@@ -7,7 +7,7 @@ import torch
 
 from anomalyclip.features import torchvision_remedy  # noqa: F401 - before open_clip, which imports torchvision
 from anomalyclip.pretraining.pictures import Picture
-from anomalyclip.pretraining.pool import PicturePool
+from anomalyclip.pretraining.pool import DrawPicture, PicturePool
 from anomalyclip.pretraining.settings import AugmentationSettings
 
 # isort: split
@@ -21,7 +21,7 @@ LITTLE = {
 }
 
 
-def draw_square(seed: int, index: int) -> Picture:
+def _draw_square(seed: int, index: int) -> Picture:
     """A coloured square somewhere on grey: one of four concepts."""
     generator = np.random.default_rng([seed, index])
     name = list(COLOURS)[int(generator.integers(len(COLOURS)))]
@@ -41,8 +41,13 @@ def little_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def draw_square() -> DrawPicture:
+    return _draw_square
+
+
+@pytest.fixture(scope="session")
 def squares() -> PicturePool:
-    drawn = [draw_square(0, index) for index in range(192)]
+    drawn = [_draw_square(0, index) for index in range(192)]
     return PicturePool(
         np.stack([picture.pixels for picture in drawn]),
         [list(picture.captions) for picture in drawn],
