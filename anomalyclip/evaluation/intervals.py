@@ -10,7 +10,7 @@ with a t quantile whose degrees of freedom count those videos, not all: 94 % aga
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -140,16 +140,18 @@ def paired_difference(a: Predictions, b: Predictions) -> PairedDifference:
     ΔmAUC is None where the models do not share the classes that occur. Raises UsageError where videos,
     their lengths or their truth differ.
     """
-    order = _same_videos(a, b)
-    auc = _difference(
-        auc_replicates(a.scores, a.anomalous, a.offsets),
-        auc_replicates(b.scores, b.anomalous, b.offsets),
-        order,
-    )
-    classes_a, classes_b = class_replicates(a), class_replicates(b)
-    if classes_a.keys() != classes_b.keys():
-        return PairedDifference(auc, None)
-    return PairedDifference(auc, _difference(mean_replicates(classes_a), mean_replicates(classes_b), order))
+    return mean_paired_difference([a], [b])
+
+
+def mean_paired_difference(a: Sequence[Predictions], b: Sequence[Predictions]) -> PairedDifference:
+    """The same for two methods of several trainings each: the difference of their mean AUC and of their mean mAUC.
+
+    The interval is over the test videos, given these trainings: how figures vary between them is not in it.
+    """
+    auc_a, m_auc_a, classes_a = _mean_figures(a, a[0])
+    auc_b, m_auc_b, classes_b = _mean_figures(b, a[0])
+    m_auc = _difference(m_auc_a, m_auc_b) if classes_a == classes_b else None
+    return PairedDifference(_difference(auc_a, auc_b), m_auc)
 
 
 def _concordant(scores: FloatArray, positive: BoolArray) -> DoubleArray:
@@ -176,11 +178,38 @@ def _margin(left_out: DoubleArray, clusters: int) -> float | None:
     return float(student_t.ppf((1 + CONFIDENCE) / 2, clusters - 1) * np.sqrt(variance))
 
 
-def _difference(a: Replicates | None, b: Replicates | None, order: Sequence[int]) -> Difference | None:
+def _mean_figures(
+    trainings: Sequence[Predictions], videos: Predictions
+) -> tuple[Replicates | None, Replicates | None, set[str]]:
+    """The means of AUC and mAUC over trainings, videos in the order of another table, and the classes that occur."""
+    aucs, m_aucs, classes = [], [], set[str]()
+    for predictions in trainings:
+        order = _same_videos(videos, predictions)
+        of_class = class_replicates(predictions)
+        overall = auc_replicates(predictions.scores, predictions.anomalous, predictions.offsets)
+        aucs.append(_reordered(overall, order))
+        m_aucs.append(_reordered(mean_replicates(of_class), order))
+        classes |= of_class.keys()
+    return _mean(aucs), _mean(m_aucs), classes
+
+
+def _reordered(replicates: Replicates | None, order: Sequence[int]) -> Replicates | None:
+    return replicates and replace(replicates, left_out=replicates.left_out[order])
+
+
+def _mean(trainings: Sequence[Replicates | None]) -> Replicates | None:
+    defined = [replicates for replicates in trainings if replicates is not None]
+    if len(defined) < len(trainings):
+        return None
+    points, left_out = [part.point for part in defined], [part.left_out for part in defined]
+    return Replicates(float(np.mean(points)), np.mean(left_out, axis=0), defined[0].clusters)
+
+
+def _difference(a: Replicates | None, b: Replicates | None) -> Difference | None:
     if a is None or b is None:
         return None
     value = a.point - b.point
-    margin = _margin(a.left_out - b.left_out[order], a.clusters)
+    margin = _margin(a.left_out - b.left_out, a.clusters)
     return Difference(value, None if margin is None else Interval(value - margin, value + margin))
 
 

@@ -5,9 +5,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -16,36 +14,11 @@ from ray.train import FailureConfig, ScalingConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer, get_device
 
-from anomalyclip.config import RunConfig
 from anomalyclip.errors import JobError
-from anomalyclip.features.backbone import load_stored_backbone
-from anomalyclip.features.cache import FeatureCache
-from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from anomalyclip.training.checkpoints import CheckpointStore
-from anomalyclip.training.fit import FitData, fit
-from anomalyclip.training.sampling import Bag, split_bags
-from anomalyclip.training.setup import build_model, normality_prototype
+from anomalyclip.training.fit_plan import FitPlan, run_plan
 
 log = logging.getLogger("anomalyclip")
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """Everything that a worker on any node needs for a fit; small, and without tensors."""
-
-    config: RunConfig
-    storage_root: str
-    key: str
-    """Folder of the fit in the storage root; its checkpoints lie below."""
-    classes: Sequence[str]
-    train: Sequence[Bag]
-    validation: Sequence[Bag]
-    backbone_identity: str
-    fingerprint: str
-    sources: Mapping[str, str]
-    """Where each video of the fit came from, by its id: the key to its stored features."""
-    stop_after: int | None = None
 
 
 def fit_on_ray(plan: FitPlan) -> None:
@@ -102,22 +75,6 @@ def _interruptible(trainer: TorchTrainer) -> None:
 
 def _worker(loop_config: dict[str, Any]) -> None:
     plan: FitPlan = loop_config["plan"]
-    storage = Storage(plan.storage_root)
     context = ray.train.get_context()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
-    cache = FeatureCache.build(
-        FeatureStore(storage, plan.fingerprint), dict(plan.sources), plan.config.cache.max_gigabytes
-    )
-    _, normal = split_bags(plan.train)
-    backbone = load_stored_backbone(storage, plan.backbone_identity)
-    model = build_model(
-        plan.classes, backbone, normality_prototype(cache, [bag.video_id for bag in normal]), plan.config
-    )
-    fit(
-        model.to(get_device()),
-        FitData(plan.train, plan.validation, cache),
-        plan.config,
-        CheckpointStore(storage, plan.key),
-        on_epoch=ray.train.report,
-        stop_after=plan.stop_after,
-    )
+    run_plan(plan, get_device(), on_epoch=ray.train.report)

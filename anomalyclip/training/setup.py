@@ -1,20 +1,23 @@
-"""From a backbone and the cached features to a model and its bags, the same on every worker."""
+"""From a backbone and cached features to a model and its bags, the same on every worker; and back to files."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
 
-from anomalyclip.config import ModelConfig, RunConfig
+from anomalyclip.config import ModelConfig, Precision, RunConfig
 from anomalyclip.data.labels import NORMAL, video_class
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.engineered import engineered_features
+from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 
 
@@ -58,3 +61,23 @@ def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
     except UsageError:  # a text tower that we cannot read
         return float(backbone.dim**-0.5)
     return features.square().mean().sqrt().item()
+
+
+def save_trained(
+    folder: Path, model: AnomalyCLIP, weights: State, config: RunConfig, backbone_identity: str, precision: Precision
+) -> None:
+    """Write a checkpoint's model to a local folder as a bundle; the model given takes its weights.
+
+    `precision` is that of the image tower that made the features.
+    """
+    load_learnt_state(model, weights)
+    card = ModelCard(
+        classes=model.classes,
+        normal_index=model.normal_index,
+        model=config.model,
+        backbone=config.backbone,
+        backbone_identity=backbone_identity,
+        sampling_rate=config.extraction.sampling_rate,
+        precision=precision,
+    )
+    save_bundle(folder, weights, model.with_fixed_directions().directions().cpu(), card)

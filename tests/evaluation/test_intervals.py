@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score
 
 from anomalyclip.errors import UsageError
@@ -14,6 +15,7 @@ from anomalyclip.evaluation.intervals import (
     auc_replicates,
     class_replicates,
     logit_interval,
+    mean_paired_difference,
     mean_replicates,
     paired_difference,
 )
@@ -185,6 +187,27 @@ def reordered(table: Predictions, order: list[int]) -> Predictions:
         probabilities=table.probabilities[frames],
         truth=table.truth[frames],
     )
+
+
+def test_a_difference_of_several_trainings_is_that_of_their_means() -> None:
+    a, b = [predictions(seed) for seed in (5, 6, 7)], [predictions(seed) for seed in (8, 9)]
+    found = mean_paired_difference([a[0], reordered(a[1], [2, 0, 1, 6, 5, 4, 3]), a[2]], b)
+    pairs = [[paired_difference(one, other) for other in b] for one in a]
+    for name in ("auc", "m_auc"):
+        difference = getattr(found, name)
+        expected = np.mean([[getattr(pair, name).value for pair in row] for row in pairs])
+        assert difference.value == pytest.approx(expected, abs=1e-12)
+
+    def mean_auc(tables: list[Predictions], video: int) -> float:
+        return float(
+            np.mean([roc_auc_score(without(t, video, t.anomalous), without(t, video, t.scores)) for t in tables])
+        )
+
+    left_out = np.array([mean_auc(a, video) - mean_auc(b, video) for video in range(len(VIDEOS))])
+    error = np.sqrt((len(VIDEOS) - 1) / len(VIDEOS) * np.square(left_out - left_out.mean()).sum())
+    assert found.auc is not None and found.auc.interval is not None
+    width = found.auc.interval.high - found.auc.interval.low
+    assert width == pytest.approx(2 * student_t.ppf(0.975, 4 - 1) * error, rel=1e-9)
 
 
 def test_a_model_does_not_differ_from_itself() -> None:

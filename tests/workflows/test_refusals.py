@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import ray
 
+import workflows.ablate
 import workflows.evaluate
 import workflows.extract
 import workflows.train
@@ -17,6 +18,7 @@ MAINS = {
     "train": workflows.train.main,
     "extract": workflows.extract.main,
     "evaluate": workflows.evaluate.main,
+    "ablate": workflows.ablate.main,
 }
 Refused = Callable[..., str]
 
@@ -43,6 +45,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         assert "Traceback" not in output.err
         assert not (tmp_path / "root" / "runs").exists()
         assert not (tmp_path / "root" / "evaluations").exists()
+        assert not (tmp_path / "root" / "ablations").exists()
         return lines[0]
 
     return run
@@ -123,6 +126,13 @@ def test_features_of_another_backbone(refused: Refused, drawn_manifest: Path, tr
 def test_a_manifest_without_test_videos(refused: Refused, drawn_manifest: Path, trained_folder: Path) -> None:
     only_train = part_of(drawn_manifest, "only-train", lambda row: ",test," not in row)
     assert "no rows of split test" in refused("evaluate", str(trained_folder), str(only_train))
+    assert "no rows of split test" in refused("ablate", str(only_train))
+
+
+def test_an_ablation_of_nothing_or_of_a_variant(refused: Refused, drawn_manifest: Path) -> None:
+    assert "--seeds 0" in refused("ablate", str(drawn_manifest), "--seeds", "0")
+    line = refused("ablate", str(drawn_manifest), "--set", "model.temporal=mlp")
+    assert "model.temporal is what rows of the tables change" in line
 
 
 def test_a_preset_for_a_trained_model(refused: Refused, drawn_manifest: Path, trained_folder: Path) -> None:

@@ -1,0 +1,131 @@
+"""The stages of `workflows/ablate.py`: the rows of the paper's ablation tables, each trained with several seeds."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from anomalyclip.cli import Job
+from anomalyclip.config import ModelConfig
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.ablation import DEFAULT, TABLES, Outcome, Row, distinct_rows, markdown
+from anomalyclip.evaluation.intervals import mean_paired_difference
+from anomalyclip.jobs import training
+from anomalyclip.jobs.common import Extracted
+from anomalyclip.jobs.training import Training
+from anomalyclip.jobs.trials import Trial, TrialRuns
+from anomalyclip.runs import open_run, result_settings
+from anomalyclip.storage import scratch
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.training.plan import plan_training
+from anomalyclip.training.side_by_side import Experiment, run_side_by_side
+
+log = logging.getLogger("anomalyclip")
+
+Trials = Mapping[str, Sequence[Trial]]
+"""The trials of each row, by its name: one a seed."""
+
+
+def prepare(job: Job, manifest_path: Path | None, seeds: int) -> Training:
+    """Check everything that can be wrong before work starts, and open the ablation's folder; raises UsageError."""
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: a row is trained once at least")
+    for setting in {setting: None for row in distinct_rows(TABLES).values() for setting in row.change}:
+        if getattr(job.config.model, setting) != ModelConfig.model_fields[setting].default:
+            raise UsageError(f"model.{setting} is what rows of the tables change: leave it at its default")
+    return training.prepare(job, manifest_path, kind="ablations", needs_test=True)
+
+
+def finished(prepared: Training, seeds: int) -> dict[str, Any] | None:
+    """Return what an ablation with so many seeds came to, None while some of it is to do."""
+    result = prepared.run.result()
+    return result if result and len(result["seeds"]) == seeds else None
+
+
+def plan(job: Job, prepared: Training, extracted: Extracted, seeds: int) -> Trials:
+    """Return the trials of every row, each what `train.py` would do with its settings and its seed.
+
+    A trial's folder is named by what decides its result, so that one finished before is found again.
+    """
+    base = job.config.training.seed
+    return {
+        name: [_trial(job, prepared, extracted, row, seed) for seed in range(base, base + seeds)]
+        for name, row in distinct_rows(TABLES).items()
+    }
+
+
+def train(tracking: TrackedRun, job: Job, prepared: Training, extracted: Extracted, trials: Trials) -> None:
+    """Train and score what is not finished yet, several at a time, each as a run nested in the ablation's.
+
+    Raises JobError that says which trials failed; the others are finished then.
+    """
+    # a seed after the other, so that whole tables come early, and the slowest rows, which stand last, first
+    in_turn = [trial for of_seed in zip(*trials.values(), strict=True) for trial in reversed(of_seed)]
+    left = {trial.name: trial for trial in in_turn if trial.run.result() is None}
+    log.info("%d of %d trainings are to do", len(left), len(in_turn))
+    test = extracted.manifest.filter(pl.col("split") == "test")
+    experiments = {
+        name: Experiment(trial.plan, extracted.precision, prepared.manifest_digest, test)
+        for name, trial in left.items()
+    }
+    runs = TrialRuns(tracking, job.tracking_uri, left)
+    try:
+        run_side_by_side(experiments, runs)
+    finally:
+        runs.kill()
+    if runs.failures:
+        name, reason = next(iter(runs.failures.items()))
+        raise JobError(f"{len(runs.failures)} of {len(in_turn)} trainings failed; the first, {name}: {reason}")
+
+
+def tabulate(tracking: TrackedRun, job: Job, prepared: Training, trials: Trials) -> dict[str, Any]:
+    """Write a Markdown table for each of the paper's, and keep and return the ablation's result."""
+    seeds = [trial.plan.config.training.seed for trial in trials[DEFAULT]]
+    outcomes = {name: _outcome(of_row, trials[DEFAULT]) for name, of_row in trials.items()}
+    tables = f"{prepared.run.key}/tables"
+    with TemporaryDirectory(dir=scratch()) as folder:
+        for table in TABLES:
+            text = markdown(table, outcomes, seeds)
+            (Path(folder) / f"table-{table.number}.md").write_text(text)
+            log.info("\n\n%s", text)
+        tracking.log_artifacts(Path(folder), "tables")
+        job.storage.publish_folder(Path(folder), tables)
+    result = {
+        "run": prepared.run.name,
+        "run_id": tracking.run_id,
+        "seeds": seeds,
+        "rows": {name: {"auc": outcome.auc, "m_auc": outcome.m_auc} for name, outcome in outcomes.items()},
+        "paths": {"run": job.storage.uri(prepared.run.key), "tables": job.storage.uri(tables)},
+        "tracking_uri": job.tracking_uri,
+    }
+    prepared.run.finish(result)
+    log.info("tables: %s", job.storage.uri(tables))
+    return result
+
+
+def _trial(job: Job, prepared: Training, extracted: Extracted, row: Row, seed: int) -> Trial:
+    model = job.config.model.model_copy(update=dict(row.change))
+    seeded = job.config.training.model_copy(update={"seed": seed})
+    own = replace(job, config=job.config.model_copy(update={"model": model, "training": seeded}))
+    content = {
+        "manifest": prepared.manifest_digest,
+        "backbone": prepared.backbone.identity,
+        "features": extracted.digest(),
+        **result_settings(own.config),
+    }
+    name = f"{row.name}-{seed}"
+    run = open_run(job.storage, f"{prepared.run.key}/trials", None, name, content, fresh=False)
+    planned = replace(prepared, plan=plan_training(extracted.manifest, own.config), run=run)
+    return Trial(name, {"row": row.name, "seed": str(seed)}, run, training.fit_plan(own, planned, extracted))
+
+
+def _outcome(of_row: Sequence[Trial], of_default: Sequence[Trial]) -> Outcome:
+    results = [trial.run.result() or {} for trial in of_row]
+    difference = None
+    if of_row is not of_default:
+        difference = mean_paired_difference(*([trial.predictions() for trial in of] for of in (of_row, of_default)))
+    return Outcome([each.get("auc") for each in results], [each.get("m_auc") for each in results], difference)

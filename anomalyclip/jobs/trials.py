@@ -1,0 +1,93 @@
+"""Trials: trainings that belong to one job, each a run nested in the job's."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.jobs.training import chosen
+from anomalyclip.runs import RunFolder
+from anomalyclip.tracking.nested import end_nested, open_nested
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.training.fit_plan import FitPlan
+from anomalyclip.training.side_by_side import Figures
+
+log = logging.getLogger("anomalyclip")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: what it is called, what distinguishes it, and its place."""
+
+    name: str
+    tags: Mapping[str, str]
+    run: RunFolder
+    plan: FitPlan
+
+    def predictions(self) -> Predictions:
+        """Return the finished trial's predictions."""
+        with self.run.storage.local(f"{self.run.key}/evaluation/{PREDICTIONS}") as path:
+            return read_predictions(path)
+
+
+class TrialRuns:
+    """Follows trials and keeps their MLflow runs: each opened when there is something to log, and ended in any case."""
+
+    def __init__(self, parent: TrackedRun, tracking_uri: str, trials: Mapping[str, Trial]) -> None:
+        self._parent, self._tracking_uri, self._trials = parent, tracking_uri, trials
+        self._open: dict[str, TrackedRun] = {}
+        self._logged: dict[str, int] = {}
+        self.failures: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Log the epochs whose checkpoints are there."""
+        for name in self._trials:
+            with suppress(FileNotFoundError):  # a checkpoint just replaced by the next
+                self._log_epochs(name)
+
+    def finished(self, name: str, figures: Figures) -> None:
+        """Log what a trial came to, keep it, and remove its checkpoints."""
+        run, plan = self._trials[name].run, self._trials[name].plan
+        self._log_epochs(name)
+        tracking = self._run(name)
+        tracking.log_metrics(chosen(plan.checkpoints().history()) | figures)
+        self._end(name, "FINISHED")
+        run.finish({"run_id": tracking.run_id, **figures})
+        run.storage.delete(f"{run.key}/checkpoints")
+        log.info("%s: %s", name, ", ".join(f"{key} {figures[key]:.4f}" for key in ("auc", "m_auc") if key in figures))
+
+    def failed(self, name: str, reason: str) -> None:
+        """Note why a trial failed; its checkpoints stay, to go on from."""
+        self._log_epochs(name)
+        self._run(name)
+        self._end(name, "FAILED")
+        self.failures[name] = reason
+        log.warning("%s failed: %s", name, reason)
+
+    def kill(self) -> None:
+        """End the runs that are still open."""
+        for name in list(self._open):
+            self._end(name, "KILLED")
+
+    def _log_epochs(self, name: str) -> None:
+        history = self._trials[name].plan.checkpoints().history()
+        if len(history) > self._logged.get(name, 0):
+            self._run(name).log_epochs(history)
+            self._logged[name] = len(history)
+
+    def _run(self, name: str) -> TrackedRun:
+        """Return a trial's run, opened."""
+        if name not in self._open:
+            trial = self._trials[name]
+            tracking = open_nested(self._parent, name, trial.run.mlflow_run(self._tracking_uri))
+            self._open[name] = tracking
+            trial.run.keep_mlflow_run(self._tracking_uri, tracking.run_id)
+            tracking.log_config(trial.plan.config)
+            tracking.log_tags(trial.tags)
+        return self._open[name]
+
+    def _end(self, name: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        end_nested(self._open.pop(name), status)

@@ -1,0 +1,59 @@
+"""A fit as a small value that a process on any node can run, from nothing but the storage root."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from anomalyclip.config import RunConfig
+from anomalyclip.features.backbone import load_stored_backbone
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.storage import Storage
+from anomalyclip.training.checkpoints import CheckpointStore
+from anomalyclip.training.fit import EpochMetrics, FitData, fit
+from anomalyclip.training.sampling import Bag, split_bags
+from anomalyclip.training.setup import build_model, normality_prototype
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """Everything that a worker on any node needs for a fit; small, and without tensors."""
+
+    config: RunConfig
+    storage_root: str
+    key: str
+    """Folder of the fit in the storage root; its checkpoints lie below."""
+    classes: Sequence[str]
+    train: Sequence[Bag]
+    validation: Sequence[Bag]
+    backbone_identity: str
+    fingerprint: str
+    sources: Mapping[str, str]
+    """Where each video of the fit came from, by its id: the key to its stored features."""
+    stop_after: int | None = None
+
+    def final(self, epochs: int) -> "FitPlan":
+        """Return the fit on all training videos, those held out among them, for the chosen number of epochs."""
+        everything = [*self.train, *self.validation]
+        return replace(self, key=f"{self.key}/final", train=everything, validation=(), stop_after=epochs)
+
+    def checkpoints(self) -> CheckpointStore:
+        """Return the fit's checkpoints."""
+        return CheckpointStore(Storage(self.storage_root), self.key)
+
+
+def run_plan(
+    plan: FitPlan, device: torch.device, on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
+) -> AnomalyCLIP:
+    """Run or go on with a fit, as this process's part of it; returns the model after the last epoch."""
+    storage = Storage(plan.storage_root)
+    store = FeatureStore(storage, plan.fingerprint)
+    cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
+    _, normal = split_bags(plan.train)
+    prototype = normality_prototype(cache, [bag.video_id for bag in normal])
+    backbone = load_stored_backbone(storage, plan.backbone_identity)
+    model = build_model(plan.classes, backbone, prototype, plan.config).to(device)
+    fit(model, FitData(plan.train, plan.validation, cache), plan.config, plan.checkpoints(), on_epoch, plan.stop_after)
+    return model

@@ -1,0 +1,130 @@
+"""The ablation end to end on few rows: its tables and runs, and that what was finished is not trained again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from anomalyclip.errors import JobError
+from anomalyclip.evaluation.ablation import Row, Table
+from anomalyclip.jobs import ablation
+from anomalyclip.jobs.trials import Trial, TrialRuns
+from anomalyclip.training.side_by_side import Experiment, Figures, Follower, run_side_by_side
+from workflows.ablate import main
+
+pytestmark = pytest.mark.cluster
+TABLE = Table(5, "Two rows", ("Temporal model",), (Row(("MLP",), {"temporal": "mlp"}, 1, 2), Row(("axial",), {}, 3, 4)))
+EPOCHS = 2
+Ablate = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ablate(
+    ray_session: None, drawn_manifest: Path, storage_root: Path, options: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> Ablate:
+    """Run the command for the rows of TABLE."""
+    monkeypatch.setattr(ablation, "TABLES", (TABLE,))
+    common = ["--storage", str(storage_root), *options, "--set", f"training.epochs={EPOCHS}"]
+    return lambda *arguments: main([str(drawn_manifest), *common, *arguments])
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the trials that were given to the cluster."""
+    names: list[str] = []
+
+    def spy(experiments: Mapping[str, Experiment], follower: Follower) -> None:
+        names.extend(experiments)
+        run_side_by_side(experiments, follower)
+
+    monkeypatch.setattr(ablation, "run_side_by_side", spy)
+    return names
+
+
+def nested(client: mlflow.MlflowClient, name: str) -> dict[str, mlflow.entities.Run]:
+    """The trials' runs below the ablation of that name, and that itself."""
+    experiment = client.get_experiment_by_name("anomalyclip")
+    (parent,) = client.search_runs([experiment.experiment_id], f"tags.mlflow.runName = '{name}'")
+    below = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    return {run.info.run_name: run for run in [parent, *below]}
+
+
+def statuses(client: mlflow.MlflowClient, name: str) -> dict[str, str]:
+    return {key: run.info.status for key, run in nested(client, name).items()}
+
+
+def test_a_row_a_seed_comes_out_and_a_finished_one_is_not_trained_again(
+    ablate: Ablate, trained: list[str], storage_root: Path
+) -> None:
+    first = ablate("--name", "rows", "--seeds", "1")
+    assert trained == ["mlp-1024", "default-1024"]
+    assert ablate("--name", "rows", "--seeds", "1") == first
+    result = ablate("--name", "rows", "--seeds", "2")
+    assert trained[2:] == ["mlp-1025", "default-1025"]
+    assert [values["auc"][0] for values in result["rows"].values()] == [v["auc"][0] for v in first["rows"].values()]
+
+    client = mlflow.MlflowClient(result["tracking_uri"])
+    runs = nested(client, "rows")
+    assert set(runs) == {"rows", *trained}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    for name, run in runs.items():
+        if name != "rows":
+            row, _, seed = name.partition("-")
+            assert run.data.metrics["auc"] == result["rows"][row]["auc"][int(seed) - 1024]
+            assert (
+                (run.data.tags["row"], run.data.tags["seed"]) == (row, seed) == (row, run.data.params["training.seed"])
+            )
+            assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [0, 1]
+    assert runs["mlp-1024"].data.params["model.temporal"] == "mlp"
+
+    folder = storage_root / "ablations/rows"
+    text = (folder / "tables/table-5.md").read_text()
+    axial, mlp = (result["rows"][name]["auc"] for name in ("default", "mlp"))
+    assert f"| MLP | {50 * sum(mlp):.2f} ± " in text
+    assert f"| axial | {50 * sum(axial):.2f} ± " in text
+    assert f"| {50 * (sum(mlp) - sum(axial)):+.2f}" in text
+    assert [item.path for item in client.list_artifacts(result["run_id"], "tables")] == ["tables/table-5.md"]
+
+
+def test_a_trial_that_fails_costs_no_other_and_is_done_the_next_time(
+    ablate: Ablate, trained: list[str], storage_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> Trial:
+        trial = original(*arguments)
+        return replace(trial, plan=replace(trial.plan, backbone_identity="none")) if "mlp" in trial.name else trial
+
+    original = ablation._trial
+    with monkeypatch.context() as patch, pytest.raises(JobError, match=r"1 of 2 trainings failed.*mlp-1024.*none"):
+        patch.setattr(ablation, "_trial", broken)
+        ablate("--name", "failing", "--seeds", "1")
+    client = mlflow.MlflowClient(f"sqlite:///{storage_root}/mlflow/mlflow.db")
+    expected = {"failing": "FAILED", "default-1024": "FINISHED", "mlp-1024": "FAILED"}
+    assert statuses(client, "failing") == expected
+    ablate("--name", "failing", "--seeds", "1")
+    assert trained == ["mlp-1024", "default-1024", "mlp-1024"]
+    assert statuses(client, "failing") == dict.fromkeys(expected, "FINISHED")
+
+
+def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open(
+    ablate: Ablate, trained: list[str], storage_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: TrialRuns, name: str, figures: Figures) -> None:
+        original(self, name, figures)
+        raise KeyboardInterrupt
+
+    original = TrialRuns.finished
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrialRuns, "finished", interrupt)
+        ablate("--name", "stopped", "--seeds", "1")
+    client = mlflow.MlflowClient(f"sqlite:///{storage_root}/mlflow/mlflow.db")
+    found = statuses(client, "stopped")
+    assert found.pop("stopped") == "KILLED"
+    done = [name for name, status in found.items() if status == "FINISHED"]
+    assert len(done) == 1
+    assert set(found.values()) <= {"FINISHED", "KILLED"}
+    ablate("--name", "stopped", "--seeds", "1")
+    assert done[0] not in trained[2:]
+    assert set(statuses(client, "stopped").values()) == {"FINISHED"}

@@ -1,0 +1,45 @@
+"""The paper's ablation tables on a manifest: every row trained with several seeds, in one resumable command."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalyclip import cli
+
+
+def main(argv: Sequence[str]) -> dict[str, Any]:
+    """Train the rows of the paper's Tables 3, 4 and 5, and write those tables."""
+    command = cli.parser(
+        "Train every row of the paper's Tables 3, 4 and 5 with several seeds, and write those tables.\n"
+        "The same command goes on where it was stopped; with more seeds it trains only what is new.",
+        "python workflows/ablate.py videos/manifest.csv --seeds 3",
+    )
+    command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
+                         help="CSV or Parquet table of the videos (else the drawn benchmark)")  # fmt: skip
+    command.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each row (default 3)")
+    cli.add_config_options(command)
+    cli.add_run_options(command)
+    command.set_defaults(preset="benchmark")
+    arguments = command.parse_args(argv)
+    job = cli.resolve(arguments)
+
+    from anomalyclip.jobs import ablation, training  # after parsing: their libraries take seconds to import
+    from anomalyclip.jobs.common import extract, stage, tracked
+
+    prepared = ablation.prepare(job, arguments.manifest, arguments.seeds)
+    if (result := ablation.finished(prepared, arguments.seeds)) is not None:
+        cli.log.info("ablation %s is finished; --fresh starts it anew", prepared.run.name)
+        return result
+    with tracked(job, prepared.run) as tracking:
+        training.describe(tracking, job, prepared)
+        with stage("extract", f"features of {prepared.manifest.height} videos, by {prepared.backbone.name}"):
+            extracted = extract(job, job.config.extraction, prepared.manifest, prepared.backbone)
+        prepared = training.settle(job, prepared, extracted)
+        trials = ablation.plan(job, prepared, extracted, arguments.seeds)
+        with stage("train", f"{len(trials)} rows with {arguments.seeds} seeds each, as many at a time as CPUs"):
+            ablation.train(tracking, job, prepared, extracted, trials)
+        return ablation.tabulate(tracking, job, prepared, trials)
+
+
+if __name__ == "__main__":
+    cli.run(main)
