@@ -1,5 +1,6 @@
 """Drawn pictures with captions to the weights of the embedded CLIP, `clip-tiny`, on two cores."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # busy waiting starves beside any other program: 3 to 7 times
     from anomalyclip.config import build_config  # after parsing: their libraries take seconds to import
     from anomalyclip.jobs import pretraining
     from anomalyclip.pretraining.pictures import draw_picture

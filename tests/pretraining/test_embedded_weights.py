@@ -61,3 +61,8 @@ def test_whole_numbers_stay_what_they_are(package: Path) -> None:
     stored = load_file(package / "w.safetensors")
     assert stored["num_batches_tracked"].dtype == torch.int64
     assert stored["running_var"].dtype == torch.float16
+
+
+def test_the_small_clip_takes_less_than_24_megabytes(package: Path) -> None:
+    write_weights(new_backbone("clip-tiny").model, package / "clip-tiny.safetensors", {})
+    assert (package / "clip-tiny.safetensors").stat().st_size < 24e6
