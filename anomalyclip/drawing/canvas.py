@@ -17,7 +17,7 @@ SHIFT = 4
 """Fractional bits of OpenCV's fixed-point coordinates."""
 
 _SOFT = np.exp(-4 * (np.add.outer(np.linspace(-1, 1, 65) ** 2, np.linspace(-1, 1, 65) ** 2))).astype(np.float32)
-_SOFT[_SOFT < _SOFT[0, 32]] = 0
+_SOFT[_SOFT[0, 32] > _SOFT] = 0
 
 cv2.setNumThreads(1)  # pictures are small, and many processes draw at once
 
@@ -102,7 +102,7 @@ def _soft_patch(canvas: Canvas, centre: Point, radius: float) -> tuple[NDArray[n
     if right <= x or bottom <= y:
         return None
     mask = cv2.resize(_SOFT, (size, size), interpolation=cv2.INTER_LINEAR)
-    return canvas[y:bottom, x:right], mask[y - top : bottom - top, x - left : right - left]  # type: ignore[return-value]
+    return canvas[y:bottom, x:right], mask[y - top : bottom - top, x - left : right - left]
 
 
 def _fixed(points: ArrayLike) -> NDArray[np.int32]:

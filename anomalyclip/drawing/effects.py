@@ -24,7 +24,9 @@ def flames(canvas: Canvas, base: Point, width: float, height: float, time: float
         polygon(canvas, points, colour)
 
 
-def smoke(canvas: Canvas, base: Point, size: float, time: float, colour: Colour = (60, 56, 54), drift: float = 0.3) -> None:
+def smoke(
+    canvas: Canvas, base: Point, size: float, time: float, colour: Colour = (60, 56, 54), drift: float = 0.3
+) -> None:
     """Smoke that rises from a base and drifts aside; `size` is the height it reaches in pixels."""
     puffs = 8
     for i in range(puffs):
@@ -41,15 +43,25 @@ def blast(canvas: Canvas, centre: Point, size: float, age: float, seed: int = 0)
         glow(canvas, centre, 4.5 * size, (255, 244, 214), 1.1 * (1 - age / 0.4))
     grown = size * (1 - np.exp(-5 * age))
     for dx, dy, share in generator.uniform((-0.6, -0.6, 0.35), (0.6, 0.3, 0.7), (9, 3)):
-        haze(canvas, (centre[0] + dx * grown * 1.2, centre[1] + dy * grown - 1.6 * rise), 1.25 * share * grown * (1 + 0.14 * age),
-             (52, 47, 44), 0.85 * float(np.exp(-0.16 * age)))  # fmt: skip
+        haze(
+            canvas,
+            (centre[0] + dx * grown * 1.2, centre[1] + dy * grown - 1.6 * rise),
+            1.25 * share * grown * (1 + 0.14 * age),
+            (52, 47, 44),
+            0.85 * float(np.exp(-0.16 * age)),
+        )
     heat = float(np.exp(-0.28 * age))
     for share, colour in FLAME:
         for dx, dy, part in generator.uniform((-0.5, -0.5, 0.3), (0.5, 0.4, 0.55), (6, 3)):
             wobble = 1 + 0.12 * np.sin(7 * age + 9 * dx)
             radius = grown * part * share * heat * wobble
             if radius > 0.8:
-                disc(canvas, (centre[0] + dx * grown * share, centre[1] + dy * grown * share - 0.6 * rise), radius, colour)
+                disc(
+                    canvas,
+                    (centre[0] + dx * grown * share, centre[1] + dy * grown * share - 0.6 * rise),
+                    radius,
+                    colour,
+                )
     glow(canvas, centre, 2.2 * size, (220, 110, 30), 0.7 * heat)
     for angle, speed, length in generator.uniform((0.1, 0.8, 0.05), (3.04, 2.4, 0.2), (16, 3)):
         distance = size * speed * (1 - np.exp(-2.5 * age)) * 1.2

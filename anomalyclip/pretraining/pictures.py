@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from anomalyclip.drawing import poses
 from anomalyclip.drawing.canvas import Canvas, Colour, gradient, line, mix, pick, rectangle
-from anomalyclip.pretraining import subjects
-from anomalyclip.pretraining.subjects import BRIGHT, INK, Paint, Sheet
+from anomalyclip.pretraining.subjects import nature, people, things, vehicles
+from anomalyclip.pretraining.subjects.sheet import BRIGHT, INK, Paint, Sheet
 
 SIZE = 64
+STREAM = 17
+"""Marks the random draws of pictures: the benchmark has marks of its own."""
 DRAWN = 128
 """Pictures are drawn at this size and reduced, which smooths them."""
 
@@ -38,82 +40,96 @@ class Concept(NamedTuple):
     names: tuple[str, ...]
 
 
-PEOPLE_SCENES = {
-    "walking": Concept(subjects.somebody(poses.walk), ("a person walking", "someone going for a walk", "a normal walk", "normal")),
-    "standing": Concept(subjects.somebody(poses.stand), ("a person standing", "someone who waits", "a normal person", "normal")),
-    "running": Concept(subjects.somebody(poses.run), ("a person running", "a runner", "someone jogging")),
-    "sitting": Concept(subjects.somebody(poses.sit), ("a person sitting", "someone sitting down")),
-    "waving": Concept(subjects.somebody(poses.wave), ("a person waving", "someone waves a hand")),
-    "lying": Concept(subjects.somebody(poses.lie), ("a person lying on the ground", "someone sleeping on the floor")),
-    "crouching": Concept(subjects.somebody(poses.crouch), ("a person crouching", "someone squatting")),
-    "cheering": Concept(subjects.somebody(poses.stretch), ("a person cheering", "someone with both arms up")),
-    "pointing": Concept(subjects.somebody(poses.aim), ("a person pointing", "someone pointing ahead")),
-    "carrying": Concept(subjects.carrying, ("a person carrying a box", "a delivery", "a normal delivery")),
-    "talking": Concept(subjects.pair(poses.talk, poses.stand, 0.5, 0.8), ("two people talking", "a conversation", "a normal talk", "normal")),
-    "hugging": Concept(subjects.pair(poses.hug, poses.hug, 0.26, 0.34), ("two people hugging", "a hug")),
-    "playing": Concept(subjects.playing, ("people playing with a ball", "a game", "playing")),
-    "crowd": Concept(subjects.crowd, ("a crowd", "many people", "a normal crowd", "normal")),
-    "fighting": Concept(subjects.fighting, ("fighting", "a fight", "two people fighting", "a brawl, fighting")),
-    "robbery": Concept(subjects.robbery, ("robbery", "a robbery", "a robber with a gun, robbery", "an armed robbery")),
-    "vandalism": Concept(subjects.vandalism, ("vandalism", "someone smashing a window, vandalism", "an act of vandalism")),
-    "arson": Concept(subjects.arson, ("arson", "someone setting a fire, arson", "an act of arson")),
-    "stealing": Concept(subjects.stealing, ("stealing", "a thief stealing a bag", "someone chases a thief, stealing")),
-    "explosion": Concept(subjects.explosion, ("explosion", "an explosion", "a bomb, explosion", "a big explosion")),
-    "roadaccidents": Concept(subjects.road_accidents, ("roadaccidents", "a car crash, roadaccidents", "two cars after a crash, roadaccidents")),
-}  # fmt: skip
-_PLAIN: dict[str, tuple[Paint, tuple[str, ...]]] = {
-    "car": (subjects.traffic("car"), ("a car", "an automobile")),
-    "van": (subjects.traffic("van"), ("a van", "a delivery van")),
-    "bus": (subjects.traffic("bus"), ("a bus", "a coach")),
-    "traffic": (subjects.traffic_jam, ("traffic", "cars on the road", "normal traffic", "normal")),
-    "bicycle": (subjects.bicycle, ("a bicycle", "a bike")),
-    "boat": (subjects.boat, ("a boat", "a sailing boat on the water")),
-    "aeroplane": (subjects.aeroplane, ("an aeroplane", "a plane in the sky")),
-    "train": (subjects.train, ("a train", "a railway train")),
-    "campfire": (subjects.campfire, ("a campfire", "a cosy fire of logs")),
-    "candle": (subjects.candle, ("a candle", "candle light")),
-    "fireworks": (subjects.fireworks, ("fireworks", "fireworks at night")),
-    "chimney": (subjects.chimney_smoke, ("a chimney", "smoke from a chimney")),
-    "dog": (subjects.dog, ("a dog", "a puppy")),
-    "cat": (subjects.cat, ("a cat", "a kitten")),
-    "horse": (subjects.horse, ("a horse", "a pony")),
-    "cow": (subjects.cow, ("a cow", "cattle")),
-    "bird": (subjects.bird, ("a bird", "a small bird")),
-    "fish": (subjects.fish, ("a fish", "a swimming fish")),
-    "tree": (subjects.tree, ("a tree", "a green tree")),
-    "flower": (subjects.flower, ("a flower", "a blossom")),
-    "sun": (subjects.sun, ("the sun", "sunshine")),
-    "rain": (subjects.rain, ("rain", "a rainy cloud")),
-    "mountain": (subjects.mountain, ("a mountain", "a snowy peak")),
-    "house": (subjects.house, ("a house", "a home")),
-    "tower": (subjects.tower, ("a tower", "a tall building")),
-    "chair": (subjects.chair, ("a chair", "a seat")),
-    "bench": (subjects.bench, ("a bench", "a park bench")),
-    "table": (subjects.table, ("a table", "a desk")),
-    "bed": (subjects.bed, ("a bed", "a bed with a pillow")),
-    "lamp": (subjects.lamp, ("a lamp", "a lit lamp")),
-    "clock": (subjects.clock, ("a clock", "a watch")),
-    "ball": (subjects.ball, ("a ball", "a toy ball")),
-    "umbrella": (subjects.umbrella, ("an umbrella", "a parasol")),
-    "cup": (subjects.cup, ("a cup", "a mug")),
-    "apple": (subjects.apple, ("an apple", "a fruit")),
-    "book": (subjects.book, ("a book", "an open book")),
-    "bag": (subjects.bag, ("a bag", "a handbag")),
-    "bottle": (subjects.bottle, ("a bottle", "a drink")),
-    "hammer": (subjects.hammer, ("a hammer", "a tool")),
-    "pistol": (subjects.pistol, ("a pistol", "a gun")),
-    "ladder": (subjects.ladder, ("a ladder", "steps")),
-    "window": (subjects.window, ("a window", "a window pane")),
-    "room": (subjects.room, ("a room", "a living room", "a normal room", "normal")),
-    "shelves": (subjects.shelves, ("shelves", "shelves of a shop", "a normal shop", "normal")),
-    "street": (subjects.street, ("a street", "houses along a street", "a normal street", "normal")),
+_PEOPLE: dict[str, tuple[Paint, tuple[str, ...]]] = {
+    "walking": (
+        people.somebody(poses.walk),
+        ("a person walking", "someone going for a walk", "a normal walk", "normal"),
+    ),
+    "standing": (people.somebody(poses.stand), ("a person standing", "someone who waits", "a normal person", "normal")),
+    "running": (people.somebody(poses.run), ("a person running", "a runner", "someone jogging")),
+    "sitting": (people.somebody(poses.sit), ("a person sitting", "someone sitting down")),
+    "waving": (people.somebody(poses.wave), ("a person waving", "someone waves a hand")),
+    "lying": (people.somebody(poses.lie), ("a person lying on the ground", "someone sleeping on the floor")),
+    "crouching": (people.somebody(poses.crouch), ("a person crouching", "someone squatting")),
+    "cheering": (people.somebody(poses.stretch), ("a person cheering", "someone with both arms up")),
+    "pointing": (people.somebody(poses.aim), ("a person pointing", "someone pointing ahead")),
+    "carrying": (people.carrying, ("a person carrying a box", "a delivery", "a normal delivery")),
+    "talking": (
+        people.pair(poses.talk, poses.stand, 0.5, 0.8),
+        ("two people talking", "a conversation", "a normal talk", "normal"),
+    ),
+    "hugging": (people.pair(poses.hug, poses.hug, 0.26, 0.34), ("two people hugging", "a hug")),
+    "playing": (people.playing, ("people playing with a ball", "a game", "playing")),
+    "crowd": (people.crowd, ("a crowd", "many people", "a normal crowd", "normal")),
+    "fighting": (people.fighting, ("fighting", "a fight", "two people fighting", "a brawl, fighting")),
+    "robbery": (people.robbery, ("robbery", "a robbery", "a robber with a gun, robbery", "an armed robbery")),
+    "vandalism": (people.vandalism, ("vandalism", "someone smashing a window, vandalism", "an act of vandalism")),
+    "arson": (people.arson, ("arson", "someone setting a fire, arson", "an act of arson")),
+    "stealing": (people.stealing, ("stealing", "a thief stealing a bag", "someone chases a thief, stealing")),
+    "explosion": (people.explosion, ("explosion", "an explosion", "a bomb, explosion", "a big explosion")),
+    "roadaccidents": (
+        people.road_accidents,
+        ("roadaccidents", "a car crash, roadaccidents", "two cars after a crash, roadaccidents"),
+    ),
 }
-SUBJECTS: dict[str, Concept] = PEOPLE_SCENES | {name: Concept(*entry) for name, entry in _PLAIN.items()}
+_PLAIN: dict[str, tuple[Paint, tuple[str, ...]]] = {
+    "car": (vehicles.traffic("car"), ("a car", "an automobile")),
+    "van": (vehicles.traffic("van"), ("a van", "a delivery van")),
+    "bus": (vehicles.traffic("bus"), ("a bus", "a coach")),
+    "traffic": (vehicles.traffic_jam, ("traffic", "cars on the road", "normal traffic", "normal")),
+    "bicycle": (vehicles.bicycle, ("a bicycle", "a bike")),
+    "boat": (vehicles.boat, ("a boat", "a sailing boat on the water")),
+    "aeroplane": (vehicles.aeroplane, ("an aeroplane", "a plane in the sky")),
+    "train": (vehicles.train, ("a train", "a railway train")),
+    "campfire": (nature.campfire, ("a campfire", "a cosy fire of logs")),
+    "candle": (nature.candle, ("a candle", "candle light")),
+    "fireworks": (nature.fireworks, ("fireworks", "fireworks at night")),
+    "chimney": (nature.chimney_smoke, ("a chimney", "smoke from a chimney")),
+    "dog": (nature.dog, ("a dog", "a puppy")),
+    "cat": (nature.cat, ("a cat", "a kitten")),
+    "horse": (nature.horse, ("a horse", "a pony")),
+    "cow": (nature.cow, ("a cow", "cattle")),
+    "bird": (nature.bird, ("a bird", "a small bird")),
+    "fish": (nature.fish, ("a fish", "a swimming fish")),
+    "tree": (nature.tree, ("a tree", "a green tree")),
+    "flower": (nature.flower, ("a flower", "a blossom")),
+    "sun": (nature.sun, ("the sun", "sunshine")),
+    "rain": (nature.rain, ("rain", "a rainy cloud")),
+    "mountain": (nature.mountain, ("a mountain", "a snowy peak")),
+    "house": (things.house, ("a house", "a home")),
+    "tower": (things.tower, ("a tower", "a tall building")),
+    "chair": (things.chair, ("a chair", "a seat")),
+    "bench": (things.bench, ("a bench", "a park bench")),
+    "table": (things.table, ("a table", "a desk")),
+    "bed": (things.bed, ("a bed", "a bed with a pillow")),
+    "lamp": (things.lamp, ("a lamp", "a lit lamp")),
+    "clock": (things.clock, ("a clock", "a watch")),
+    "ball": (things.ball, ("a ball", "a toy ball")),
+    "umbrella": (things.umbrella, ("an umbrella", "a parasol")),
+    "cup": (things.cup, ("a cup", "a mug")),
+    "apple": (things.apple, ("an apple", "a fruit")),
+    "book": (things.book, ("a book", "an open book")),
+    "bag": (things.bag, ("a bag", "a handbag")),
+    "bottle": (things.bottle, ("a bottle", "a drink")),
+    "hammer": (things.hammer, ("a hammer", "a tool")),
+    "pistol": (things.pistol, ("a pistol", "a gun")),
+    "ladder": (things.ladder, ("a ladder", "steps")),
+    "window": (things.window, ("a window", "a window pane")),
+    "room": (things.room, ("a room", "a living room", "a normal room", "normal")),
+    "shelves": (things.shelves, ("shelves", "shelves of a shop", "a normal shop", "normal")),
+    "street": (things.street, ("a street", "houses along a street", "a normal street", "normal")),
+}
+SUBJECTS = {name: Concept(*entry) for name, entry in (_PEOPLE | _PLAIN).items()}
 CONCEPTS: tuple[str, ...] = tuple(SUBJECTS)
 
 PEOPLE_SHARE = 0.5
 """Share of the pictures that show people."""
 
+_THINGS = (
+    nature.tree, things.house, things.bench, things.lamp, nature.flower, things.tower, things.shelves,
+    things.window, vehicles.traffic("car"),
+)  # fmt: skip
+_BYSTANDERS = tuple(people.somebody(pose) for pose in (poses.walk, poses.stand, poses.talk, poses.sit))
 _OPENINGS = (
     "{}", "{}", "a picture of {}", "a drawing of {}", "an illustration of {}", "this is {}", "we see {}",
     "a video of {}", "a photo of {}", "in this picture there is {}", "a camera shows {}", "a video from a camera of {}",
@@ -130,21 +146,28 @@ _BACKDROPS = {
 
 def draw_picture(seed: int, index: int) -> Picture:
     """Draw a picture; the same seed and index are the same picture."""
-    generator = np.random.default_rng([seed, 17, index])
-    group = PEOPLE_SCENES if generator.uniform() < PEOPLE_SHARE else _PLAIN
+    generator = np.random.default_rng([seed, STREAM, index])
+    group = _PEOPLE if generator.uniform() < PEOPLE_SHARE else _PLAIN
     name = tuple(group)[int(generator.integers(len(group)))]
     canvas = np.zeros((DRAWN, DRAWN, 3), np.uint8)
     backdrop = tuple(_BACKDROPS)[int(generator.integers(len(_BACKDROPS)))]
     _draw_backdrop(canvas, generator, backdrop)
     sheet = Sheet(canvas, generator, INK if generator.uniform() < 0.6 else None)
-    size = DRAWN * float(generator.uniform(0.42, 0.8))
-    if generator.uniform() < 0.35:
-        extra = (subjects.tree, subjects.house, subjects.bench, subjects.lamp, subjects.flower)[generator.integers(5)]
-        extra(sheet, DRAWN * float(generator.choice((0.12, 0.88))), 0.86 * DRAWN, 0.5 * size)
-    x = DRAWN * float(generator.uniform(0.36, 0.64))
-    SUBJECTS[name].paint(sheet, x, DRAWN * float(generator.uniform(0.84, 0.96)), size)
+    size = DRAWN * float(generator.uniform(0.34, 0.8))
+    _draw_scenery(sheet, size)
+    x, y = DRAWN * generator.uniform((0.34, 0.78), (0.66, 0.97))
+    SUBJECTS[name].paint(sheet, float(x), float(y), size)
     pixels = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     return Picture(np.asarray(pixels, np.uint8), name, _captions(generator, SUBJECTS[name].names, backdrop))
+
+
+def _draw_scenery(sheet: Sheet, size: float) -> None:
+    """Other things and people round the subject, in some pictures."""
+    for kinds, share in ((_THINGS, 0.35), (_THINGS, 0.2), (_BYSTANDERS, 0.35), (_BYSTANDERS, 0.2)):
+        if sheet.uniform(0, 1) < share:
+            paint = kinds[sheet.generator.integers(len(kinds))]
+            x, y = DRAWN * sheet.generator.uniform((0.02, 0.7), (0.98, 0.9))
+            paint(sheet, float(x), float(y), size * sheet.uniform(0.5, 0.9))
 
 
 def _captions(generator: np.random.Generator, names: tuple[str, ...], backdrop: str, count: int = 3) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from anomalyclip.drawing.effects import blast, cracks, flames, shards, smoke
 from anomalyclip.drawing.people import outfit
 from anomalyclip.drawing.vehicles import PAINT, debris, wreck_smoke
 from anomalyclip.simulation import props
-from anomalyclip.simulation.actors import Act, Actor, Effect, Person, Spot, Vehicle, rest
+from anomalyclip.simulation.actors import Act, Actor, Effect, Person, Spot, Vehicle
 from anomalyclip.simulation.places import Ground
 
 Anomaly = Callable[[np.random.Generator, Ground, float, float], list[Actor]]
@@ -26,10 +26,10 @@ MARGIN = 0.3
 
 def fighting(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
     """Two people, sometimes three, trade blows and kicks at close quarters."""
-    u, v = rest(generator, ground, MARGIN)
+    u, v = _stage(generator, ground)
     people: list[Actor] = []
     for side in (-1, 1, 1)[: 2 + int(generator.uniform() < 0.3)]:
-        spot = (u + side * float(generator.uniform(0.06, 0.085)), v + float(generator.uniform(-0.02, 0.02)))
+        spot = (u + side * float(generator.uniform(0.07, 0.1)), v + float(generator.uniform(-0.02, 0.02)))
         acts = [Act(start, spot, poses.walk, 1.3)]
         time = start
         while time < end:
@@ -44,13 +44,17 @@ def fighting(generator: np.random.Generator, ground: Ground, start: float, end: 
 
 def arson(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
     """Somebody sets fire to a heap or a bin; it burns until it is put out."""
-    u, v = rest(generator, ground, MARGIN)
+    u, v = _stage(generator, ground)
     side = int(generator.choice((-1, 1)))
     wide, tall = generator.uniform((0.55, 0.8), (0.9, 1.3))
 
     def heap(canvas: Canvas, place: Point, height: float, age: float) -> None:
-        rectangle(canvas, (place[0] - 0.22 * height, place[1] - 0.3 * height), (place[0] + 0.22 * height, place[1]),
-                  (74, 70, 62))  # fmt: skip
+        rectangle(
+            canvas,
+            (place[0] - 0.22 * height, place[1] - 0.3 * height),
+            (place[0] + 0.22 * height, place[1]),
+            (74, 70, 62),
+        )
 
     def fire(canvas: Canvas, place: Point, height: float, age: float) -> None:
         grown = min(1.0, 0.45 + age / 2.5)
@@ -58,8 +62,12 @@ def arson(generator: np.random.Generator, ground: Ground, start: float, end: flo
         flames(canvas, place, wide * grown * height, tall * grown * height, age)
 
     beside: Spot = (u - side * 0.14, v)
-    acts = [Act(start - 1, beside, poses.walk, 1.2), Act(start + 0.45 * (end - start), beside, poses.torch, 0.5, side, props.firebrand),
-            Act(end, (u - side * 0.22, v), poses.stand, 0.3, side), Act(end + 4, (u - side * 1.2, v), poses.run, 1.5)]  # fmt: skip
+    acts = [
+        Act(start - 1, beside, poses.walk, 1.2),
+        Act(start + 0.45 * (end - start), beside, poses.torch, 0.5, side, props.firebrand),
+        Act(end, (u - side * 0.22, v), poses.stand, 0.3, side),
+        Act(end + 4, (u - side * 1.2, v), poses.run, 1.5),
+    ]
     return [
         _person(generator, start - 4, (u - side * 0.9, v), acts),
         Effect(start - 6, end + 6, (u, v), heap),
@@ -69,8 +77,8 @@ def arson(generator: np.random.Generator, ground: Ground, start: float, end: flo
 
 def explosion(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
     """Something blows up; people near it are thrown down or run."""
-    u, v = rest(generator, ground, MARGIN)
-    size, seed = float(generator.uniform(0.55, 0.8)), int(generator.integers(1 << 30))
+    u, v = _stage(generator, ground)
+    size, seed = float(generator.uniform(0.65, 0.9)), int(generator.integers(1 << 30))
     people: list[Actor] = []
     for side in (-1, 1):
         near = (u + side * float(generator.uniform(0.22, 0.34)), v)
@@ -80,9 +88,15 @@ def explosion(generator: np.random.Generator, ground: Ground, start: float, end:
         people.append(_person(generator, start - 5, near, acts))
     return [
         *people,
-        Effect(start, end, (u, v), lambda canvas, place, height, age: blast(
-            canvas, (place[0], place[1] - 0.4 * height), size * height, 0.6 * age, seed)),
-    ]  # fmt: skip
+        Effect(
+            start,
+            end,
+            (u, v),
+            lambda canvas, place, height, age: blast(
+                canvas, (place[0], place[1] - 0.4 * height), size * height, 0.45 * age, seed
+            ),
+        ),
+    ]
 
 
 def road_accidents(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
@@ -120,26 +134,36 @@ def road_accidents(generator: np.random.Generator, ground: Ground, start: float,
 
 def robbery(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
     """A masked man holds a pistol at somebody whose hands go up, sometimes at two."""
-    u, v = rest(generator, ground, MARGIN)
+    u, v = _stage(generator, ground)
     side = int(generator.choice((-1, 1)))
     dark = replace(outfit(generator), hair=(22, 22, 24), skin=(34, 32, 34), shirt=(28, 28, 32), trousers=(36, 38, 46))
-    spot, gap = (u - side * 0.1, v), float(generator.uniform(0.16, 0.22))
-    acts = [Act(start, spot, poses.run, 1.5), Act(end, spot, poses.aim, 0.6, side, props.pistol),
-            Act(end + 3, (u - side * 1.2, v), poses.run, 1.7)]  # fmt: skip
+    spot, gap = (u - side * 0.1, v), float(generator.uniform(0.2, 0.28))
+    acts = [
+        Act(start, spot, poses.run, 1.5),
+        Act(end, spot, poses.aim, 0.6, side, props.pistol),
+        Act(end + 3, (u - side * 1.2, v), poses.run, 1.7),
+    ]
     people: list[Actor] = [Person(dark, start - 2.5, (u - side * 0.9, v), acts)]
     for i in range(1 + int(generator.uniform() < 0.4)):
         there = (u - side * 0.1 + side * (gap + 0.11 * i), v)
         people.append(
-            _person(generator, start - 6, there, [
-                Act(start + 0.2, there, poses.stand, 0.3, -side), Act(end, there, poses.hands_up, 0.5, -side),
-                Act(end + 5, there, poses.talk, 0.8, -side)])
-        )  # fmt: skip
+            _person(
+                generator,
+                start - 6,
+                there,
+                [
+                    Act(start + 0.2, there, poses.stand, 0.3, -side),
+                    Act(end, there, poses.hands_up, 0.5, -side),
+                    Act(end + 5, there, poses.talk, 0.8, -side),
+                ],
+            )
+        )
     return people
 
 
 def vandalism(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
     """Somebody smashes a glass case or a machine with a bat; glass flies."""
-    u, v = rest(generator, ground, MARGIN)
+    u, v = _stage(generator, ground)
     side, seed = int(generator.choice((-1, 1))), int(generator.integers(1 << 30))
     paint, rate = pick(generator, ((66, 96, 122), (120, 60, 56), (70, 76, 82), (60, 100, 84))), 1.1
     wide = float(generator.uniform(0.5, 0.7))
@@ -153,13 +177,20 @@ def vandalism(generator: np.random.Generator, ground: Ground, start: float, end:
     def glass(canvas: Canvas, place: Point, height: float, age: float) -> None:
         centre = (place[0], place[1] - 0.58 * height)
         for i in range(1 + min(3, int(rate * age))):
-            cracks(canvas, (centre[0] + 0.1 * height * np.sin(4 * i), centre[1] + 0.1 * height * np.cos(5 * i)),
-                   0.3 * height, seed + i)  # fmt: skip
+            cracks(
+                canvas,
+                (centre[0] + 0.1 * height * np.sin(4 * i), centre[1] + 0.1 * height * np.cos(5 * i)),
+                0.3 * height,
+                seed + i,
+            )
         shards(canvas, centre, 0.7 * height, rate * age + 0.5, seed)
 
     spot: Spot = (u - side * 0.15, v)
-    acts = [Act(start - 0.5, spot, poses.walk, 1.2), Act(end, spot, poses.smash, rate, side, props.bat),
-            Act(end + 4, (u - side * 1.2, v), poses.run, 1.5)]  # fmt: skip
+    acts = [
+        Act(start - 0.5, spot, poses.walk, 1.2),
+        Act(end, spot, poses.smash, rate, side, props.bat),
+        Act(end + 4, (u - side * 1.2, v), poses.run, 1.5),
+    ]
     return [
         _person(generator, start - 4, (u - side * 0.9, v), acts),
         Effect(-1, end + 60, (u, v), case, before=-0.01),
@@ -198,6 +229,12 @@ ANOMALIES: dict[str, Anomaly] = {
 
 MOTION_ONLY = ("Stealing",)
 """Classes that no single frame shows: somebody who runs after somebody, against two in a hurry."""
+
+
+def _stage(generator: np.random.Generator, ground: Ground) -> Spot:
+    """Draw where an anomaly happens: the near part of the footway, before most others, not at the side of the picture."""
+    far, near = ground.footway
+    return float(generator.uniform(MARGIN, 1 - MARGIN)), float(generator.uniform(0.3 * far + 0.7 * near, near))
 
 
 def _person(generator: np.random.Generator, start: float, spot: Spot, acts: list[Act]) -> Person:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from anomalyclip.config import digest
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
@@ -20,13 +21,20 @@ from anomalyclip.drawing.canvas import Canvas
 from anomalyclip.errors import UsageError
 from anomalyclip.simulation.actors import Actor, draw_scene
 from anomalyclip.simulation.anomalies import ANOMALIES
-from anomalyclip.simulation.camera import HEIGHT, WIDTH, camera
+from anomalyclip.simulation.camera import CAMERA_STREAM, HEIGHT, WIDTH, Camera, camera
 from anomalyclip.simulation.life import EVERYDAY, LOOK_ALIKES, NIGHT_LOOK_ALIKES, TRAFFIC
 from anomalyclip.simulation.places import PLACES
 
+DRAWING_VERSION = 2
+"""To be raised whenever the same clips would look different: it is part of the videos' paths."""
 FPS = 12
-CAMERA_SEEDS = {"train": 100_000, "val": 200_000, "test": 300_000}
+CAMERA_SEEDS = {"train": 1_000_000_000, "val": 2_000_000_000, "test": 3_000_000_000}
 """First camera seed of each split: no camera is in two of them, and pre-training has none."""
+
+
+SCENE_STREAM = 13
+"""Marks the random draws of who is in a clip."""
+STREAMS = (CAMERA_STREAM, SCENE_STREAM)
 
 
 class Size(NamedTuple):
@@ -69,8 +77,8 @@ def draw_benchmark(
     clips = plan(sizes or FULL, seed)
     table = manifest_of(clips)
     if not _is_complete(folder / "manifest.csv", table):
-        (folder / "clips").mkdir(parents=True, exist_ok=True)
-        targets = [folder / "clips" / f"{clip.video_id}.mp4" for clip in clips]
+        targets = [folder / path for path in table["path"]]
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             list(pool.map(write_clip, clips, targets, chunksize=4))
         write_manifest(table, folder / "manifest.csv")
@@ -84,29 +92,34 @@ def plan(sizes: dict[str, Size], seed: int = 0) -> list[Clip]:
         generator = np.random.default_rng([seed, CAMERA_SEEDS[split]])
         labels = [NORMAL] * size.normal + [name for name in ANOMALIES for _ in range(size.anomalous)]
         for number, label in enumerate(labels):
-            clips.append(_clip(generator, split, number, label, CAMERA_SEEDS[split] + 1000 * seed + number))
+            clips.append(_clip(generator, split, number, label, CAMERA_SEEDS[split] + 100_000 * seed + number))
     return clips
 
 
 def manifest_of(clips: Sequence[Clip]) -> pl.DataFrame:
     """Return the manifest of clips; training rows carry no intervals."""
+    drawing = f"clips-{digest(DRAWING_VERSION, clips)[:8]}"
     rows = []
     for clip in clips:
         labels = [] if clip.label == NORMAL else [clip.label]
         intervals = clip.anomalies if clip.split == "test" else ()
         anomalies = [Interval(start=start, end=end, labels=labels) for start, end in intervals]
-        rows.append([clip.video_id, f"clips/{clip.video_id}.mp4", clip.split, labels, anomalies, clip.num_frames])
+        rows.append([clip.video_id, f"{drawing}/{clip.video_id}.mp4", clip.split, labels, anomalies, clip.num_frames])
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def frames(clip: Clip) -> Iterator[Canvas]:
     """Draw a clip's frames, uint8 RGB (120, 160, 3), before compression."""
     eye = camera(clip.place, clip.camera)
-    actors = _cast(clip, np.random.default_rng([clip.camera, 13]))
-    for frame in range(clip.num_frames):
-        scene = eye.background.copy()
-        draw_scene(scene, actors, eye.ground, frame / FPS)
-        yield eye.develop(scene, frame, frame / FPS)
+    actors = _cast(clip, eye)
+    for number in range(clip.num_frames):
+        yield _shot(eye, actors, number)
+
+
+def frame(clip: Clip, number: int) -> Canvas:
+    """Draw a single frame of a clip."""
+    eye = camera(clip.place, clip.camera)
+    return _shot(eye, _cast(clip, eye), number)
 
 
 def write_clip(clip: Clip, target: Path) -> None:
@@ -137,16 +150,24 @@ def _clip(generator: np.random.Generator, split: str, number: int, label: str, c
         anomalies = ((start, start + length - 1),)
     name = f"{split}_{number:03d}_{label.lower()}_{place.replace(' ', '_')}"
     look_alikes = int(generator.uniform() < 0.35)
-    return Clip(name, split, label, place, camera_seed, num_frames, anomalies, int(generator.integers(22, 33)), look_alikes)
+    return Clip(
+        name, split, label, place, camera_seed, num_frames, anomalies, int(generator.integers(22, 33)), look_alikes
+    )
 
 
-def _cast(clip: Clip, generator: np.random.Generator) -> list[Actor]:
+def _shot(eye: Camera, actors: Sequence[Actor], number: int) -> Canvas:
+    scene = eye.background.copy()
+    draw_scene(scene, actors, eye.ground, number / FPS)
+    return eye.develop(scene, number, number / FPS)
+
+
+def _cast(clip: Clip, eye: Camera) -> list[Actor]:
     """Everybody and everything that moves in a clip."""
-    eye = camera(clip.place, clip.camera)
+    generator = np.random.default_rng([clip.camera, SCENE_STREAM])
     seconds = clip.num_frames / FPS
-    scenes = [EVERYDAY[generator.integers(len(EVERYDAY))] for _ in range(int(generator.integers(3, 7)))]
+    scenes = [EVERYDAY[generator.integers(len(EVERYDAY))] for _ in range(int(generator.integers(2, 5)))]
     if eye.ground.lanes:
-        scenes += [TRAFFIC[generator.integers(len(TRAFFIC))] for _ in range(int(generator.integers(2, 5)))]
+        scenes += [TRAFFIC[generator.integers(len(TRAFFIC))] for _ in range(int(generator.integers(1, 4)))]
     alike = NIGHT_LOOK_ALIKES if eye.night else LOOK_ALIKES
     scenes += [alike[generator.integers(len(alike))] for _ in range(clip.look_alikes)]
     actors = [actor for scene in scenes for actor in scene(generator, eye.ground, seconds)]

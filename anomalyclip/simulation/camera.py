@@ -11,6 +11,10 @@ from anomalyclip.simulation.places import PLACES, Ground
 
 WIDTH, HEIGHT = 160, 120
 NOISE_FRAMES = 16
+CAMERA_STREAM = 11
+"""Marks the random draws of cameras."""
+
+_GRID = np.meshgrid(np.linspace(-1, 1, HEIGHT), np.linspace(-1, 1, WIDTH), indexing="ij")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +52,13 @@ class Camera:
 
 def camera(place: str, seed: int) -> Camera:
     """Set up the camera of a seed at a kind of place; the same seed is the same camera."""
-    generator = np.random.default_rng([seed, 11])
+    generator = np.random.default_rng([seed, CAMERA_STREAM])
     night = bool(generator.uniform() < PLACES[place].nights)
     background = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     ground = PLACES[place].paint(background, generator)
     if generator.uniform() < 0.5:
         background = np.ascontiguousarray(background[:, ::-1])
-    sigma = generator.uniform(6, 13) if night else generator.uniform(2.5, 7)
+    sigma = generator.uniform(4, 9) if night else generator.uniform(2, 5)
     grain = generator.normal(0, sigma, (NOISE_FRAMES, HEIGHT, WIDTH, 3)).astype(np.int16)
     return Camera(
         place=place,
@@ -62,7 +66,7 @@ def camera(place: str, seed: int) -> Camera:
         background=background,
         ground=ground,
         light=_light(generator, night, PLACES[place].indoors),
-        monochrome=bool(generator.uniform() < (0.4 if night else 0.08)),
+        monochrome=bool(generator.uniform() < (0.25 if night else 0.05)),
         lens=_lens(generator),
         grain=grain,
         clock=(int(generator.choice((3, 92))), int(generator.choice((9, 116))), int(generator.integers(86400))),
@@ -71,8 +75,8 @@ def camera(place: str, seed: int) -> Camera:
 
 def _light(generator: np.random.Generator, night: bool, indoors: bool) -> NDArray[np.float32]:
     tint = generator.uniform(0.88, 1.08, 3)
-    level = generator.uniform(0.34, 0.5) if night else generator.uniform(0.75, 1.08)
-    rows, columns = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+    level = generator.uniform(0.45, 0.65) if night else generator.uniform(0.75, 1.08)
+    rows, columns = _GRID
     corners = 1 - generator.uniform(0.05, 0.3) * (rows**2 + columns**2) / 2
     light = np.multiply.outer(level * corners, tint)
     if night:
@@ -89,7 +93,7 @@ def _light(generator: np.random.Generator, night: bool, indoors: bool) -> NDArra
 def _lens(generator: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     tilt, zoom = np.radians(generator.uniform(-5, 5)), generator.uniform(0.88, 1.0)
     barrel = generator.uniform(0.0, 0.1)
-    y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
+    y, x = _GRID
     stretch = zoom * (1 + barrel * ((x**2 + y**2) - 1))
     across = stretch * (x * np.cos(tilt) * WIDTH / HEIGHT - y * np.sin(tilt)) * HEIGHT / WIDTH
     down = stretch * (x * np.sin(tilt) * WIDTH / HEIGHT + y * np.cos(tilt))

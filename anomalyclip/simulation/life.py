@@ -21,9 +21,12 @@ Scene = Callable[[np.random.Generator, Ground, float], list[Actor]]
 
 
 def stroll(
-    generator: np.random.Generator, ground: Ground, seconds: float, pose: Callable[[float], Pose] = poses.walk,
+    generator: np.random.Generator,
+    ground: Ground,
+    seconds: float,
+    pose: Callable[[float], Pose] = poses.walk,
     prop: Prop | None = None,
-) -> list[Actor]:  # fmt: skip
+) -> list[Actor]:
     """Somebody crosses the picture."""
     v = float(generator.uniform(*ground.footway))
     facing = int(generator.choice((-1, 1)))
@@ -69,8 +72,17 @@ def driver(generator: np.random.Generator, ground: Ground, seconds: float) -> li
     lane = int(generator.integers(len(ground.lanes)))
     facing = 1 if lane else -1
     start, duration = float(generator.uniform(-2, seconds)), float(generator.uniform(2.5, 6))
-    return [_car(generator, ground, lane, start, start + duration, lambda time: facing * (-0.8 + 1.6 * (time - start)
-                 / duration) + 0.5, facing)]  # fmt: skip
+    return [
+        _car(
+            generator,
+            ground,
+            lane,
+            start,
+            start + duration,
+            lambda time: facing * (-0.8 + 1.6 * (time - start) / duration) + 0.5,
+            facing,
+        )
+    ]
 
 
 def parker(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
@@ -82,7 +94,10 @@ def parker(generator: np.random.Generator, ground: Ground, seconds: float) -> li
     times, places = (start, start + 3, start + 3 + wait, start + 6 + wait), (-1.0, stop, stop, 1.2)
     cars = [_car(generator, ground, lane, start, times[-1], _along(times, places, facing), facing)]
     if generator.uniform() < 0.4:
-        times, places = (start + 2, start + 4.5, start + 3.5 + wait, start + 7 + wait), (-1.3, stop - 0.5, stop - 0.5, 1.2)
+        times, places = (
+            (start + 2, start + 4.5, start + 3.5 + wait, start + 7 + wait),
+            (-1.3, stop - 0.5, stop - 0.5, 1.2),
+        )
         cars.append(_car(generator, ground, lane, times[0], times[-1], _along(times, places, facing), facing))
     return [*cars]
 
@@ -103,15 +118,19 @@ def stretcher(generator: np.random.Generator, ground: Ground, seconds: float) ->
     """Somebody stretches both arms up for a moment, as one who surrenders would."""
     spot, facing = rest(generator, ground), int(generator.choice((-1, 1)))
     begin = float(generator.uniform(0, seconds - 6))
-    acts = [Act(begin + 3, spot, poses.stand, 0.3, facing), Act(begin + 4.5, spot, poses.stretch, 0.4, facing),
-            Act(begin + 7, spot, poses.stand, 0.3, facing)]  # fmt: skip
+    acts = [
+        Act(begin + 3, spot, poses.stand, 0.3, facing),
+        Act(begin + 4.5, spot, poses.stretch, 0.4, facing),
+        Act(begin + 7, spot, poses.stand, 0.3, facing),
+    ]
     return [Person(outfit(generator), begin, spot, acts)]
 
 
 def pointer(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
     """Somebody shows another one the way, with an umbrella in the stretched hand."""
-    return _pair(generator, ground, seconds, poses.aim, poses.stand, 0.3, float(generator.uniform(1.5, 3)), 0.16,
-                 props.umbrella)  # fmt: skip
+    return _pair(
+        generator, ground, seconds, poses.aim, poses.stand, 0.3, float(generator.uniform(1.5, 3)), 0.16, props.umbrella
+    )
 
 
 def hurriers(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
@@ -120,10 +139,15 @@ def hurriers(generator: np.random.Generator, ground: Ground, seconds: float) -> 
     v, gap = float(generator.uniform(*ground.footway)), float(generator.uniform(0.14, 0.3))
     duration, ways = float(generator.uniform(4.5, 6)), (-0.15, 1.15)[::facing]
     return [
-        Person(outfit(generator), begin, (ways[0] - facing * behind, v),
-               [Act(begin + duration, (ways[1] - facing * behind, v), poses.run, 1.3)], phase=0.4 * behind)
+        Person(
+            outfit(generator),
+            begin,
+            (ways[0] - facing * behind, v),
+            [Act(begin + duration, (ways[1] - facing * behind, v), poses.run, 1.3)],
+            phase=0.4 * behind,
+        )
         for behind in (0.0, gap)
-    ]  # fmt: skip
+    ]
 
 
 def flare(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
@@ -131,18 +155,33 @@ def flare(generator: np.random.Generator, ground: Ground, seconds: float) -> lis
     begin, length = float(generator.uniform(0, seconds - 3)), float(generator.uniform(0.8, 2))
     colour = pick(generator, ((255, 236, 190), (255, 214, 150)))
     return [
-        Effect(begin, begin + length, (float(generator.uniform(0.1, 0.9)), float(generator.uniform(0.1, 0.5))),
-               lambda canvas, place, height, age: glow(canvas, (place[0], place[1] - 0.3 * height), 0.9 * height, colour,
-                                                       float(np.sin(np.pi * min(1.0, age / length)))))
-    ]  # fmt: skip
+        Effect(
+            begin,
+            begin + length,
+            (float(generator.uniform(0.1, 0.9)), float(generator.uniform(0.1, 0.5))),
+            lambda canvas, place, height, age: glow(
+                canvas,
+                (place[0], place[1] - 0.3 * height),
+                0.9 * height,
+                colour,
+                float(np.sin(np.pi * min(1.0, age / length))),
+            ),
+        )
+    ]
 
 
 def steam(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
     """Pale steam rises from a grating or a stall for a while."""
     begin = float(generator.uniform(0, seconds - 4))
     spot = rest(generator, ground)
-    return [Effect(begin, begin + float(generator.uniform(2, 4)), spot, lambda canvas, place, height, age: smoke(
-        canvas, place, 0.8 * height, age, (196, 198, 200)))]  # fmt: skip
+    return [
+        Effect(
+            begin,
+            begin + float(generator.uniform(2, 4)),
+            spot,
+            lambda canvas, place, height, age: smoke(canvas, place, 0.8 * height, age, (196, 198, 200)),
+        )
+    ]
 
 
 EVERYDAY: tuple[Scene, ...] = (stroll, stroll, stroll, carrier, bystander, talkers, sitter)
@@ -152,9 +191,16 @@ NIGHT_LOOK_ALIKES: tuple[Scene, ...] = (*LOOK_ALIKES, flare, flare)
 
 
 def _pair(
-    generator: np.random.Generator, ground: Ground, seconds: float, pose: Callable[[float], Pose],
-    other: Callable[[float], Pose], rate: float, length: float, gap: float, prop: Prop | None = None,
-) -> list[Actor]:  # fmt: skip
+    generator: np.random.Generator,
+    ground: Ground,
+    seconds: float,
+    pose: Callable[[float], Pose],
+    other: Callable[[float], Pose],
+    rate: float,
+    length: float,
+    gap: float,
+    prop: Prop | None = None,
+) -> list[Actor]:
     """Two people meet, do something face to face for a while, and part."""
     (u, v), begin = rest(generator, ground, 0.25), float(generator.uniform(-2, max(0.0, seconds - length - 4)))
     met, over = begin + 2.5, begin + 2.5 + length
@@ -163,8 +209,11 @@ def _pair(
         spot: Spot = (u + side * gap / 2, v)
         away: Spot = (u + side * float(generator.uniform(0.9, 1.2)), v + float(generator.uniform(-0.05, 0.05)))
         came: Spot = (u + side * 0.7, v)
-        acts = [Act(met, spot, poses.walk, 1.2), Act(over, spot, does, rate, -side, holds),
-                Act(over + float(generator.uniform(5, 8)), away, poses.walk, 1.2)]  # fmt: skip
+        acts = [
+            Act(met, spot, poses.walk, 1.2),
+            Act(over, spot, does, rate, -side, holds),
+            Act(over + float(generator.uniform(5, 8)), away, poses.walk, 1.2),
+        ]
         people.append(Person(outfit(generator), begin, came, acts, phase=float(generator.uniform())))
     return people
 
@@ -174,9 +223,14 @@ def _along(times: tuple[float, ...], places: tuple[float, ...], facing: int) -> 
 
 
 def _car(
-    generator: np.random.Generator, ground: Ground, lane: int, start: float, end: float,
-    along: Callable[[float], float], facing: int,
-) -> Vehicle:  # fmt: skip
+    generator: np.random.Generator,
+    ground: Ground,
+    lane: int,
+    start: float,
+    end: float,
+    along: Callable[[float], float],
+    facing: int,
+) -> Vehicle:
     kind = KINDS[int(generator.choice(3, p=(0.75, 0.17, 0.08)))]
     length = {"car": 1.6, "van": 1.7, "bus": 2.6}[kind]
     return Vehicle(start, end, ground.lanes[lane], along, pick(generator, PAINT), kind, facing, length, lights=0.55)

@@ -6,13 +6,32 @@ from typing import NamedTuple
 import numpy as np
 
 from anomalyclip.drawing.canvas import (
-    Canvas, Colour, Point, disc, ellipse, glow, gradient, line, mix, pick, polygon, rectangle, shade,
+    Canvas,
+    Colour,
+    Point,
+    disc,
+    ellipse,
+    glow,
+    gradient,
+    line,
+    mix,
+    pick,
+    polygon,
+    rectangle,
+    shade,
 )  # fmt: skip
 from anomalyclip.drawing.vehicles import PAINT, vehicle
 
 WALLS: tuple[Colour, ...] = ((150, 134, 118), (122, 126, 132), (168, 156, 140), (134, 112, 100), (108, 116, 112))
 FLOORS: tuple[Colour, ...] = ((128, 126, 122), (146, 140, 130), (112, 116, 120), (136, 128, 118))
-GOODS: tuple[Colour, ...] = ((170, 60, 52), (60, 104, 150), (196, 170, 70), (84, 134, 84), (190, 188, 180), (140, 88, 130))
+GOODS: tuple[Colour, ...] = (
+    (170, 60, 52),
+    (60, 104, 150),
+    (196, 170, 70),
+    (84, 134, 84),
+    (190, 188, 180),
+    (140, 88, 130),
+)
 
 
 class Ground(NamedTuple):
@@ -260,9 +279,9 @@ def night_road(canvas: Canvas, generator: np.random.Generator) -> Ground:
     top, bottom = (far + (0.97 - far) * v for v in (0.12, 0.75))
     rectangle(canvas, (0, top * height), (width, bottom * height), (84, 84, 88))
     line(canvas, [(0, (top - 0.02) * height), (width, (top - 0.02) * height)], (168, 172, 176), 2)
-    for x in np.arange(-8, width, 30):
+    for dash in range(-8, width, 30):
         y = 0.5 * (top + bottom) * height
-        line(canvas, [(x, y), (x + 16, y)], (214, 212, 200), 2)
+        line(canvas, [(dash, y), (dash + 16, y)], (214, 212, 200), 2)
     _lamp_pool(canvas, generator, far * height)
     return _ground(canvas, generator, far, lanes=(0.3, 0.6), footway=(0.75, 0.97))
 

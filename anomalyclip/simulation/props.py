@@ -53,7 +53,7 @@ def pistol(canvas: Canvas, joints: Joints, height: float, phase: float, facing: 
 
 def bat(canvas: Canvas, joints: Joints, height: float, phase: float, facing: int) -> None:
     """A bat in line with the arms that swing it."""
-    hand, head = np.array(joints.hands[0]), np.array(joints.head) + [0, 0.14 * height]
+    hand, head = np.array(joints.hands[0]), np.add(joints.head, (0, 0.14 * height))
     along = (hand - head) / max(1.0, float(np.hypot(*(hand - head))))
     line(canvas, [hand, hand + 0.4 * height * along], shade(WOOD, 1.2), max(2, 0.055 * height))
 
