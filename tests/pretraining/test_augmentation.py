@@ -87,3 +87,15 @@ def test_blur_coarseness_and_noise_touch_their_share_only(
     detail = (varied - varied.mean(dim=(2, 3), keepdim=True))[touched].abs().mean()
     before = (plain - plain.mean(dim=(2, 3), keepdim=True))[touched].abs().mean()
     assert (detail > before) if name == "noise" else (detail < before)
+
+
+def test_blur_mixes_a_pixel_with_all_its_neighbours_alike(unvaried: AugmentationSettings) -> None:
+    point = torch.zeros(8, 3, 9, 9)
+    point[:, :, 4, 4] = 1
+    blurred = augment(point, only(unvaried, blur=1.0), seeded())
+    around = blurred[:, :, 3:6, 3:6]
+    torch.testing.assert_close(around.sum(dim=(2, 3)), torch.ones(8, 3))
+    torch.testing.assert_close(around, around.flip(2))
+    torch.testing.assert_close(around, around.flip(3))
+    torch.testing.assert_close(around, around.transpose(2, 3))
+    assert (around[:, :, 1, 1] >= around[:, :, 1, 0]).all()

@@ -97,7 +97,7 @@ def test_shortened_captions_have_the_features_of_open_clip(new: New, squares: Pi
     ranks = training.captions.sample(torch.arange(4), torch.Generator().manual_seed(0))
     tokens = F.pad(training.captions.vocabulary[ranks], (0, 77 - ranks.shape[1]))
     with torch.no_grad():
-        expected = training.model.encode_text(tokens, normalize=True)
+        expected = training.model.encode_text(tokens, normalize=True)  # type: ignore[operator]
         torch.testing.assert_close(training._text_features(ranks), expected, atol=1e-5, rtol=1e-4)
 
 
@@ -112,6 +112,15 @@ def test_every_epoch_shows_every_picture_once_in_an_order_of_its_own(new: New) -
     assert list(first) != list(second)
 
 
+def test_the_same_picture_is_varied_anew_every_step(squares: PicturePool, settings: PretrainingSettings) -> None:
+    same = np.repeat(squares.pixels[:1], 32, axis=0)
+    training = Pretraining(same, squares.captions[:1] * 32, squares.concepts[:1] * 32, settings, AugmentationSettings())
+    shown: list[torch.Tensor] = []
+    training._image_tower.register_forward_pre_hook(lambda _, images: shown.append(images[0]))
+    training.run(2)
+    assert (shown[0] != shown[1]).flatten(1).any(dim=1).all()
+
+
 def test_the_learning_rate_rises_by_steps_and_falls_along_a_cosine(settings: PretrainingSettings) -> None:
     rates = [learning_rate(step, settings) for step in range(settings.steps)]
     np.testing.assert_allclose(rates[:5], 5e-3 * np.arange(1, 6) / 5)
@@ -121,8 +130,7 @@ def test_the_learning_rate_rises_by_steps_and_falls_along_a_cosine(settings: Pre
 
 
 def test_the_logit_scale_stays_below_its_highest(new: New) -> None:
-    training = new(max_logit_scale=14.3, learning_rate=0.5, warmup_steps=0)
-    assert max(training.run(1)["logit_scale"] for _ in range(6)) <= 14.3 * (1 + 1e-5)
+    assert new(max_logit_scale=10.0).run(1)["logit_scale"] == pytest.approx(10)
 
 
 def test_a_warm_up_must_end_before_the_training() -> None:

@@ -63,6 +63,10 @@ def test_another_drawing_seed_or_number_is_another_pool(drawing: Drawing, seed: 
     assert_same(draw_pool(drawing, seed, count, processes=1), expected)
 
 
+def test_one_picture_more_is_another_pool() -> None:
+    assert [len(draw_pool(Drawing(), 0, count, processes=1).concepts) for count in (1_025, 1_026)] == [1_025, 1_026]
+
+
 def test_broken_drawing_leaves_nothing_behind(scratch: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         draw_pool(Drawing(), 0, 20_002, processes=1)
