@@ -81,9 +81,9 @@ class AnomalyCLIP(nn.Module):
         with torch.autocast(features.device.type, enabled=False):  # offsets of close points need all their digits
             logits = self.selector(x, self.directions(), self.normality_prototype)
         inputs = torch.cat([logits, x], dim=-1) if self.config.concat_logits else x
-        magnitudes = self.config.selection == "magnitude"
-        likelihood = x.norm(dim=-1, keepdim=True).expand_as(logits) if magnitudes else logits.detach()
-        return ClipOutput(logits, self.temporal(inputs), segment_sums(likelihood))
+        by_magnitude = self.config.selection == "magnitude"
+        ranked_by = x.norm(dim=-1, keepdim=True).expand_as(logits) if by_magnitude else logits
+        return ClipOutput(logits, self.temporal(inputs), segment_sums(ranked_by.detach()))
 
     def recentre(self, features: Tensor) -> Tensor:
         """Return the x of both models: offsets from the normality prototype m, or CLIP's own features.

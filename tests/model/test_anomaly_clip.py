@@ -69,9 +69,9 @@ def test_logits_are_fed_to_the_temporal_model_only_where_asked() -> None:
 
 
 def test_segments_are_ranked_by_their_likelihood() -> None:
-    output = model_of()(torch.randn(2, 32, 16, 8))
+    output = model_of()(torch.randn(2, 32, 16, 8, requires_grad=True))
     torch.testing.assert_close(output.ranking, output.logits.sum(dim=2))
-    assert not output.ranking.requires_grad
+    assert (output.logits.requires_grad, output.ranking.requires_grad) == (True, False)
 
 
 def test_segments_are_ranked_by_the_magnitude_of_their_features_where_asked() -> None:
