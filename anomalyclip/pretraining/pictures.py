@@ -43,9 +43,9 @@ class Concept(NamedTuple):
 _PEOPLE: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "walking": (
         people.somebody(poses.walk),
-        ("a person walking", "someone going for a walk", "a normal walk", "normal"),
+        ("a person walking", "someone going for a walk"),
     ),
-    "standing": (people.somebody(poses.stand), ("a person standing", "someone who waits", "a normal person", "normal")),
+    "standing": (people.somebody(poses.stand), ("a person standing", "someone who waits")),
     "running": (people.somebody(poses.run), ("a person running", "a runner", "someone jogging")),
     "sitting": (people.somebody(poses.sit), ("a person sitting", "someone sitting down")),
     "waving": (people.somebody(poses.wave), ("a person waving", "someone waves a hand")),
@@ -53,14 +53,14 @@ _PEOPLE: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "crouching": (people.somebody(poses.crouch), ("a person crouching", "someone squatting")),
     "cheering": (people.somebody(poses.stretch), ("a person cheering", "someone with both arms up")),
     "pointing": (people.somebody(poses.aim), ("a person pointing", "someone pointing ahead")),
-    "carrying": (people.carrying, ("a person carrying a box", "a delivery", "a normal delivery")),
+    "carrying": (people.carrying, ("a person carrying a box", "a delivery")),
     "talking": (
         people.pair(poses.talk, poses.stand, 0.5, 0.8),
-        ("two people talking", "a conversation", "a normal talk", "normal"),
+        ("two people talking", "a conversation"),
     ),
     "hugging": (people.pair(poses.hug, poses.hug, 0.26, 0.34), ("two people hugging", "a hug")),
     "playing": (people.playing, ("people playing with a ball", "a game", "playing")),
-    "crowd": (people.crowd, ("a crowd", "many people", "a normal crowd", "normal")),
+    "crowd": (people.crowd, ("a crowd", "many people", "a normal crowd")),
     "fighting": (people.fighting, ("fighting", "a fight", "two people fighting", "a brawl, fighting")),
     "robbery": (people.robbery, ("robbery", "a robbery", "a robber with a gun, robbery", "an armed robbery")),
     "vandalism": (people.vandalism, ("vandalism", "someone smashing a window, vandalism", "an act of vandalism")),
@@ -76,7 +76,7 @@ _PLAIN: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "car": (vehicles.traffic("car"), ("a car", "an automobile")),
     "van": (vehicles.traffic("van"), ("a van", "a delivery van")),
     "bus": (vehicles.traffic("bus"), ("a bus", "a coach")),
-    "traffic": (vehicles.traffic_jam, ("traffic", "cars on the road", "normal traffic", "normal")),
+    "traffic": (vehicles.traffic_jam, ("traffic", "cars on the road", "normal traffic")),
     "bicycle": (vehicles.bicycle, ("a bicycle", "a bike")),
     "boat": (vehicles.boat, ("a boat", "a sailing boat on the water")),
     "aeroplane": (vehicles.aeroplane, ("an aeroplane", "a plane in the sky")),
@@ -115,9 +115,9 @@ _PLAIN: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "pistol": (things.pistol, ("a pistol", "a gun")),
     "ladder": (things.ladder, ("a ladder", "steps")),
     "window": (things.window, ("a window", "a window pane")),
-    "room": (things.room, ("a room", "a living room", "a normal room", "normal")),
-    "shelves": (things.shelves, ("shelves", "shelves of a shop", "a normal shop", "normal")),
-    "street": (things.street, ("a street", "houses along a street", "a normal street", "normal")),
+    "room": (things.room, ("a room", "a living room", "a normal room")),
+    "shelves": (things.shelves, ("shelves", "shelves of a shop", "a normal shop")),
+    "street": (things.street, ("a street", "houses along a street", "a normal street")),
 }
 SUBJECTS = {name: Concept(*entry) for name, entry in (_PEOPLE | _PLAIN).items()}
 CONCEPTS: tuple[str, ...] = tuple(SUBJECTS)

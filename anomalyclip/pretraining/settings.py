@@ -8,7 +8,7 @@ from anomalyclip.config import Section
 class PictureSettings(Section):
     """The drawn pictures."""
 
-    count: PositiveInt = 100_000
+    count: PositiveInt = 60_000
     """Pictures to learn from, drawn once and varied anew each time they are shown."""
     held_out: PositiveInt = 4_000
     """Pictures of another seed, to measure zero-shot accuracy on."""
@@ -27,25 +27,25 @@ class AugmentationSettings(Section):
     """Degrees of rotation, either way."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Share mirrored left to right."""
-    brightness: NonNegativeFloat = 0.2
+    brightness: NonNegativeFloat = 0.3
     """Greatest shift, as a part of white."""
-    contrast: float = Field(default=0.4, ge=0, lt=1)
+    contrast: float = Field(default=0.5, ge=0, lt=1)
     """Greatest change of the factor 1 round the picture's mean grey."""
     saturation: NonNegativeFloat = 0.4
     """Greatest change of the factor 1."""
-    tint: float = Field(default=0.1, ge=0, lt=1)
+    tint: float = Field(default=0.2, ge=0, lt=1)
     """Greatest change of the factor 1 of each colour channel."""
-    grey: float = Field(default=0.15, ge=0, le=1)
+    grey: float = Field(default=0.2, ge=0, le=1)
     """Share without colours."""
     blur: float = Field(default=0.2, ge=0, le=1)
     """Share blurred by three pixels, more or less."""
-    coarse: float = Field(default=0.2, ge=0, le=1)
+    coarse: float = Field(default=0.4, ge=0, le=1)
     """Share shown in a lower resolution."""
     coarsest: float = Field(default=0.4, gt=0, le=1)
     """The lowest resolution, in parts of the full one."""
-    noise: float = Field(default=0.25, ge=0, le=1)
+    noise: float = Field(default=0.5, ge=0, le=1)
     """Share with Gaussian noise."""
-    noise_std: NonNegativeFloat = 0.08
+    noise_std: NonNegativeFloat = 0.1
     """Greatest standard deviation of that noise, as a part of white."""
 
 
@@ -55,7 +55,7 @@ class PretrainingSettings(Section):
     architecture: str = "clip-tiny"
     """An open_clip architecture; it is trained from random weights."""
     seed: NonNegativeInt = 1024
-    steps: PositiveInt = 6_000
+    steps: PositiveInt = 2_000
     batch_size: PositiveInt = Field(default=256, ge=2)
     learning_rate: PositiveFloat = 2e-3
     """At its highest: linear warm-up by steps, then half a cosine down to 0."""
