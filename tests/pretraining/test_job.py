@@ -65,15 +65,15 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     return stop_at
 
 
-def steps(result: dict[str, Any], metric: str) -> dict[int, float]:
+def points(result: dict[str, Any], metric: str) -> list[tuple[int, float]]:
     client = mlflow.MlflowClient(result["tracking_uri"])
-    return {point.step: point.value for point in client.get_metric_history(result["run_id"], metric)}
+    return sorted((point.step, point.value) for point in client.get_metric_history(result["run_id"], metric))
 
 
 def test_a_finished_run_has_weights_figures_and_an_mlflow_run(pretrain: Pretrain, tmp_path: Path) -> None:
     result = pretrain("--output", str(tmp_path / "here.safetensors"))
-    assert set(steps(result, "loss")) == {3, 4, 6, 8, 9, 10}
-    assert set(steps(result, "zero_shot_top1")) == {4, 8, 10}
+    assert [step for step, _ in points(result, "loss")] == [3, 4, 6, 8, 9, 10]
+    assert [step for step, _ in points(result, "zero_shot_top1")] == [4, 8, 10]
     run = mlflow.MlflowClient(result["tracking_uri"]).get_run(result["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.params["training.batch_size"] == "16"
@@ -108,7 +108,7 @@ def test_a_broken_run_goes_on_and_ends_as_an_unbroken_one(
         resumed = pretrain(root="broken")
     assert "going on behind step 4" in caplog.text
     assert Path(resumed["weights"]).read_bytes() == Path(unbroken["weights"]).read_bytes()
-    assert steps(resumed, "loss") == steps(unbroken, "loss")
+    assert points(resumed, "loss") == points(unbroken, "loss")
     assert resumed["zero_shot_top1"] == unbroken["zero_shot_top1"]
 
 
@@ -129,7 +129,7 @@ def test_logging_more_often_is_the_same_run(pretrain: Pretrain) -> None:
     ("options", "message"),
     [
         (["--set", "training.steps=0"], "training.steps: Input should be greater than 0"),
-        (["--set", "training.warmup_steps=9000"], "warmup_steps=9000 must be below steps=6000"),
+        (["--set", "training.warmup_steps=90000"], "warmup_steps=90000 must be below steps="),
         (["--set", "augmentation.zom=2"], "unknown setting augmentation.zom; did you mean augmentation.zoom?"),
         (["--set", "augmentation.zoom=[0,1]"], "augmentation.zoom.0: Input should be greater than 0"),
         (["--set", "training.architecture=RN50"], "takes pictures of 224 pixels, the drawn ones have 32"),
