@@ -9,10 +9,8 @@ import numpy as np
 from anomalyclip.drawing.canvas import Canvas, Colour, Point, haze
 from anomalyclip.drawing.people import Joints, Outfit, Pose, person
 from anomalyclip.drawing.vehicles import vehicle
-from anomalyclip.simulation.places import Ground
+from anomalyclip.simulation.places import Ground, Spot
 
-Spot = tuple[float, float]
-"""A place on the ground, (u, v)."""
 Prop = Callable[[Canvas, Joints, float, float, int], None]
 """Draws what somebody holds: canvas, joints, height in pixels, phase, facing."""
 

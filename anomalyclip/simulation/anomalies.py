@@ -9,52 +9,41 @@ from dataclasses import replace
 import numpy as np
 
 from anomalyclip.drawing import poses
-from anomalyclip.drawing.canvas import Canvas, Point, line, pick, rectangle
+from anomalyclip.drawing.canvas import Canvas, Point, pick
 from anomalyclip.drawing.effects import blast, cracks, flames, shards, smoke
 from anomalyclip.drawing.people import outfit
 from anomalyclip.drawing.vehicles import PAINT, debris, wreck_smoke
 from anomalyclip.simulation import props
-from anomalyclip.simulation.actors import Act, Actor, Effect, Person, Spot, Vehicle
-from anomalyclip.simulation.places import Ground
+from anomalyclip.simulation.actors import Act, Actor, Effect, Person, Vehicle
+from anomalyclip.simulation.places import Ground, Spot
 
-Anomaly = Callable[[np.random.Generator, Ground, float, float], list[Actor]]
-"""Generator, ground, first and last second."""
-
-MARGIN = 0.3
-"""An anomaly stays this far from the sides of the picture."""
+Anomaly = Callable[[np.random.Generator, Ground, Spot, float, float], list[Actor]]
+"""Generator, ground, where it happens, first and last second."""
 
 
-def fighting(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
+def fighting(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
     """Two people, sometimes three, trade blows and kicks at close quarters."""
-    u, v = _stage(generator, ground)
+    u, v = spot
     people: list[Actor] = []
     for side in (-1, 1, 1)[: 2 + int(generator.uniform() < 0.3)]:
-        spot = (u + side * float(generator.uniform(0.07, 0.1)), v + float(generator.uniform(-0.02, 0.02)))
-        acts = [Act(start, spot, poses.walk, 1.3)]
+        stand = (u + side * float(generator.uniform(0.07, 0.1)), v + float(generator.uniform(-0.02, 0.02)))
+        acts = [Act(start, stand, poses.walk, 1.3)]
         time = start
         while time < end:
             time = min(end, time + float(generator.uniform(0.4, 1.0)))
             blow = (poses.punch, poses.punch, poses.kick, poses.reel)[generator.integers(4)]
-            jostled = (spot[0] + float(generator.uniform(-0.03, 0.03)), spot[1])
+            jostled = (stand[0] + float(generator.uniform(-0.03, 0.03)), stand[1])
             acts.append(Act(time, jostled, blow, float(generator.uniform(1.4, 2.2)), -side))
         acts.append(Act(end + 4, (u + side * 1.1, v), poses.run, 1.6))
         people.append(_person(generator, start - 3, (u + side * 0.8, v), acts))
     return people
 
 
-def arson(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
-    """Somebody sets fire to a heap or a bin; it burns until it is put out."""
-    u, v = _stage(generator, ground)
+def arson(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
+    """Somebody sets fire to the heap that lies at the spot; it burns until it is put out."""
+    u, v = spot
     side = int(generator.choice((-1, 1)))
     wide, tall = generator.uniform((0.55, 0.8), (0.9, 1.3))
-
-    def heap(canvas: Canvas, place: Point, height: float, age: float) -> None:
-        rectangle(
-            canvas,
-            (place[0] - 0.22 * height, place[1] - 0.3 * height),
-            (place[0] + 0.22 * height, place[1]),
-            (74, 70, 62),
-        )
 
     def fire(canvas: Canvas, place: Point, height: float, age: float) -> None:
         grown = min(1.0, 0.45 + age / 2.5)
@@ -70,14 +59,13 @@ def arson(generator: np.random.Generator, ground: Ground, start: float, end: flo
     ]
     return [
         _person(generator, start - 4, (u - side * 0.9, v), acts),
-        Effect(start - 6, end + 6, (u, v), heap),
         Effect(start, end, (u, v), fire, before=0.02),
     ]
 
 
-def explosion(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
+def explosion(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
     """Something blows up; people near it are thrown down or run."""
-    u, v = _stage(generator, ground)
+    u, v = spot
     size, seed = float(generator.uniform(0.65, 0.9)), int(generator.integers(1 << 30))
     people: list[Actor] = []
     for side in (-1, 1):
@@ -99,7 +87,7 @@ def explosion(generator: np.random.Generator, ground: Ground, start: float, end:
     ]
 
 
-def road_accidents(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
+def road_accidents(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
     """A car runs into another one and turns over; both smoke, pieces lie about, somebody lies on the road."""
     lane = int(generator.integers(len(ground.lanes)))
     facing, v = (1 if lane else -1), ground.lanes[lane]
@@ -132,15 +120,15 @@ def road_accidents(generator: np.random.Generator, ground: Ground, start: float,
     ]
 
 
-def robbery(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
+def robbery(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
     """A masked man holds a pistol at somebody whose hands go up, sometimes at two."""
-    u, v = _stage(generator, ground)
+    u, v = spot
     side = int(generator.choice((-1, 1)))
     dark = replace(outfit(generator), hair=(22, 22, 24), skin=(34, 32, 34), shirt=(28, 28, 32), trousers=(36, 38, 46))
-    spot, gap = (u - side * 0.1, v), float(generator.uniform(0.2, 0.28))
+    stand, gap = (u - side * 0.1, v), float(generator.uniform(0.2, 0.28))
     acts = [
-        Act(start, spot, poses.run, 1.5),
-        Act(end, spot, poses.aim, 0.6, side, props.pistol),
+        Act(start, stand, poses.run, 1.5),
+        Act(end, stand, poses.aim, 0.6, side, props.pistol),
         Act(end + 3, (u - side * 1.2, v), poses.run, 1.7),
     ]
     people: list[Actor] = [Person(dark, start - 2.5, (u - side * 0.9, v), acts)]
@@ -161,18 +149,11 @@ def robbery(generator: np.random.Generator, ground: Ground, start: float, end: f
     return people
 
 
-def vandalism(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
-    """Somebody smashes a glass case or a machine with a bat; glass flies."""
-    u, v = _stage(generator, ground)
+def vandalism(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
+    """Somebody smashes the glass case that stands at the spot with a bat; glass flies."""
+    u, v = spot
     side, seed = int(generator.choice((-1, 1))), int(generator.integers(1 << 30))
-    paint, rate = pick(generator, ((66, 96, 122), (120, 60, 56), (70, 76, 82), (60, 100, 84))), 1.1
-    wide = float(generator.uniform(0.5, 0.7))
-
-    def case(canvas: Canvas, place: Point, height: float, age: float) -> None:
-        (x, y), half = place, 0.5 * wide * height
-        rectangle(canvas, (x - half, y - 0.95 * height), (x + half, y), paint)
-        rectangle(canvas, (x - 0.8 * half, y - 0.88 * height), (x + 0.8 * half, y - 0.3 * height), (164, 190, 202))
-        line(canvas, [(x - 0.4 * half, y - 0.8 * height), (x + 0.3 * half, y - 0.45 * height)], (206, 222, 230), 2)
+    rate = 1.1
 
     def glass(canvas: Canvas, place: Point, height: float, age: float) -> None:
         centre = (place[0], place[1] - 0.58 * height)
@@ -185,20 +166,19 @@ def vandalism(generator: np.random.Generator, ground: Ground, start: float, end:
             )
         shards(canvas, centre, 0.7 * height, rate * age + 0.5, seed)
 
-    spot: Spot = (u - side * 0.15, v)
+    stand: Spot = (u - side * 0.15, v)
     acts = [
-        Act(start - 0.5, spot, poses.walk, 1.2),
-        Act(end, spot, poses.smash, rate, side, props.bat),
+        Act(start - 0.5, stand, poses.walk, 1.2),
+        Act(end, stand, poses.smash, rate, side, props.bat),
         Act(end + 4, (u - side * 1.2, v), poses.run, 1.5),
     ]
     return [
         _person(generator, start - 4, (u - side * 0.9, v), acts),
-        Effect(-1, end + 60, (u, v), case, before=-0.01),
         Effect(start, end, (u, v), glass, before=0.02),
     ]
 
 
-def stealing(generator: np.random.Generator, ground: Ground, start: float, end: float) -> list[Actor]:
+def stealing(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
     """A thief runs with a prize, the one who was robbed after him, to and fro: only their speed tells."""
     v, gap = float(generator.uniform(*ground.footway)), float(generator.uniform(0.14, 0.3))
     facing = int(generator.choice((-1, 1)))
@@ -227,14 +207,11 @@ ANOMALIES: dict[str, Anomaly] = {
     "Vandalism": vandalism,
 }
 
+FURNITURE = {"Arson": "heap", "Vandalism": "glass case"}
+"""What a class happens to; it stands there before and after, in the camera's normal videos too."""
+
 MOTION_ONLY = ("Stealing",)
 """Classes that no single frame shows: somebody who runs after somebody, against two in a hurry."""
-
-
-def _stage(generator: np.random.Generator, ground: Ground) -> Spot:
-    """Draw where an anomaly happens: the near part of the footway, before most others, not at the side of the picture."""
-    far, near = ground.footway
-    return float(generator.uniform(MARGIN, 1 - MARGIN)), float(generator.uniform(0.3 * far + 0.7 * near, near))
 
 
 def _person(generator: np.random.Generator, start: float, spot: Spot, acts: list[Act]) -> Person:

@@ -19,17 +19,20 @@ from anomalyclip.data.schema import SCHEMA
 from anomalyclip.data.schema import Anomaly as Interval
 from anomalyclip.drawing.canvas import Canvas
 from anomalyclip.errors import UsageError
-from anomalyclip.simulation.actors import Actor, draw_scene
-from anomalyclip.simulation.anomalies import ANOMALIES
+from anomalyclip.simulation import props
+from anomalyclip.simulation.actors import Actor, Effect, draw_scene
+from anomalyclip.simulation.anomalies import ANOMALIES, FURNITURE
 from anomalyclip.simulation.camera import CAMERA_STREAM, HEIGHT, WIDTH, Camera, camera
 from anomalyclip.simulation.life import EVERYDAY, LOOK_ALIKES, NIGHT_LOOK_ALIKES, TRAFFIC
-from anomalyclip.simulation.places import PLACES
+from anomalyclip.simulation.places import PLACES, WITH_ROAD
 
-DRAWING_VERSION = 2
+DRAWING_VERSION = 4
 """To be raised whenever the same clips would look different: it is part of the videos' paths."""
 FPS = 12
-CAMERA_SEEDS = {"train": 1_000_000_000, "val": 2_000_000_000, "test": 3_000_000_000}
-"""First camera seed of each split: no camera is in two of them, and pre-training has none."""
+FURNISHED = 0.4
+"""Share of the other cameras with a thing that Arson or Vandalism happens to elsewhere."""
+FIRST_SEEDS = {"train": 1_000_000_000, "val": 2_000_000_000, "test": 3_000_000_000}
+"""First seed of each split's cameras and scenes: none is in two of them, and pre-training has none."""
 
 
 SCENE_STREAM = 13
@@ -52,7 +55,11 @@ class Clip(NamedTuple):
     label: str
     place: str
     camera: int
-    """Seed of the camera; every video has a camera of its own."""
+    """Seed of the camera: it belongs to one split, and sees a normal and an anomalous video or one of them."""
+    furniture: str
+    """What stands at the camera's stage: a heap, a glass case, or nothing."""
+    scene: int
+    """Seed of who comes along."""
     num_frames: int
     anomalies: tuple[tuple[int, int], ...]
     crf: int
@@ -61,8 +68,8 @@ class Clip(NamedTuple):
     """Moments of ordinary life that look like an anomaly."""
 
 
-FULL: dict[str, Size] = {"train": Size(57, 9), "test": Size(22, 4)}
-"""120 training videos and 50 test videos."""
+FULL: dict[str, Size] = {"train": Size(57, 9), "val": Size(14, 2), "test": Size(22, 4)}
+"""120 training, 28 validation and 50 test videos."""
 
 
 def draw_benchmark(
@@ -87,12 +94,19 @@ def draw_benchmark(
 
 def plan(sizes: dict[str, Size], seed: int = 0) -> list[Clip]:
     """Return the clips of the benchmark; lengths, places and intervals are drawn from the seed."""
-    clips = []
+    clips: list[Clip] = []
     for split, size in sizes.items():
-        generator = np.random.default_rng([seed, CAMERA_SEEDS[split]])
-        labels = [NORMAL] * size.normal + [name for name in ANOMALIES for _ in range(size.anomalous)]
-        for number, label in enumerate(labels):
-            clips.append(_clip(generator, split, number, label, CAMERA_SEEDS[split] + 100_000 * seed + number))
+        generator = np.random.default_rng([seed, FIRST_SEEDS[split]])
+        anomalous = [name for name in ANOMALIES for _ in range(size.anomalous)]
+        generator.shuffle(anomalous)
+        first = FIRST_SEEDS[split] + 100_000 * seed
+        for number in range(max(size.normal, len(anomalous))):
+            label = anomalous[number] if number < len(anomalous) else NORMAL
+            place, furniture = _setting(generator, label)
+            labels = [NORMAL] * (number < size.normal) + [label] * (label != NORMAL)
+            for label in labels:
+                scene = first + len(clips)
+                clips.append(_clip(generator, split, label, place, first + number, furniture, scene))
     return clips
 
 
@@ -138,21 +152,27 @@ def write_clip(clip: Clip, target: Path) -> None:
     unfinished.rename(target)
 
 
-def _clip(generator: np.random.Generator, split: str, number: int, label: str, camera_seed: int) -> Clip:
-    with_road = ("street", "car park", "night road")
-    suited = with_road if label == "RoadAccidents" else tuple(PLACES)
+def _setting(generator: np.random.Generator, label: str) -> tuple[str, str]:
+    """Draw a camera's kind of place and its furniture, so that a class can happen before it."""
+    suited = tuple(name for name in PLACES if label != "RoadAccidents" or name in WITH_ROAD)
     place = suited[int(generator.integers(len(suited)))]
+    things = tuple(FURNITURE.values())
+    other = things[int(generator.integers(len(things)))] if generator.uniform() < FURNISHED else ""
+    return place, FURNITURE.get(label, other)
+
+
+def _clip(
+    generator: np.random.Generator, split: str, label: str, place: str, camera_seed: int, furniture: str, scene: int
+) -> Clip:
     num_frames = int(generator.integers(240, 481))
     anomalies: tuple[tuple[int, int], ...] = ()
     if label != NORMAL:
         length = int(generator.integers(54, 91))
         start = int(generator.integers(24, num_frames - length - 12))
         anomalies = ((start, start + length - 1),)
-    name = f"{split}_{number:03d}_{label.lower()}_{place.replace(' ', '_')}"
-    look_alikes = int(generator.uniform() < 0.35)
-    return Clip(
-        name, split, label, place, camera_seed, num_frames, anomalies, int(generator.integers(22, 33)), look_alikes
-    )
+    name = f"{split}_{scene % 1000:03d}_{label.lower()}_{place.replace(' ', '_')}"
+    look_alikes, crf = int(generator.uniform() < 0.35), int(generator.integers(22, 33))
+    return Clip(name, split, label, place, camera_seed, furniture, scene, num_frames, anomalies, crf, look_alikes)
 
 
 def _shot(eye: Camera, actors: Sequence[Actor], number: int) -> Canvas:
@@ -163,7 +183,7 @@ def _shot(eye: Camera, actors: Sequence[Actor], number: int) -> Canvas:
 
 def _cast(clip: Clip, eye: Camera) -> list[Actor]:
     """Everybody and everything that moves in a clip."""
-    generator = np.random.default_rng([clip.camera, SCENE_STREAM])
+    generator = np.random.default_rng([clip.scene, SCENE_STREAM])
     seconds = clip.num_frames / FPS
     scenes = [EVERYDAY[generator.integers(len(EVERYDAY))] for _ in range(int(generator.integers(2, 5)))]
     if eye.ground.lanes:
@@ -171,8 +191,11 @@ def _cast(clip: Clip, eye: Camera) -> list[Actor]:
     alike = NIGHT_LOOK_ALIKES if eye.night else LOOK_ALIKES
     scenes += [alike[generator.integers(len(alike))] for _ in range(clip.look_alikes)]
     actors = [actor for scene in scenes for actor in scene(generator, eye.ground, seconds)]
+    if clip.furniture:
+        thing = props.heap if clip.furniture == "heap" else props.glass_case(np.random.default_rng(clip.camera))
+        actors.append(Effect(-1, seconds + 1, eye.stage, thing, before=-0.01))
     for start, end in clip.anomalies:
-        actors += ANOMALIES[clip.label](generator, eye.ground, start / FPS, (end + 1) / FPS)
+        actors += ANOMALIES[clip.label](generator, eye.ground, eye.stage, start / FPS, (end + 1) / FPS)
     return actors
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyclip.drawing.canvas import Canvas, glow
-from anomalyclip.simulation.places import PLACES, Ground
+from anomalyclip.simulation.places import PLACES, Ground, Spot
 
 WIDTH, HEIGHT = 160, 120
 NOISE_FRAMES = 16
@@ -26,6 +26,8 @@ class Camera:
     background: Canvas
     """The empty place under daylight, (height, width, 3)."""
     ground: Ground
+    stage: Spot
+    """Where its furniture stands and things happen: in the near part of the picture, not at its sides."""
     light: NDArray[np.float32]
     """What of the light arrives, (height, width, 3): tint, lamps at night, darker corners."""
     monochrome: bool
@@ -56,6 +58,8 @@ def camera(place: str, seed: int) -> Camera:
     night = bool(generator.uniform() < PLACES[place].nights)
     background = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     ground = PLACES[place].paint(background, generator)
+    far, near = ground.footway
+    stage = float(generator.uniform(0.3, 0.7)), float(generator.uniform(0.3 * far + 0.7 * near, near))
     if generator.uniform() < 0.5:
         background = np.ascontiguousarray(background[:, ::-1])
     sigma = generator.uniform(4, 9) if night else generator.uniform(2, 5)
@@ -65,6 +69,7 @@ def camera(place: str, seed: int) -> Camera:
         night=night,
         background=background,
         ground=ground,
+        stage=stage,
         light=_light(generator, night, PLACES[place].indoors),
         monochrome=bool(generator.uniform() < (0.25 if night else 0.05)),
         lens=_lens(generator),

@@ -13,8 +13,8 @@ from anomalyclip.drawing.effects import smoke
 from anomalyclip.drawing.people import Pose, outfit
 from anomalyclip.drawing.vehicles import KINDS, PAINT
 from anomalyclip.simulation import props
-from anomalyclip.simulation.actors import Act, Actor, Effect, Person, Prop, Spot, Vehicle, rest
-from anomalyclip.simulation.places import Ground
+from anomalyclip.simulation.actors import Act, Actor, Effect, Person, Prop, Vehicle, rest
+from anomalyclip.simulation.places import Ground, Spot
 
 Scene = Callable[[np.random.Generator, Ground, float], list[Actor]]
 """Generator, ground, seconds of the video."""

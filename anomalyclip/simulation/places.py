@@ -34,6 +34,10 @@ GOODS: tuple[Colour, ...] = (
 )
 
 
+Spot = tuple[float, float]
+"""A place on the ground, (u, v)."""
+
+
 class Ground(NamedTuple):
     """Where things stand: v = 0 is the far edge, v = 1 the near one, u runs from left (0) to right (1)."""
 
@@ -286,6 +290,7 @@ def night_road(canvas: Canvas, generator: np.random.Generator) -> Ground:
     return _ground(canvas, generator, far, lanes=(0.3, 0.6), footway=(0.75, 0.97))
 
 
+WITH_ROAD = ("street", "car park", "night road")
 PLACES: dict[str, Place] = {
     "street": Place(street, nights=0.3),
     "car park": Place(car_park, nights=0.4),

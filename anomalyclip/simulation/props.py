@@ -1,8 +1,10 @@
 """Things that people hold, carry or sit on."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from anomalyclip.drawing.canvas import Canvas, Point, disc, glow, line, rectangle, shade
+from anomalyclip.drawing.canvas import Canvas, Point, disc, glow, line, pick, rectangle, shade
 from anomalyclip.drawing.people import Joints
 
 METAL, WOOD, LEATHER = (24, 24, 28), (120, 84, 48), (92, 58, 36)
@@ -64,6 +66,26 @@ def firebrand(canvas: Canvas, joints: Joints, height: float, phase: float, facin
     tip = (x + facing * 0.14 * height, y - 0.05 * height)
     line(canvas, [(x, y), tip], WOOD, max(1, 0.03 * height))
     glow(canvas, tip, 0.24 * height, (255, 160, 50), 0.9 + 0.1 * np.sin(20 * phase))
+
+
+def heap(canvas: Canvas, place: Point, height: float, time: float) -> None:
+    """A heap of rubbish, or a bin."""
+    half = 0.22 * height
+    rectangle(canvas, (place[0] - half, place[1] - 0.3 * height), (place[0] + half, place[1]), (74, 70, 62))
+
+
+def glass_case(generator: np.random.Generator) -> Callable[[Canvas, Point, float, float], None]:
+    """A show-case or a vending machine with a glass front."""
+    paint = pick(generator, ((66, 96, 122), (120, 60, 56), (70, 76, 82), (60, 100, 84)))
+    wide = float(generator.uniform(0.5, 0.7))
+
+    def draw(canvas: Canvas, place: Point, height: float, time: float) -> None:
+        (x, y), half = place, 0.5 * wide * height
+        rectangle(canvas, (x - half, y - 0.95 * height), (x + half, y), paint)
+        rectangle(canvas, (x - 0.8 * half, y - 0.88 * height), (x + 0.8 * half, y - 0.3 * height), (164, 190, 202))
+        line(canvas, [(x - 0.4 * half, y - 0.8 * height), (x + 0.3 * half, y - 0.45 * height)], (206, 222, 230), 2)
+
+    return draw
 
 
 def bench(canvas: Canvas, place: Point, height: float, time: float) -> None:
