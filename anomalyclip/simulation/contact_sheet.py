@@ -1,10 +1,13 @@
 """Pictures of every class and every place side by side, to look at."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.drawing.canvas import Canvas
+from anomalyclip.errors import UsageError
 from anomalyclip.simulation.anomalies import ANOMALIES
 from anomalyclip.simulation.benchmark import FULL, Clip, frame, plan
 from anomalyclip.simulation.places import PLACES
@@ -22,6 +25,16 @@ def contact_sheet(seed: int = 0) -> Canvas:
     width = max(COLUMNS, half)
     rows += [_row(", ".join(clip.place for clip in part), part) for part in (normal[:half], normal[half:])]
     return np.concatenate([_padded(row, width) for row in rows])
+
+
+def save(path: Path, seed: int = 0) -> None:
+    """Write the contact sheet as a picture; raises UsageError where it cannot be written there."""
+    try:
+        written = cv2.imwrite(str(path), contact_sheet(seed)[..., ::-1])
+    except cv2.error:
+        written = False
+    if not written:
+        raise UsageError(f"contact sheet {path} cannot be written: give a .png or .jpg in a folder that exists")
 
 
 def _of_class(clips: list[Clip], label: str) -> list[Clip]:

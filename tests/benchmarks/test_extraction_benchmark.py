@@ -7,13 +7,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from anomalyclip.config import RunConfig
-from anomalyclip.data.drawn import draw_demo
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.data.video import VideoReader
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import FrameEncoder, resolve_device, resolve_precision
 from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
 from anomalyclip.storage import Storage
+from tests.drawn import draw_demo
 
 pytestmark = [pytest.mark.cluster, pytest.mark.accept]
 

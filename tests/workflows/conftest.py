@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anomalyclip.data.drawn import draw_demo
+from tests.drawn import draw_demo
 
 ROOT = Path(__file__).parent.parent.parent
 
