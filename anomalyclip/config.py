@@ -49,7 +49,7 @@ class BackboneConfig(Section):
 
     name: str = "clip-tiny"
     """An open_clip architecture; OpenAI's own weights need the `-quickgelu` one."""
-    weights: str = "random"
+    weights: str = "embedded"
     """`random` (seeded), `embedded` (ours, in this package), a weight file, or a tag of open_clip's hub (`openai`)."""
     offline: bool = False
     """Refuse the hub: weights must be a local file, or already downloaded."""
