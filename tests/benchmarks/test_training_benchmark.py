@@ -30,7 +30,7 @@ CONFIG: RunConfig = preset("ucf-crime")
 @pytest.fixture(scope="module")
 def model() -> AnomalyCLIP:
     classes = sorted([*(CONFIG.data.classes or ()), "Normal"])
-    backbone = load_backbone(BackboneConfig(name="ViT-B-16-quickgelu"))
+    backbone = load_backbone(BackboneConfig(name="ViT-B-16-quickgelu", weights="random"))
     return build_model(classes, backbone, torch.zeros(DIM), CONFIG).train()
 
 

@@ -30,7 +30,7 @@ SMALL = {
 
 
 def random(name: str) -> Backbone:
-    return load_backbone(BackboneConfig(name=name))
+    return load_backbone(BackboneConfig(name=name, weights="random"))
 
 
 def image_features(backbone: Backbone) -> torch.Tensor:

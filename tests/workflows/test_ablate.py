@@ -1,5 +1,8 @@
 """The ablation end to end on few rows: its tables and runs, and that what was finished is not trained again."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,3 +131,15 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open(
     ablate("--name", "stopped", "--seeds", "1")
     assert done[0] not in trained[2:]
     assert set(statuses(client, "stopped").values()) == {"FINISHED"}
+
+
+@pytest.mark.accept
+def test_the_papers_tables_come_out_of_the_benchmark_within_an_hour(tmp_path: Path) -> None:
+    command = [sys.executable, "workflows/ablate.py", "--storage", str(tmp_path / "storage")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=3600, check=True)
+    result = json.loads(done.stdout)
+    assert len(result["rows"]) == 8 and all(len(values["auc"]) == 3 for values in result["rows"].values())
+    for table in ablation.TABLES:
+        text = (Path(result["paths"]["tables"]) / f"table-{table.number}.md").read_text()
+        print(text)
+        assert all(name in text for row in table.rows for name in row.cells)

@@ -118,7 +118,7 @@ def trained_folder(tmp_path: Path) -> Path:
 
 
 def test_features_of_another_backbone(refused: Refused, drawn_manifest: Path, trained_folder: Path) -> None:
-    settings: Sequence[str] = ("--set", "backbone.name=RN50")
+    settings: Sequence[str] = ("--set", "backbone.name=RN50", "--set", "backbone.weights=random")
     line = refused("evaluate", str(trained_folder), str(drawn_manifest), *settings)
     assert "other features than the model was trained on" in line
 
