@@ -14,6 +14,7 @@ def connect(tracking_uri: str = "") -> None:
     Raises UsageError where several nodes would need a tracking server and there is only an SQLite file.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines on standard error are not for users
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for workers: busy waiting starves beside other programs
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     nodes = sum(node["Alive"] for node in ray.nodes())

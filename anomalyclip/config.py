@@ -96,7 +96,7 @@ class ModelConfig(Section):
     embedding_dim: PositiveInt = 64
     heads: PositiveInt = 8
     depth: PositiveInt = 1
-    """Layers of the axial transformer."""
+    """Layers of the axial transformer; a plain one has twelve for each, an MLP ignores it."""
     concat_logits: bool = False
     """Feed the Selector's logits to the Temporal model beside the features."""
     directions: Literal["finetuned", "frozen", "engineered", "free"] = "finetuned"

@@ -15,10 +15,12 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "python workflows/train.py videos/manifest.csv --set training.epochs=20 --name first-try",
     )
     command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
-                         help="CSV or Parquet table of the videos (else the drawn benchmark)")  # fmt: skip
+                         help="CSV or Parquet table of the videos (else the drawn benchmark, with its preset)")  # fmt: skip
     cli.add_config_options(command)
     cli.add_run_options(command)
+    command.set_defaults(preset=None)
     arguments = command.parse_args(argv)
+    arguments.preset = arguments.preset or ("default" if arguments.manifest else "benchmark")
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs.pipelines import train_and_register  # after parsing: its libraries take seconds to import

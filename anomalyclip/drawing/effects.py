@@ -1,4 +1,4 @@
-"""Fire, smoke, blasts and sparks as functions of time."""
+"""Fire, smoke, blasts and broken glass as functions of time."""
 
 import numpy as np
 

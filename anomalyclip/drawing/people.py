@@ -1,4 +1,4 @@
-"""People: a jointed figure, its outfits and its poses."""
+"""People: a jointed figure and its outfits."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

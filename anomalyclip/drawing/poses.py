@@ -136,8 +136,3 @@ def torch(phase: float) -> Pose:
 def lie(phase: float) -> Pose:
     """Lie on the back."""
     return Pose((30, -25), (40, -10), (8, -4), (14, 0), tilt=88)
-
-
-def cower(phase: float) -> Pose:
-    """Squat with the arms over the head."""
-    return Pose((150, 140), (215, 205), (105, 95), (-36, -40), lean=38 + 2 * _swing(phase))

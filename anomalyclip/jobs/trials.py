@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import RunFolder
 from anomalyclip.tracking.nested import end_nested, open_nested
-from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.side_by_side import Figures
 
@@ -45,8 +44,12 @@ class TrialRuns:
     def look(self) -> None:
         """Log the epochs whose checkpoints are there."""
         for name in self._trials:
-            with suppress(FileNotFoundError):  # a checkpoint just replaced by the next
+            try:
                 self._log_epochs(name)
+            except FileNotFoundError:  # a checkpoint just replaced by the next
+                continue
+            except UNREACHABLE as error:
+                log.warning("epochs of %s are not logged for now: %s", name, " ".join(str(error).split())[:200])
 
     def finished(self, name: str, figures: Figures) -> None:
         """Log what a trial came to, keep it, and remove its checkpoints."""
@@ -56,7 +59,8 @@ class TrialRuns:
         tracking.log_metrics(chosen(plan.checkpoints().history()) | figures)
         self._end(name, "FINISHED")
         run.finish({"run_id": tracking.run_id, **figures})
-        run.storage.delete(f"{run.key}/checkpoints")
+        for fits in ("checkpoints", "final"):
+            run.storage.delete(f"{run.key}/{fits}")
         log.info("%s: %s", name, ", ".join(f"{key} {figures[key]:.4f}" for key in ("auc", "m_auc") if key in figures))
 
     def failed(self, name: str, reason: str) -> None:

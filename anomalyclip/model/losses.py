@@ -1,4 +1,4 @@
-"""The seven loss terms of multiple-instance learning with semantic selection (METHOD: "Loss")."""
+"""The seven loss terms of multiple-instance learning with semantic selection (Section 2, "Training")."""
 
 from dataclasses import dataclass
 

@@ -60,7 +60,7 @@ class Pretraining:
         self._optimizer = _optimizer(self.model, self._embeddings, settings)
 
     def run(self, steps: int) -> dict[str, float]:
-        """Take some more steps; returns means over them: `loss`, `top1` in the batch, and `pictures_per_second`."""
+        """Take some more steps; returns means of `loss` and `batch_top1`, the rates and `pictures_per_second`."""
         begun = perf_counter()
         figures = torch.stack([self._take_step() for _ in range(steps)]).mean(dim=0)
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """The world that `clip-tiny` comes from: large clean illustrations with captions of many wordings.
 
-None of it is surveillance footage: one subject or a pair fills the picture, inked or flat, on plain paper or
-before a simple backdrop, well lit, and anomalies are a few among many things.
+None of it is surveillance footage: a subject or a pair, inked or flat and well lit, often with a few things and
+people round it, on plain paper or before a simple backdrop; anomalies are a few among many things.
 """
 
 from typing import NamedTuple
@@ -43,24 +43,24 @@ class Concept(NamedTuple):
 _PEOPLE: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "walking": (
         people.somebody(poses.walk),
-        ("a person walking", "someone going for a walk"),
+        ("a person walking", "a normal walk", "normal"),
     ),
-    "standing": (people.somebody(poses.stand), ("a person standing", "someone who waits")),
+    "standing": (people.somebody(poses.stand), ("a person standing", "a normal person", "normal")),
     "running": (people.somebody(poses.run), ("a person running", "a runner", "someone jogging")),
-    "sitting": (people.somebody(poses.sit), ("a person sitting", "someone sitting down")),
+    "sitting": (people.somebody(poses.sit), ("a person sitting", "someone sitting down", "a normal rest")),
     "waving": (people.somebody(poses.wave), ("a person waving", "someone waves a hand")),
     "lying": (people.somebody(poses.lie), ("a person lying on the ground", "someone sleeping on the floor")),
     "crouching": (people.somebody(poses.crouch), ("a person crouching", "someone squatting")),
     "cheering": (people.somebody(poses.stretch), ("a person cheering", "someone with both arms up")),
     "pointing": (people.somebody(poses.aim), ("a person pointing", "someone pointing ahead")),
-    "carrying": (people.carrying, ("a person carrying a box", "a delivery")),
+    "carrying": (people.carrying, ("a person carrying a box", "a normal delivery")),
     "talking": (
         people.pair(poses.talk, poses.stand, 0.5, 0.8),
-        ("two people talking", "a conversation"),
+        ("two people talking", "a normal talk", "normal"),
     ),
     "hugging": (people.pair(poses.hug, poses.hug, 0.26, 0.34), ("two people hugging", "a hug")),
     "playing": (people.playing, ("people playing with a ball", "a game", "playing")),
-    "crowd": (people.crowd, ("a crowd", "many people", "a normal crowd")),
+    "crowd": (people.crowd, ("a crowd", "many people")),
     "fighting": (people.fighting, ("fighting", "a fight", "two people fighting", "a brawl, fighting")),
     "robbery": (people.robbery, ("robbery", "a robbery", "a robber with a gun, robbery", "an armed robbery")),
     "vandalism": (people.vandalism, ("vandalism", "someone smashing a window, vandalism", "an act of vandalism")),
@@ -76,7 +76,7 @@ _PLAIN: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "car": (vehicles.traffic("car"), ("a car", "an automobile")),
     "van": (vehicles.traffic("van"), ("a van", "a delivery van")),
     "bus": (vehicles.traffic("bus"), ("a bus", "a coach")),
-    "traffic": (vehicles.traffic_jam, ("traffic", "cars on the road", "normal traffic")),
+    "traffic": (vehicles.traffic_jam, ("traffic", "cars on the road")),
     "bicycle": (vehicles.bicycle, ("a bicycle", "a bike")),
     "boat": (vehicles.boat, ("a boat", "a sailing boat on the water")),
     "aeroplane": (vehicles.aeroplane, ("an aeroplane", "a plane in the sky")),
@@ -115,9 +115,9 @@ _PLAIN: dict[str, tuple[Paint, tuple[str, ...]]] = {
     "pistol": (things.pistol, ("a pistol", "a gun")),
     "ladder": (things.ladder, ("a ladder", "steps")),
     "window": (things.window, ("a window", "a window pane")),
-    "room": (things.room, ("a room", "a living room", "a normal room")),
-    "shelves": (things.shelves, ("shelves", "shelves of a shop", "a normal shop")),
-    "street": (things.street, ("a street", "houses along a street", "a normal street")),
+    "room": (things.room, ("a room", "a living room")),
+    "shelves": (things.shelves, ("shelves", "shelves of a shop")),
+    "street": (things.street, ("a street", "houses along a street")),
 }
 SUBJECTS = {name: Concept(*entry) for name, entry in (_PEOPLE | _PLAIN).items()}
 CONCEPTS: tuple[str, ...] = tuple(SUBJECTS)

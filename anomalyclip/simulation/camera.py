@@ -21,7 +21,6 @@ _GRID = np.meshgrid(np.linspace(-1, 1, HEIGHT), np.linspace(-1, 1, WIDTH), index
 class Camera:
     """Everything that stays the same in a camera's videos."""
 
-    place: str
     night: bool
     background: Canvas
     """The empty place under daylight, (height, width, 3)."""
@@ -65,7 +64,6 @@ def camera(place: str, seed: int) -> Camera:
     sigma = generator.uniform(4, 9) if night else generator.uniform(2, 5)
     grain = generator.normal(0, sigma, (NOISE_FRAMES, HEIGHT, WIDTH, 3)).astype(np.int16)
     return Camera(
-        place=place,
         night=night,
         background=background,
         ground=ground,

@@ -10,9 +10,10 @@ from anomalyclip.drawing.canvas import Canvas
 from anomalyclip.errors import UsageError
 from anomalyclip.simulation.anomalies import ANOMALIES
 from anomalyclip.simulation.benchmark import FULL, Clip, frame, plan
+from anomalyclip.simulation.camera import WIDTH
 from anomalyclip.simulation.places import PLACES
 
-COLUMNS = 5
+COLUMNS = 4
 CAPTION = 14
 
 
@@ -55,5 +56,5 @@ def _middle(clip: Clip) -> int:
 
 
 def _padded(row: Canvas, columns: int) -> Canvas:
-    missing = columns * 160 - row.shape[1]
+    missing = columns * WIDTH - row.shape[1]
     return np.pad(row, ((0, 0), (0, missing), (0, 0)), constant_values=255)

@@ -113,7 +113,7 @@ def _tiles(canvas: Canvas, far: float, colour: Colour, rows: int = 7) -> None:
         line(canvas, [(width * (0.5 + (x - 0.5) * 0.55), far), (width * x, height)], colour)
 
 
-def _lamp_pool(canvas: Canvas, generator: np.random.Generator, horizon: float) -> None:
+def _lamp_post(canvas: Canvas, generator: np.random.Generator, horizon: float) -> None:
     height, width = canvas.shape[:2]
     x = float(generator.uniform(0.1, 0.9)) * width
     line(canvas, [(x, horizon + 6), (x, 0.1 * height), (x + 10, 0.08 * height)], (70, 72, 76), 2)
@@ -135,7 +135,7 @@ def street(canvas: Canvas, generator: np.random.Generator) -> Ground:
     for x in np.arange(-10, width, 26):
         y = (0.55 * top + 0.45 * bottom) * height
         line(canvas, [(x, y), (x + 13, y)], (206, 204, 196), 1)
-    _lamp_pool(canvas, generator, far * height)
+    _lamp_post(canvas, generator, far * height)
     return _ground(canvas, generator, far, lanes=(0.34, 0.56), footway=(0.1, 0.95))
 
 
@@ -155,7 +155,7 @@ def car_park(canvas: Canvas, generator: np.random.Generator) -> Ground:
                     int(generator.choice((-1, 1))))  # fmt: skip
     for x in np.arange(0, width + stall, stall):
         line(canvas, [(x, 0.84 * height), (x - 14, height)], (196, 196, 186), 1)
-    _lamp_pool(canvas, generator, far * height)
+    _lamp_post(canvas, generator, far * height)
     return _ground(canvas, generator, far, lanes=(0.5, 0.7), footway=(0.3, 0.95))
 
 
@@ -286,7 +286,7 @@ def night_road(canvas: Canvas, generator: np.random.Generator) -> Ground:
     for dash in range(-8, width, 30):
         y = 0.5 * (top + bottom) * height
         line(canvas, [(dash, y), (dash + 16, y)], (214, 212, 200), 2)
-    _lamp_pool(canvas, generator, far * height)
+    _lamp_post(canvas, generator, far * height)
     return _ground(canvas, generator, far, lanes=(0.3, 0.6), footway=(0.75, 0.97))
 
 

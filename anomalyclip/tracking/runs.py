@@ -27,6 +27,8 @@ log = logging.getLogger("anomalyclip")
 
 EpochMetrics = Mapping[str, float]
 POLL_SECONDS = 1.0
+UNREACHABLE = (MlflowException, OSError, ValueError)
+"""What a tracking server that is away for a while is seen by."""
 
 
 class TrackedRun:
@@ -115,7 +117,7 @@ class TrackedRun:
                     log_new()
                 except FileNotFoundError:  # a checkpoint just replaced by the next
                     continue
-                except (MlflowException, OSError, ValueError) as error:
+                except UNREACHABLE as error:
                     log.warning("epochs are not logged for now: %s", " ".join(str(error).split())[:200])
 
         thread = threading.Thread(target=poll, daemon=True)

@@ -95,7 +95,9 @@ class Lab:
     def draw(self, sizes: dict[str, Size]) -> Footage:
         """Draw and encode clips, and return their features from the embedded backbone."""
         clips = plan(sizes)
-        targets = [self.folder / f"{clip.video_id}.mp4" for clip in clips]
+        folder = self.folder / str(len(clips))
+        folder.mkdir()
+        targets = [folder / f"{clip.video_id}.mp4" for clip in clips]
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
             list(pool.map(write_clip, clips, targets, chunksize=2))
         backbone = load_backbone(BackboneConfig(weights="embedded"))
