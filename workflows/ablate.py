@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "python workflows/ablate.py videos/manifest.csv --seeds 3",
     )
     command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
-                         help="CSV or Parquet table of the videos (else the drawn benchmark, with its preset)")  # fmt: skip
+                         help="CSV or Parquet table of videos (else the drawn benchmark, with its preset)")  # fmt: skip
     command.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each row (default 3)")
     cli.add_config_options(command)
     cli.add_run_options(command)

@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "python workflows/train.py videos/manifest.csv --set training.epochs=20 --name first-try",
     )
     command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
-                         help="CSV or Parquet table of the videos (else the drawn benchmark, with its preset)")  # fmt: skip
+                         help="CSV or Parquet table of videos (else the drawn benchmark, with its preset)")  # fmt: skip
     cli.add_config_options(command)
     cli.add_run_options(command)
     command.set_defaults(preset=None)
