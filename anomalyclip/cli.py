@@ -47,10 +47,16 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
     return command
 
 
+def add_optional_manifest(command: argparse.ArgumentParser) -> None:
+    """Add the manifest of a command that takes the drawn benchmark, with its preset, where none is given."""
+    command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
+                         help="CSV or Parquet table of videos (else the drawn benchmark, with its preset)")  # fmt: skip
+
+
 def add_config_options(command: argparse.ArgumentParser, preset: bool = True) -> None:
     """Add the options that build the configuration."""
     if preset:
-        command.add_argument("--preset", default="default", help=f"one of: {', '.join(PRESETS)}")
+        command.add_argument("--preset", help=f"one of: {', '.join(PRESETS)}")
     command.add_argument("--config", type=Path, metavar="FILE", help="YAML settings on top of the preset")
     command.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE",
                          help="one setting on top of both; repeatable")  # fmt: skip
@@ -70,7 +76,8 @@ def resolve(arguments: argparse.Namespace) -> Job:
     storage = Storage(options["storage"] or default_root())
     storage.check_usable()
     scratch()
-    base = preset(options.get("preset", "default"))
+    usual = "default" if options.get("manifest", True) else "benchmark"
+    base = preset(options.get("preset") or usual)
     config = build_config(base, options.get("config"), options.get("overrides", ()))
     tracking = options.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(storage)
     log.info("storage root: %s", storage.root)

@@ -1,7 +1,6 @@
 """The paper's ablation tables on a manifest: every row trained with several seeds, in one resumable command."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from anomalyclip import cli
@@ -14,14 +13,11 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "The same command goes on where it was stopped; with more seeds it trains only what is new.",
         "python workflows/ablate.py videos/manifest.csv --seeds 3",
     )
-    command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
-                         help="CSV or Parquet table of videos (else the drawn benchmark, with its preset)")  # fmt: skip
+    cli.add_optional_manifest(command)
     command.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each row (default 3)")
     cli.add_config_options(command)
     cli.add_run_options(command)
-    command.set_defaults(preset=None)
     arguments = command.parse_args(argv)
-    arguments.preset = arguments.preset or ("default" if arguments.manifest else "benchmark")
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import ablation, training  # after parsing: their libraries take seconds to import

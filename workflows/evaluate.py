@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     from anomalyclip.jobs.evaluation import ZERO_SHOT  # after parsing: its libraries take seconds to import
     from anomalyclip.jobs.pipelines import evaluate_on_manifest
 
-    if arguments.model != ZERO_SHOT and arguments.preset != "default":
+    if arguments.model != ZERO_SHOT and arguments.preset not in (None, "default"):
         raise UsageError(f"--preset goes with {ZERO_SHOT} alone: a trained model brings its own settings")
     return evaluate_on_manifest(job, arguments.model, arguments.manifest)
 

@@ -1,7 +1,6 @@
 """Raw video to a registered model: extract, train, evaluate and register in one resumable command."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from anomalyclip import cli
@@ -14,13 +13,10 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "The same command goes on where it was stopped, and gives the result of what is finished.",
         "python workflows/train.py videos/manifest.csv --set training.epochs=20 --name first-try",
     )
-    command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
-                         help="CSV or Parquet table of videos (else the drawn benchmark, with its preset)")  # fmt: skip
+    cli.add_optional_manifest(command)
     cli.add_config_options(command)
     cli.add_run_options(command)
-    command.set_defaults(preset=None)
     arguments = command.parse_args(argv)
-    arguments.preset = arguments.preset or ("default" if arguments.manifest else "benchmark")
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs.pipelines import train_and_register  # after parsing: its libraries take seconds to import

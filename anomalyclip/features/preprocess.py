@@ -47,8 +47,12 @@ class Preprocess:
         images = rearrange(frames, "frames height width channels -> frames channels height width")
         resize = resize_in_float if images.is_cuda else resize_in_uint8
         pixels = _crop_centre(resize(images, self._resized(images), self.interpolation), self.size)
-        mean, std = torch.tensor([self.mean, self.std], device=frames.device)[..., None, None]
-        return (pixels / 255 - mean) / std
+        return self.normalise(pixels / 255)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return images (frames, 3, height, width) with values in [0, 1] as the image tower takes them."""
+        mean, std = torch.tensor([self.mean, self.std], device=images.device)[..., None, None]
+        return (images - mean) / std
 
     def _resized(self, images: Tensor) -> tuple[int, int]:
         if self.resize_mode == "squash":

@@ -43,11 +43,14 @@ class Training:
 
 def drawn_manifest(storage: Storage) -> Path:
     """Return the manifest of the benchmark, for those without videos, drawn where that is still to do."""
-    return draw_benchmark(Path(storage.path("benchmark")) if storage.is_local else scratch() / "benchmark")
+    folder = Path(storage.path("benchmark")) if storage.is_local else scratch() / "benchmark"
+    log.info("the benchmark's videos, drawn where they are missing: %s", folder)
+    return draw_benchmark(folder)
 
 
 def prepare(job: Job, manifest_path: Path | None, kind: str = "runs", needs_test: bool = False) -> Training:
     """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError."""
+    backbone = load_backbone(job.config.backbone)
     path = manifest_path or drawn_manifest(job.storage)
     manifest = load_manifest(path, job.config.data.frame_tolerance)
     plan = plan_training(manifest, job.config)
@@ -56,7 +59,6 @@ def prepare(job: Job, manifest_path: Path | None, kind: str = "runs", needs_test
         if needs_test:
             raise UsageError(f"manifest {path} has no rows of split test to compare on")
         log.warning("the manifest has no test videos: the model will be registered without figures")
-    backbone = load_backbone(job.config.backbone)
     build_model(plan.classes, backbone, torch.zeros(backbone.dim), job.config)  # refuses what it cannot read
     digest = manifest_digest(manifest)
     content = {"manifest": digest, "backbone": backbone.identity, **result_settings(job.config)}

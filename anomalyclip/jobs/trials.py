@@ -10,7 +10,7 @@ from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import RunFolder
 from anomalyclip.tracking.nested import end_nested, open_nested
-from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun
+from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.side_by_side import Figures
 
@@ -49,7 +49,7 @@ class TrialRuns:
             except FileNotFoundError:  # a checkpoint just replaced by the next
                 continue
             except UNREACHABLE as error:
-                log.warning("epochs of %s are not logged for now: %s", name, " ".join(str(error).split())[:200])
+                log.warning("epochs of %s are not logged for now: %s", name, reason(error))
 
     def finished(self, name: str, figures: Figures) -> None:
         """Log what a trial came to, keep it, and remove its checkpoints."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from anomalyclip.errors import UsageError
+from anomalyclip.model.directions import TextEncoder
 from anomalyclip.model.prompts import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,6 +32,5 @@ def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: T
     positions = int(end_of_text.max()) + 1  # the tower is causal: what follows changes nothing
     if positions == tokens.shape[1]:  # where the tokenizer cuts
         raise UsageError(f"an engineered prompt exceeds the text tower's {tokens.shape[1]} tokens: shorten the classes")
-    embedded = tower.token_embedding(tokens[:, :positions]) + tower.positional_embedding[:positions]
-    hidden = tower.ln_final(tower.transformer(embedded, attn_mask=tower.attn_mask[:positions, :positions]))
-    return hidden[torch.arange(len(tokens), device=hidden.device), end_of_text] @ tower.text_projection
+    features: Tensor = TextEncoder(tower)(tower.token_embedding(tokens[:, :positions]), end_of_text)
+    return features

@@ -1,8 +1,7 @@
 """Training of a CLIP from scratch on pictures with captions, on the CPU, in a fixed number of steps."""
 
-import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 
 import numpy as np
@@ -13,17 +12,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from anomalyclip.features.backbone import new_backbone, text_tower
-from anomalyclip.features.preprocess import Preprocess
 from anomalyclip.pretraining.augmentation import augment
 from anomalyclip.pretraining.captions import CaptionTable
 from anomalyclip.pretraining.loss import contrastive_loss
 from anomalyclip.pretraining.settings import AugmentationSettings, PretrainingSettings
 from anomalyclip.training.checkpoints import Checkpoint, load_optimizer_state, optimizer_state
-
-log = logging.getLogger("anomalyclip")
-
-OnLog = Callable[[int, Mapping[str, float]], None]
-"""Takes the number of steps done and the means since the last call."""
 
 
 class Pretraining:
@@ -117,7 +110,7 @@ class Pretraining:
         pixels = torch.from_numpy(self.pictures[chosen.numpy()])
         pixels = rearrange(pixels, "pictures height width channels -> pictures channels height width")
         images = augment(pixels.float().contiguous() / 255, self.augmentation, generator)
-        return normalise(images, self.preprocess).contiguous(memory_format=torch.channels_last)
+        return self.preprocess.normalise(images).contiguous(memory_format=torch.channels_last)
 
     def _text_features(self, ranks: Tensor) -> Tensor:
         """Return normalised features `(captions, dim)` of captions as ranks `(captions, positions)`.
@@ -131,35 +124,12 @@ class Pretraining:
         return F.normalize(hidden @ tower.text_projection, dim=-1)
 
 
-def pretrain(
-    pictures: NDArray[np.uint8],
-    captions: Sequence[Sequence[str]],
-    concepts: Sequence[str] | NDArray[np.int64],
-    settings: PretrainingSettings,
-    on_log: OnLog | None = None,
-    augmentation: AugmentationSettings | None = None,
-) -> nn.Module:
-    """Train from scratch and return the CLIP in evaluation mode, without gradients; see `Pretraining`."""
-    training = Pretraining(pictures, captions, concepts, settings, augmentation or AugmentationSettings())
-    while training.step < settings.steps:
-        figures = training.run(min(settings.log_steps, settings.steps - training.step))
-        if on_log:
-            on_log(training.step, figures)
-    return training.model.eval().requires_grad_(False)
-
-
 def learning_rate(step: int, settings: PretrainingSettings) -> float:
     """Return the rate of a step (from 0): linear warm-up, then half a cosine."""
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
     progress = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Return images `(pictures, 3, height, width)` with values in [0, 1] as the image tower takes them."""
-    mean, std = torch.tensor([preprocess.mean, preprocess.std])[..., None, None]
-    return (images - mean) / std
 
 
 def _optimizer(model: nn.Module, embeddings: nn.Parameter, settings: PretrainingSettings) -> torch.optim.AdamW:

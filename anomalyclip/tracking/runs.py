@@ -118,7 +118,7 @@ class TrackedRun:
                 except FileNotFoundError:  # a checkpoint just replaced by the next
                     continue
                 except UNREACHABLE as error:
-                    log.warning("epochs are not logged for now: %s", " ".join(str(error).split())[:200])
+                    log.warning("epochs are not logged for now: %s", reason(error))
 
         thread = threading.Thread(target=poll, daemon=True)
         thread.start()

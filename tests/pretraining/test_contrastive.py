@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import new_backbone
 from anomalyclip.pretraining.accuracy import zero_shot_accuracy
-from anomalyclip.pretraining.contrastive import Pretraining, learning_rate, pretrain
+from anomalyclip.pretraining.contrastive import Pretraining, learning_rate
 from anomalyclip.pretraining.pool import PicturePool
 from anomalyclip.pretraining.settings import AugmentationSettings, PretrainingSettings
 
@@ -42,14 +42,24 @@ def differing(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -
     return [name for name in first if not torch.equal(first[name], second[name])]
 
 
+def pretrain(
+    squares: PicturePool,
+    settings: PretrainingSettings,
+    on_log: Callable[[int, dict[str, float]], None],
+    augmentation: AugmentationSettings,
+) -> torch.nn.Module:
+    """Train to the end and return the model as the command stores it."""
+    training = Pretraining(squares.pixels, squares.captions, squares.concepts, settings, augmentation)
+    while training.step < settings.steps:
+        on_log(training.step + settings.log_steps, training.run(settings.log_steps))
+    return training.model.eval().requires_grad_(False)
+
+
 def test_a_short_training_tells_concepts_by_their_names(
     squares: PicturePool, settings: PretrainingSettings, unvaried: AugmentationSettings
 ) -> None:
     logged: list[tuple[int, float]] = []
-    model = pretrain(
-        squares.pixels, squares.captions, squares.concepts, settings,
-        lambda step, figures: logged.append((step, figures["loss"])), unvaried,
-    )  # fmt: skip
+    model = pretrain(squares, settings, lambda step, figures: logged.append((step, figures["loss"])), unvaried)
     backbone = new_backbone(settings.architecture)
     before, after = (
         zero_shot_accuracy(each, backbone.tokenizer, backbone.preprocess, squares).top1

@@ -84,12 +84,10 @@ def test_any_frame_can_be_drawn_by_itself(clip: Clip) -> None:
 @pytest.mark.parametrize("label", ANOMALIES)
 def test_an_anomaly_is_seen_in_its_interval_and_leaves_the_rest_of_the_video_as_it_is(label: str) -> None:
     clip = next(clip for clip in plan(FULL) if clip.label == label)
+    clip = clip._replace(num_frames=400, anomalies=((300, 360),))
     ordinary = clip._replace(label=NORMAL, anomalies=())
-    middle = sum(clip.anomalies[0]) // 2
-    assert not np.array_equal(frame(clip, middle), frame(ordinary, middle))
-    long_before = max(0, clip.anomalies[0][0] - 200)
-    if clip.anomalies[0][0] > 200:
-        assert np.array_equal(frame(clip, long_before), frame(ordinary, long_before))
+    assert not np.array_equal(frame(clip, 330), frame(ordinary, 330))
+    assert np.array_equal(frame(clip, 100), frame(ordinary, 100))
 
 
 def test_cameras_differ_in_what_they_see_and_are_the_same_by_seed() -> None:
