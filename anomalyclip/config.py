@@ -42,6 +42,8 @@ class DataConfig(Section):
     """Class names of the run; None takes the labels of the training videos."""
     frame_tolerance: NonNegativeInt = 0
     """Frames by which a manifest's count or interval may differ from the decoded video."""
+    features: str | None = None
+    """Imported features, by the name asserted for what made them; None extracts features from the videos."""
 
 
 class BackboneConfig(Section):
@@ -62,6 +64,9 @@ class ExtractionConfig(Section):
     """Keep every n-th frame; scores are repeated to cover the frames between."""
     batch_size: PositiveInt = 64
     """Frames the image tower takes at once; a batch never spans two videos."""
+    crops: Literal[1, 5, 10] = 1
+    """Views of a frame: the whole, the corners and the centre, or these and their mirror images; training draws
+    one a clip, scoring averages."""
     precision: Precision = "auto"
     """Of the image tower; auto is float32 on CPUs and bfloat16 on GPUs."""
     workers: PositiveInt | None = None

@@ -32,10 +32,14 @@ class ModelCard(Section):
     model: ModelConfig
     backbone: BackboneConfig
     """How the backbone was asked for when the model was trained."""
-    backbone_identity: str
-    """Hash of the image tower; features of another one are refused."""
+    backbone_identity: str | None
+    """Hash of the image tower; features of another one are refused. None where only imported ones are understood."""
+    features: str | None = None
+    """Name asserted for the imported features that the model understands."""
     sampling_rate: int
     """Frames a stored feature stands for."""
+    crops: int = 1
+    """Views of a frame whose scores are averaged."""
     precision: Precision = "auto"
     """Of the image tower that made the features."""
 
