@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder
 from anomalyclip.data.labels import NORMAL, is_normal
 from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly
 
@@ -104,8 +105,9 @@ def past_the_end(interval: Anomaly, num_frames: int, frame_tolerance: int) -> bo
 def resolve_source(path: str, root: Path) -> str:
     """Absolute path or URI of a manifest's `path`; ValueError when it leaves the root or is not there.
 
-    Relative paths are looked up below `root` (resolved) and may not leave it, by `..` or by a link.
-    Absolute paths and URIs are taken as they stand; only local files are looked for.
+    A video is a file, or a folder that directly holds pictures. Relative paths are looked up below `root`
+    (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are taken as they stand;
+    only what is local is looked for.
     """
     if path.startswith("file://"):
         path = unquote(urlsplit(path).path)
@@ -114,8 +116,24 @@ def resolve_source(path: str, root: Path) -> str:
     if not path or "\0" in path:
         raise ValueError("path is empty" if not path else "path holds a NUL character")
     source = Path(os.path.realpath(root / path))
-    if not Path(path).is_absolute() and not source.is_relative_to(root):
+    confined = not Path(path).is_absolute()
+    if confined and not source.is_relative_to(root):
         raise ValueError(f"path {path!r} leaves the manifest's folder: write an absolute path if you mean it")
-    if not os.path.isfile(source):  # noqa: PTH113 (Path.is_file raises where a folder may not be entered)
+    if is_folder(source):
+        _check_frames(path, source, root if confined else None)
+    elif not os.path.isfile(source):  # noqa: PTH113 (Path.is_file raises where a folder may not be entered)
         raise ValueError(f"path {path!r} is {'not a file' if source.exists() else 'missing'}")
     return str(source)
+
+
+def _check_frames(path: str, folder: Path, root: Path | None) -> None:
+    """Raise ValueError for a folder without pictures, or with one that links to a place outside of `root`."""
+    try:
+        frames = frame_paths(folder)
+    except OSError as error:
+        raise ValueError(f"path {path!r} cannot be listed: {error.strerror}") from None
+    if not frames:
+        raise ValueError(f"path {path!r} is a folder without pictures ({', '.join(SUFFIXES)})")
+    for frame in frames:
+        if root and frame.is_symlink() and not Path(os.path.realpath(frame)).is_relative_to(root):
+            raise ValueError(f"path {path!r}: its picture {frame.name} is a link that leaves the manifest's folder")

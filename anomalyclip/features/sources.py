@@ -1,4 +1,7 @@
-"""Videos where they lie, on a disk or in an object store: when they changed, their content, a local copy."""
+"""Videos where they lie, on a disk or in an object store: when they changed, their content, a local copy.
+
+A video is a file, or a folder that directly holds pictures, its frames.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,12 +13,18 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 from pyarrow import fs
 
+from anomalyclip.data.frame_folder import frame_names, frame_paths, is_folder
+
 STAMPS = pl.Schema({"video": pl.String(), "size": pl.Int64(), "mtime": pl.Int64()})
 """A source, its size in bytes and its time of change in ns since 1970; both -1 where there is no such file."""
 
 
 class Stamp(NamedTuple):
-    """Size (bytes) and time of change (ns since 1970) of a file; both -1 where there is none."""
+    """Size (bytes) and time of change (ns since 1970) of a video; both -1 where there is none.
+
+    A folder has the size of its pictures, and the time of what changed last, the folder itself included: taking
+    a new name changes the order of frames and no picture.
+    """
 
     size: int
     mtime: int
@@ -27,7 +36,7 @@ ABSENT = Stamp(-1, -1)
 def stamp(source: str) -> Stamp:
     """Return a source's size and time without opening it."""
     filesystem, path = _locate(source)
-    return _stamp(filesystem.get_file_info(path))
+    return _stamp(filesystem, filesystem.get_file_info(path))
 
 
 def stamps(sources: Sequence[str]) -> pl.DataFrame:
@@ -39,8 +48,9 @@ def stamps(sources: Sequence[str]) -> pl.DataFrame:
         by_filesystem.setdefault(id(filesystem), []).append((source, path))
     found: dict[str, Stamp] = {}
     for files in by_filesystem.values():
-        infos = _locate(files[0][0])[0].get_file_info([path for _, path in files])
-        found |= {source: _stamp(info) for (source, _), info in zip(files, infos, strict=True)}
+        filesystem = _locate(files[0][0])[0]
+        infos = filesystem.get_file_info([path for _, path in files])
+        found |= {source: _stamp(filesystem, info) for (source, _), info in zip(files, infos, strict=True)}
     return pl.DataFrame([(source, *found[source]) for source in distinct], schema=STAMPS, orient="row")
 
 
@@ -55,9 +65,11 @@ def fetch(source: str, folder: Path) -> Path:
 
 
 def head(source: str, size: int = 2**16) -> bytes:
-    """Return the first bytes of a source; none where it cannot be read."""
+    """Return the first bytes of a source, of a folder's first picture; none where it cannot be read."""
     filesystem, path = _locate(source)
     try:
+        info = filesystem.get_file_info(path)
+        path = next((frame.path for frame in _frames(filesystem, info)), path)
         with filesystem.open_input_file(path) as file:
             return bytes(file.read(size))
     except OSError:
@@ -65,13 +77,39 @@ def head(source: str, size: int = 2**16) -> bytes:
 
 
 def content_hash(path: Path) -> str:
-    """Return the first 32 hexadecimal digits of the SHA-256 of a file; raises OSError."""
+    """Return the first 32 hexadecimal digits of the SHA-256 of a file; raises OSError.
+
+    That of a folder is of the SHA-256 of its pictures in their order, whatever their names.
+    """
+    if not is_folder(path):
+        return _sha256(path).hexdigest()[:32]
+    frames = frame_paths(path)
+    if not frames:
+        raise FileNotFoundError(f"{path} holds no pictures")
+    return hashlib.sha256(b"frames" + b"".join(_sha256(frame).digest() for frame in frames)).hexdigest()[:32]
+
+
+def _sha256(path: Path) -> Any:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        return hashlib.file_digest(file, "sha256")
 
 
-def _stamp(info: Any) -> Stamp:
-    return Stamp(info.size, info.mtime_ns or 0) if info.type == fs.FileType.File else ABSENT
+def _stamp(filesystem: Any, info: Any) -> Stamp:
+    if info.type == fs.FileType.File:
+        return Stamp(info.size, info.mtime_ns or 0)
+    frames = _frames(filesystem, info)
+    if not frames:
+        return ABSENT
+    return Stamp(sum(frame.size for frame in frames), max(part.mtime_ns or 0 for part in (info, *frames)))
+
+
+def _frames(filesystem: Any, info: Any) -> list[Any]:
+    """Return what is known of the pictures in a folder, in their order; none for what is no folder."""
+    if info.type != fs.FileType.Directory:
+        return []
+    files = filesystem.get_file_info(fs.FileSelector(info.path))
+    known = {file.base_name: file for file in files if file.type == fs.FileType.File}
+    return [known[name] for name in frame_names(known)]
 
 
 def _locate(source: str) -> tuple[Any, str]:
@@ -79,7 +117,7 @@ def _locate(source: str) -> tuple[Any, str]:
         return _local(), source
     uri = urlsplit(source)
     filesystem, base = _remote(f"{uri.scheme}://{uri.netloc}/" + (f"?{uri.query}" if uri.query else ""))
-    return filesystem, f"{base.rstrip('/')}{unquote(uri.path)}"
+    return filesystem, f"{base.rstrip('/')}{unquote(uri.path).rstrip('/')}"
 
 
 @lru_cache

@@ -1,0 +1,84 @@
+"""A folder of pictures as a video: one frame each, in natural order of their names."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+import cv2
+import numpy as np
+from cv2.utils import logging
+from numpy.typing import NDArray
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+
+Pixels = NDArray[np.uint8]
+
+
+class PictureError(Exception):
+    """A picture that cannot be a frame; the message is one line and names the file."""
+
+
+def natural_order(name: str) -> tuple[list[int | str], str]:
+    """Sort key of a name: 1, 2, 10, whatever the case."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def frame_names(names: Iterable[str]) -> list[str]:
+    """Return the names of pictures among those of a folder, in natural order; hidden files are none."""
+    # macOS leaves `._1.png` beside `1.png` on foreign disks
+    return sorted((n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")), key=natural_order)
+
+
+def is_folder(path: str | PathLike[str]) -> bool:
+    """Return whether a folder lies there; False where it may not be looked at."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises there)
+
+
+def frame_paths(folder: str | PathLike[str]) -> list[Path]:
+    """Return the pictures directly in a folder, in natural order; raises OSError."""
+    with os.scandir(folder) as entries:
+        files = [entry.name for entry in entries if not entry.is_dir()]
+    return [Path(folder) / name for name in frame_names(files)]
+
+
+def read_picture(path: Path) -> Pixels:
+    """Return a picture as uint8 RGB (height, width, 3), grey in three channels; raises PictureError."""
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it would tell on standard error what the exception says
+    try:
+        # imread takes a JPEG that is cut off, imdecode does not
+        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from None
+    except cv2.error:  # empty, or more pixels than OpenCV allows
+        picture = None
+    if picture is None:
+        raise PictureError(f"{path}: not a whole picture")
+    return np.asarray(picture[..., ::-1], dtype=np.uint8)
+
+
+def pictures(folder: str | PathLike[str]) -> Iterator[Callable[[], Pixels]]:
+    """Yield a function a frame that reads it, so that frames left out cost nothing; raises PictureError.
+
+    The function raises PictureError too, also for a size that is not the first picture's.
+    """
+    try:
+        paths = frame_paths(folder)
+    except OSError as error:
+        raise PictureError(f"{folder}: {error.strerror}") from None
+    if not paths:
+        raise PictureError(f"{folder}: the folder holds no pictures ({', '.join(SUFFIXES)})")
+    shape = read_picture(paths[0]).shape
+    for path in paths:
+        yield partial(_read_like, path, shape)
+
+
+def _read_like(path: Path, shape: tuple[int, ...]) -> Pixels:
+    picture = read_picture(path)
+    if picture.shape != shape:
+        sizes = (f"{width} x {height}" for height, width, _ in (picture.shape, shape))
+        raise PictureError(f"{path}: {' pixels, while the first picture has '.join(sizes)}")
+    return picture
