@@ -60,6 +60,8 @@ def fetch(source: str, folder: Path) -> Path:
     if isinstance(filesystem, fs.LocalFileSystem):
         return Path(path)
     target = folder / Path(path).name
+    if filesystem.get_file_info(path).type == fs.FileType.Directory:
+        target.mkdir()  # copy_files makes only the folders below
     fs.copy_files(path, str(target), source_filesystem=filesystem)
     return target
 
