@@ -121,6 +121,8 @@ class Storage:
             return
         with TemporaryDirectory(dir=scratch()) as folder:
             target = Path(folder) / Path(key).name
+            if self.filesystem.get_file_info(self.path(key)).type == fs.FileType.Directory:
+                target.mkdir()  # copy_files makes only the folders below
             fs.copy_files(self.path(key), str(target), source_filesystem=self.filesystem)
             yield target
 

@@ -72,6 +72,8 @@ def test_a_folder_goes_there_and_back_as_a_whole(any_storage: Storage, tmp_path:
     with any_storage.local("runs/a") as folder:
         assert ((folder / "x").read_text(), (folder / "sub/y").read_text()) == ("1", "2")
     assert folder.exists() == any_storage.is_local
+    with any_storage.local("runs/a/sub") as folder:
+        assert (folder / "y").read_text() == "2"
     with any_storage.local("runs/a/x") as file:
         assert file.read_text() == "1"
     any_storage.delete("runs/a")
