@@ -68,12 +68,16 @@ def draw_video() -> DrawVideo:
 
 @pytest.fixture
 def put_features(tmp_path: Path) -> PutFeatures:
-    """Return `put(store, video, features, sampling_rate=1, num_frames=None)`; the hash is the video's base name."""
+    """Return `put(store, video, features, sampling_rate=1, num_frames=None)`; the hash is the video's base name.
+
+    Features are `(frames, crops, dim)`, or `(frames, dim)` of a single crop.
+    """
 
     def put(
         store: FeatureStore, video: str, features: np.ndarray, sampling_rate: int = 1, num_frames: int | None = None
     ) -> None:
         frames = num_frames or len(features)
+        features = features if features.ndim == 3 else features[:, None]
         with FeatureWriter(tmp_path / "features", sampling_rate) as writer:
             writer.append(features)
             writer.describe({"num_frames": str(frames), "fps": "25.0"})

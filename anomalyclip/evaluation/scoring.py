@@ -12,6 +12,7 @@ from torch import Tensor
 
 from anomalyclip.data.labels import frame_labels
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
+from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.bundle import bundle_digest, load_bundle
@@ -22,12 +23,12 @@ class Scorer:
     """What scores videos, and what the predictions table says of it."""
 
     score: Callable[[Tensor], tuple[Tensor, Tensor]]
-    """Stored features `(stored features, dim)` to anomaly scores `(stored features,)` and class probabilities
-    `(stored features, classes)`, all in [0, 1]."""
+    """Stored features of a crop `(stored frames, dim)` to anomaly scores `(stored frames,)` and class
+    probabilities `(stored frames, classes)`, all in [0, 1]."""
     classes: tuple[str, ...]
     """In the order of the probabilities, Normal among them."""
     sampling_rate: int
-    """Frames a stored feature stands for."""
+    """Frames a stored one stands for."""
     digest: str
     """Names everything that decides the scores of given features."""
 
@@ -68,7 +69,8 @@ def _predictions(
     scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
 ) -> Iterator[VideoPrediction]:
     for row in manifest.iter_rows(named=True):
-        scores, probabilities = scorer.score(torch.from_numpy(store.read_features(objects[row["source"]])))
+        features = torch.from_numpy(store.read_features(objects[row["source"]]))
+        scores, probabilities = mean_over_crops(scorer.score, features)
         frames = row["num_frames"]
         names, truth = frame_labels(row["anomalies"], row["labels"], frames)
         yield VideoPrediction(
@@ -80,6 +82,7 @@ def _predictions(
 
 
 def _per_frame(values: Tensor, sampling_rate: int, num_frames: int) -> NDArray[np.float32]:
-    """Repeat each stored feature's value over the frames that it stands for."""
-    repeated: NDArray[np.float32] = values.repeat_interleave(sampling_rate, dim=0)[:num_frames].cpu().numpy()
+    """Repeat each stored frame's value over the frames that it stands for, the last one over all that are left."""
+    stored = (torch.arange(num_frames) // sampling_rate).clamp(max=len(values) - 1)
+    repeated: NDArray[np.float32] = values.cpu()[stored].numpy()
     return repeated

@@ -24,13 +24,13 @@ log = logging.getLogger("anomalyclip")
 SHARD_BYTES = 2**33
 """A shard is ended by the first video that reaches this size."""
 
-_LAYOUT = "1"
+_LAYOUT = "2"
 _INDEX = "index.parquet"
 _SUMS = "sums.npy"
 
 
 class FeatureCache:
-    """Features by video_id, (frames, dim) float16 each, as views of memory-mapped files.
+    """Features by video_id, (frames, crops, dim) float16 each, as views of memory-mapped files.
 
     Made by `build`; while the object lives, no process of the node removes its files.
     """
@@ -50,8 +50,9 @@ class FeatureCache:
         self._sums: dict[str, NDArray[np.float64]] = {}
         for video_id, content in hashes.items():
             number, row = rows[content]
-            start = row["offset"]
-            self._features[video_id] = shards[row["shard"]][start : start + row["frames"]]
+            start, rows_of_video = row["offset"], row["frames"] * row["crops"]
+            flat = shards[row["shard"]][start : start + rows_of_video]
+            self._features[video_id] = flat.reshape(row["frames"], row["crops"], self.dim)
             self._sums[video_id] = sums[number]
 
     def __del__(self) -> None:
@@ -82,19 +83,23 @@ class FeatureCache:
         return cls(folder, dict(wanted.select("video_id", "hash").iter_rows()), lock)
 
     def num_frames(self, video_id: str) -> int:
-        """Return the number of stored features of a video."""
+        """Return the number of stored frames of a video."""
         return len(self._features[video_id])
 
+    def crops(self, video_id: str) -> int:
+        """Return the number of crops of each of a video's frames."""
+        return self._features[video_id].shape[1]
+
     def video(self, video_id: str) -> Features:
-        """Return a video's features (frames, dim), a read-only view."""
+        """Return a video's features (frames, crops, dim), a read-only view."""
         return self._features[video_id]
 
-    def gather(self, video_id: str, frame_indices: NDArray[np.int64]) -> Features:
-        """Return the features (..., dim) at indices (...) into a video's stored features."""
-        return np.asarray(self._features[video_id][frame_indices])
+    def gather(self, video_id: str, frame_indices: NDArray[np.int64], crop: int) -> Features:
+        """Return the features (..., dim) of a crop at indices (...) into a video's stored frames."""
+        return np.asarray(self._features[video_id][frame_indices, crop])
 
     def feature_sum(self, video_id: str) -> NDArray[np.float64]:
-        """Return the sum (dim,) of a video's features."""
+        """Return the sum (dim,) of a video's features, those of all crops."""
         return np.asarray(self._sums[video_id])
 
 
@@ -113,10 +118,10 @@ def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: float) -> None:
-    dim = next(store.iterate(contents.item(0, "object"))).shape[1]
+    _, crops, dim = next(store.iterate(contents.item(0, "object"))).shape
     for killed in folder.parent.glob("*.partial"):  # one build at a time: this one
         shutil.rmtree(killed)
-    _make_room(folder.parent, int(contents["frames"].sum()) * dim * 2, limit)
+    _make_room(folder.parent, int(contents["frames"].sum()) * crops * dim * 2, limit)
     log.info("building the feature cache %s of %d videos", folder, len(contents))
     partial = folder.with_suffix(".partial")
     partial.mkdir()
@@ -127,10 +132,10 @@ def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: flo
         with (partial / _shard(shard)).open("ab") as file:
             for features in store.iterate(key):
                 features.tofile(file)
-                sums[number] += features.sum(axis=0, dtype=np.float64)
-                frames += len(features)
-        rows.append({"hash": content, "shard": shard, "offset": offset, "frames": frames})
-        offset += frames
+                sums[number] += features.sum(axis=(0, 1), dtype=np.float64)
+                frames, crops = frames + len(features), features.shape[1]
+        rows.append({"hash": content, "shard": shard, "offset": offset, "frames": frames, "crops": crops})
+        offset += frames * crops
         if offset * dim * 2 >= SHARD_BYTES:
             shard, offset = shard + 1, 0
     pl.DataFrame(rows).write_parquet(partial / _INDEX)

@@ -18,32 +18,37 @@ ResolvedPrecision = Literal["float32", "bfloat16"]
 
 
 class FrameEncoder:
-    """The image tower on one device, fed with native frames."""
+    """The image tower on one device, fed with native frames, of which it sees one or several crops."""
 
-    def __init__(self, backbone: Backbone, precision: ResolvedPrecision, device: torch.device) -> None:
+    def __init__(self, backbone: Backbone, precision: ResolvedPrecision, device: torch.device, crops: int = 1) -> None:
         self._preprocess = backbone.preprocess
         self._precision = precision
         self._device = device
+        self._crops = crops
         on_cpu = device.type == "cpu"
         self._model: Any = backbone.model if on_cpu else copy.deepcopy(backbone.model).to(device)
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Return features (frames, dim), not normalised, of RGB frames (frames, height, width, 3).
+        """Return features (frames, crops, dim), not normalised, of RGB frames (frames, height, width, 3).
 
         Raises JobError where a feature is not finite in float16.
         """
-        pixels = self._preprocess(self._upload(frames))
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            features: Tensor = self._model.encode_image(pixels)
-        stored = features.half()
-        broken = (~stored.isfinite()).any(dim=1).nonzero().flatten().tolist()
+        views = self._preprocess.crops(self._upload(frames), self._crops)
+        # crop after crop: all at once would take ten times the memory
+        stored = torch.stack([self._encode(pixels).half() for pixels in views], dim=1)
+        broken = (~stored.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
         if broken:
             raise JobError(
                 f"features of {len(broken)} of {len(frames)} frames (the first at {broken[0]} of its batch) "
                 f"are not finite or beyond float16 in {self._precision}: are the weights sound?"
             )
         return np.asarray(stored.cpu().numpy(), dtype=np.float16)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+            features: Tensor = self._model.encode_image(pixels)
+        return features
 
     def _upload(self, frames: NDArray[np.uint8]) -> Tensor:
         # torch warns of read-only arrays, such as shared memory
@@ -65,8 +70,9 @@ def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPre
     return precision
 
 
-def feature_fingerprint(backbone: Backbone, precision: ResolvedPrecision, sampling_rate: int) -> str:
+def feature_fingerprint(backbone: Backbone, precision: ResolvedPrecision, sampling_rate: int, crops: int = 1) -> str:
     """Return 16 hexadecimal digits that name what decides a feature's numbers; library versions do not."""
+    several = [crops] if crops > 1 else []  # features of one crop keep the name from before there were more
     return digest(
         backbone.identity,
         PREPROCESS_VERSION,
@@ -74,4 +80,5 @@ def feature_fingerprint(backbone: Backbone, precision: ResolvedPrecision, sampli
         precision,
         backbone.dim,
         sampling_rate,
+        *several,
     )

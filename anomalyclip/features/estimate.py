@@ -60,16 +60,16 @@ def estimate(
     """
     settings = config.extraction
     precision = resolve_precision(settings.precision, resolve_device())
-    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate))
+    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate, settings.crops))
     missing = store.missing(manifest["source"].to_list(), retry)["video"].to_list()
     frames = [_kept_frames(source, settings.sampling_rate) for source in missing]
     total = sum(filter(None, frames))
     rate, origin = store.rate(), "the last extraction's rate"
     if rate is None:
-        encoder = FrameEncoder(backbone, precision, resolve_device())
+        encoder = FrameEncoder(backbone, precision, resolve_device(), settings.crops)
         readable = (source for source, count in zip(missing, frames, strict=True) if count)
         rate, origin = _measure(readable, encoder, config), "measured here on one video, one worker"
-    needed, free = total * (backbone.dim * 2 + 4), free_bytes(storage)
+    needed, free = total * settings.crops * (backbone.dim * 2 + 4), free_bytes(storage)
     return ExtractionEstimate(
         videos=manifest["source"].n_unique(),
         missing=len(missing),

@@ -21,7 +21,7 @@ from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import scratch
 
 Encoder = Callable[[NDArray[np.uint8]], Features]
-"""Frames (frames, height, width, 3), uint8 RGB, to features (frames, dim)."""
+"""Frames (frames, height, width, 3), uint8 RGB, to features (frames, crops, dim)."""
 
 
 def extract_video(

@@ -1,4 +1,4 @@
-"""The feature store's Parquet file: one row a frame, written and read in constant memory."""
+"""The feature store's Parquet file: one row a frame and crop, written and read in constant memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,48 +14,51 @@ SCHEMA_VERSION = "1"
 ROWS_A_GROUP = 2048
 
 Features = NDArray[np.float16]
+"""(frames, crops, dim): what a video's frames are stored as, one crop in the usual case."""
 
 
 @dataclass(frozen=True)
 class FeatureSummary:
-    """What a file's footer tells: stored rows, and frames and frames per second of the decoded video."""
+    """What a file's footer tells: stored frames, and frames and frames per second of the decoded video."""
 
     frames: int
     num_frames: int
     fps: float
 
 
-def feature_schema(dim: int) -> pa.Schema:
-    """Return the columns: `frame` (0-based index in the video) and `feature`, `dim` numbers a frame."""
+def feature_schema(dim: int, crops: int = 1) -> pa.Schema:
+    """Return the columns: `frame` (0-based index in the video), `crop` where there are several, and `feature`."""
     item = pa.field("element", pa.float16(), nullable=False)
-    return pa.schema(
-        [
-            pa.field("frame", pa.int32(), nullable=False),
-            pa.field("feature", pa.list_(item, dim), nullable=False),
-        ]
-    )
+    frame, crop = pa.field("frame", pa.int32(), nullable=False), pa.field("crop", pa.int8(), nullable=False)
+    feature = pa.field("feature", pa.list_(item, dim), nullable=False)
+    return pa.schema([frame, crop, feature] if crops > 1 else [frame, feature])
 
 
 class FeatureWriter:
-    """Writes a video's features (frames, dim) row group by row group; a context that closes the file."""
+    """Writes a video's features (frames, crops, dim) row group by row group; a context that closes the file.
+
+    Rows go by frame and then by crop; `frames` counts what has been written.
+    """
 
     def __init__(self, path: Path, sampling_rate: int) -> None:
         self.frames = 0
         self._path = path
         self._sampling_rate = sampling_rate
         self._pending: list[Features] = []
+        self._crops = 1
         self._writer: Any = None
 
     def append(self, features: Features) -> None:
-        """Add the features of the next kept frames."""
+        """Add the features (frames, crops, dim) of the next kept frames, of any number of them."""
         self._pending.append(features)
-        if sum(map(len, self._pending)) >= ROWS_A_GROUP:
+        if sum(len(part) * part.shape[1] for part in self._pending) >= ROWS_A_GROUP:
             self._flush()
 
     def describe(self, metadata: Mapping[str, str]) -> None:
         """Write what is left and then what is known about the file, whose video has had a frame at least."""
         self._flush()
-        self._writer.add_key_value_metadata({"schema_version": SCHEMA_VERSION, **metadata})
+        known = {"schema_version": SCHEMA_VERSION, "crops": str(self._crops)}
+        self._writer.add_key_value_metadata({**known, **metadata})
 
     def __enter__(self) -> "FeatureWriter":
         return self
@@ -69,28 +72,44 @@ class FeatureWriter:
             return
         features = np.concatenate(self._pending)
         self._pending.clear()
-        schema = feature_schema(features.shape[1])
+        # groups of whole frames, all of nearly the same size, however much was appended at once
+        for group in np.array_split(features, max(1, len(features) * features.shape[1] // ROWS_A_GROUP)):
+            self._write(group)
+
+    def _write(self, features: Features) -> None:
+        frames, self._crops, dim = features.shape
+        schema = feature_schema(dim, self._crops)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._path, schema, use_dictionary=False, compression="none", write_statistics=["frame"]
             )
-        numbers = np.arange(self.frames, self.frames + len(features), dtype=np.int32) * self._sampling_rate
-        values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), type=schema.field("feature").type)
-        table = pa.Table.from_arrays([pa.array(numbers.astype(np.int32)), values], schema=schema)
-        self._writer.write_table(table, row_group_size=len(features))
-        self.frames += len(features)
+        numbers = np.arange(self.frames, self.frames + frames) * self._sampling_rate
+        columns = {
+            "frame": pa.array(np.repeat(numbers, self._crops).astype(np.int32)),
+            "crop": pa.array(np.tile(np.arange(self._crops, dtype=np.int8), frames)),
+            "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), type=schema.field("feature").type),
+        }
+        table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+        self._writer.write_table(table, row_group_size=len(table))
+        self.frames += frames
 
 
 def read_summary(file: Any) -> FeatureSummary:
     """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid where it is damaged."""
     footer = pq.read_metadata(file)
     known = footer.metadata
-    return FeatureSummary(footer.num_rows, int(known[b"num_frames"]), float(known[b"fps"]))
+    return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
 
 
 def iterate_features(file: Any) -> Iterator[Features]:
-    """Yield the features (frames, dim) of an open file, a row group at a time."""
+    """Yield the features (frames, crops, dim) of an open file, a row group at a time."""
     parquet = pq.ParquetFile(file)
+    crops = _crops(parquet.metadata.metadata)
     for group in range(parquet.num_row_groups):
         column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
-        yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+        yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
+
+
+def _crops(metadata: Mapping[bytes, bytes]) -> int:
+    """Return the crops a frame; files from before there were any say nothing of them."""
+    return int(metadata.get(b"crops", b"1"))

@@ -1,6 +1,6 @@
 """From native video frames to what a CLIP image tower takes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,9 @@ from anomalyclip.errors import UsageError
 
 PREPROCESS_VERSION = 1
 """To be raised whenever the same frames would give other numbers: it is part of a feature's fingerprint."""
+
+CROPPED_FROM = 8 / 7
+"""Shortest side of the picture that several crops are cut from, in sides of a crop: 256 for 224 as in the field."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,34 @@ class Preprocess:
         The numbers are whole grey levels before they are normalised, on every device.
         """
         images = rearrange(frames, "frames height width channels -> frames channels height width")
-        resize = resize_in_float if images.is_cuda else resize_in_uint8
-        pixels = _crop_centre(resize(images, self._resized(images), self.interpolation), self.size)
-        return self.normalise(pixels / 255)
+        squash = self.resize_mode == "squash"
+        size = (self.size, self.size) if squash else _shortest_side(images, self.size)
+        return self.normalise(_crop_centre(self._resize(images, size), self.size) / 255)
+
+    def crops(self, frames: Tensor, count: int) -> Iterator[Tensor]:
+        """Yield each crop of RGB frames (frames, height, width, 3), uint8, as `__call__` gives its only one.
+
+        One crop is that; 5 are the corners (top left, top right, bottom left, bottom right) and the centre of
+        the picture with its shortest side at 8/7 of theirs, whatever the resize mode; 10 are these and the same
+        five of the mirrored picture, all in the order of torchvision's TenCrop.
+        """
+        if count == 1:
+            yield self(frames)
+            return
+        images = rearrange(frames, "frames height width channels -> frames channels height width")
+        resized = self._resize(images, _shortest_side(images, round(self.size * CROPPED_FROM)))
+        for picture in [resized, resized.flip(-1)][: count // 5]:
+            for crop in _five_crops(picture, self.size):
+                yield self.normalise(crop / 255)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images (frames, 3, height, width) with values in [0, 1] as the image tower takes them."""
         mean, std = torch.tensor([self.mean, self.std], device=images.device)[..., None, None]
         return (images - mean) / std
 
-    def _resized(self, images: Tensor) -> tuple[int, int]:
-        if self.resize_mode == "squash":
-            return self.size, self.size
-        height, width = images.shape[-2:]
-        shortest = min(height, width)
-        return self.size * height // shortest, self.size * width // shortest
+    def _resize(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        resize = resize_in_float if images.is_cuda else resize_in_uint8
+        return resize(images, size, self.interpolation)
 
 
 def resize_in_uint8(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
@@ -76,6 +92,20 @@ def resize_in_float(images: Tensor, size: tuple[int, int], interpolation: str) -
     for part in ((images.shape[-2], size[1]), size):
         resized = F.interpolate(resized, part, mode=interpolation, antialias=True).round_().clamp_(0, 255)
     return resized
+
+
+def _shortest_side(images: Tensor, length: int) -> tuple[int, int]:
+    """Return the height and width of images whose shortest side is brought to a length."""
+    height, width = images.shape[-2:]
+    shortest = min(height, width)
+    return length * height // shortest, length * width // shortest
+
+
+def _five_crops(images: Tensor, size: int) -> Iterator[Tensor]:
+    for rows in (slice(None, size), slice(-size, None)):
+        for columns in (slice(None, size), slice(-size, None)):
+            yield images[..., rows, columns]
+    yield _crop_centre(images, size)
 
 
 def _crop_centre(images: Tensor, size: int) -> Tensor:

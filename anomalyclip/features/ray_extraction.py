@@ -108,13 +108,14 @@ def extract_missing(
     backbone = backbone or load_backbone(config.backbone)
     save_backbone(backbone, storage)
     precision = resolve_precision(config.extraction.precision, cluster_device())
-    store = FeatureStore(storage, feature_fingerprint(backbone, precision, config.extraction.sampling_rate))
+    settings = config.extraction
+    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate, settings.crops))
     sources = manifest["source"].unique(maintain_order=True)
     missing = store.missing(sources.to_list(), retry)
     progress = _Progress(store, missing, on_progress)
     started = time.monotonic()
     try:
-        for result in _results(missing, store, backbone.identity, precision, config.extraction):
+        for result in _results(missing, store, backbone.identity, precision, settings):
             progress.add(result)
     finally:
         progress.finish()
@@ -154,7 +155,7 @@ class _Worker:
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
         device = resolve_device()
-        self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device)
+        self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
         # on a GPU two batches at once would take memory and gain nothing; on CPUs they were 1.5 times faster
         self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
         self._decoders = SimpleQueue[Decoder]()

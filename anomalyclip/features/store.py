@@ -27,7 +27,7 @@ INDEX = pl.Schema(
     }
 )
 """A source as it was when its features were made: its content's hash, its object's key in the storage, the
-stored rows (`frames`), and the frames and frames per second of the decoded video."""
+stored `frames` (whatever their crops), and the frames and frames per second of the decoded video."""
 
 QUARANTINE = pl.Schema({**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String()})
 """A source whose features could not be made as it was then; no hash where it could not be read at all."""
@@ -103,13 +103,13 @@ class FeatureStore:
         self.storage.publish(local, self.object_key(content))
 
     def iterate(self, source: str) -> Iterator[Features]:
-        """Yield the features (frames, dim) of a source, or of an object's key, a row group at a time."""
+        """Yield the features (frames, crops, dim) of a source, or of an object's key, a row group at a time."""
         key = source if source.startswith(f"{self.key}/") else self._object_of(source)
         with self._open(key) as file:
             yield from iterate_features(file)
 
     def read_features(self, source: str) -> Features:
-        """Return the features (frames, dim) of a source, or of an object's key; UsageError if there are none."""
+        """Return the features (frames, crops, dim) of a source, or of an object's key; UsageError if there are none."""
         return np.concatenate(list(self.iterate(source)))
 
     def rate(self) -> float | None:

@@ -154,10 +154,12 @@ def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig
     mine = batch.part(rank(), world_size())
     seed = config.training.seed
     clips = {
-        draw: draw_clip(draw, cache.num_frames(draw.bag.video_id), epoch, seed, config.model)
+        draw: draw_clip(draw, cache.num_frames(video), epoch, seed, config.model, cache.crops(video))
         for draw in batch.abnormal + batch.normal
+        for video in [draw.bag.video_id]
     }
-    features = torch.stack([torch.from_numpy(cache.gather(draw.bag.video_id, clips[draw].frames)) for draw in mine])
+    chosen = [(draw.bag.video_id, clips[draw]) for draw in mine]
+    features = torch.stack([torch.from_numpy(cache.gather(video, clip.frames, clip.crop)) for video, clip in chosen])
     return StepInput(
         features=features.pin_memory() if torch.cuda.is_available() else features,
         labels=torch.tensor([draw.bag.label for draw in batch.abnormal]),

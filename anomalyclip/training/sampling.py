@@ -39,6 +39,8 @@ class Clip(NamedTuple):
     """Segments that segment dropout leaves to the top-K selection, `(segments,)`."""
     keep_bottom: NDArray[np.bool_]
     """The same for bottom-K."""
+    crop: int
+    """Which crop of its frames."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def epoch_batches(bags: Sequence[Bag], epoch: int, config: TrainingConfig) -> It
         yield Batch(*(next(stream) for stream in streams))
 
 
-def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: ModelConfig) -> Clip:
-    """Draw a training clip of a video with so many stored features, and its segment dropout."""
+def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: ModelConfig, crops: int = 1) -> Clip:
+    """Draw a training clip of a video with so many stored frames and crops, and its segment dropout."""
     video_key = int.from_bytes(hashlib.sha256(draw.bag.video_id.encode()).digest()[:8], "big")
     generator = np.random.default_rng([seed, epoch, draw.pass_, video_key])
     offsets = generator.integers(0, offset_bound(num_features, config), size=config.segments)
@@ -83,7 +85,8 @@ def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: Mode
     keep_bottom = keep_top
     if config.bottom_dropout != config.top_dropout:
         keep_bottom = generator.random(config.segments) >= config.bottom_dropout
-    return Clip(clip_frames(num_features, offsets, config), keep_top, keep_bottom)
+    crop = int(generator.integers(crops))  # last: the frames and masks do not depend on the number of crops
+    return Clip(clip_frames(num_features, offsets, config), keep_top, keep_bottom, crop)
 
 
 def segment_spacing(num_features: int, config: ModelConfig) -> int:

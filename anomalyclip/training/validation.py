@@ -7,6 +7,7 @@ import torch.distributed as dist
 from sklearn.metrics import roc_auc_score
 
 from anomalyclip.config import RunConfig
+from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.metrics import video_score
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
@@ -53,9 +54,11 @@ def best_epoch(history: Sequence[dict[str, float]]) -> int:
 
 def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, ClipOutput]:
     device = model.normality_prototype.device
-    scores = model.score_video(torch.from_numpy(cache.video(bag.video_id))).scores
-    clip = draw_clip(Draw(bag, 0), cache.num_frames(bag.video_id), 0, config.training.seed, config.model)
-    features = torch.from_numpy(cache.gather(bag.video_id, clip.frames)).to(device, torch.float32)
+    video = bag.video_id
+    _, scores, _ = mean_over_crops(model.score_video, torch.from_numpy(cache.video(video)))
+    seed = config.training.seed
+    clip = draw_clip(Draw(bag, 0), cache.num_frames(video), 0, seed, config.model, cache.crops(video))
+    features = torch.from_numpy(cache.gather(video, clip.frames, clip.crop)).to(device, torch.float32)
     output = model(features[None])
     score = video_score(scores.cpu().numpy(), segment_frames=config.model.frames_per_segment)
     return score, ClipOutput(*(part.cpu() for part in output))

@@ -109,7 +109,7 @@ def test_one_clip_of_a_video_of_4000_frames(
 
     def run() -> Tensor:
         if source == "cache":
-            return torch.from_numpy(cache.gather("video", frames)).float()
+            return torch.from_numpy(cache.gather("video", frames, 0)).float()
         return torch.from_numpy(np.load(tmp_path / "video.npy")[frames])
 
     threads = torch.get_num_threads()

@@ -244,6 +244,11 @@ def test_intervals_must_lie_inside_the_decoded_frames(tmp_path: Path) -> None:
 
 def test_features_of_every_third_frame_are_counted_as_such(tmp_path: Path) -> None:
     df = load_manifest(manifest_in(tmp_path, HEADER + "c,c.mp4,test,,,50\n"))
-    assert check_frame_counts(df, {"c": 50}, {"c": 17}, sampling_rate=3).height == 1
-    with pytest.raises(UsageError, match="features must be 17"):
-        check_frame_counts(df, {"c": 50}, {"c": 16}, sampling_rate=3)
+    for features in (17, 16):  # with and without the incomplete last snippet
+        assert check_frame_counts(df, {"c": 50}, {"c": features}, sampling_rate=3).height == 1
+    for features in (18, 15):
+        with pytest.raises(UsageError, match="features must be 17"):
+            check_frame_counts(df, {"c": 50}, {"c": features}, sampling_rate=3)
+    for features in (51, 49):
+        with pytest.raises(UsageError, match="features must be 50"):
+            check_frame_counts(df, {"c": 50}, {"c": features})

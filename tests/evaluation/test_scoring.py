@@ -47,7 +47,7 @@ def stored(storage: Storage, folder: Path, sampling_rate: int) -> FeatureStore:
     """A store of the features of every `sampling_rate`-th frame of two videos."""
     store = FeatureStore(storage, "print")
     for number, (name, frames) in enumerate(FRAMES.items()):
-        rows = np.random.default_rng(number).normal(size=(-(-frames // sampling_rate), 8)).astype(np.float16)
+        rows = np.random.default_rng(number).normal(size=(-(-frames // sampling_rate), 1, 8)).astype(np.float16)
         with FeatureWriter(folder / "file", sampling_rate) as writer:
             writer.append(rows)
             writer.describe({"num_frames": str(frames), "fps": "25.0"})
@@ -74,7 +74,7 @@ def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage
     assert dict(table.group_by("video_id").len().iter_rows()) == FRAMES
     assert dict(checked.select("video_id", "num_frames").iter_rows()) == FRAMES
     model, _ = load_bundle(bundle)
-    scores = model.score_video(torch.from_numpy(store.read_features("/v1.mp4")))
+    scores = model.score_video(torch.from_numpy(store.read_features("/v1.mp4")[:, 0]))
     mine = table.filter(pl.col("video_id") == "v1")
     assert mine["frame"].to_list() == list(range(700))
     assert mine["score"].to_list() == [scores.scores[frame // rate].item() for frame in range(700)]

@@ -21,7 +21,7 @@ SETTINGS = ExtractionConfig(batch_size=16)
 
 
 def mean_colours(frames: np.ndarray) -> np.ndarray:
-    return frames.mean(axis=(1, 2)).astype(np.float16)
+    return frames.mean(axis=(1, 2)).astype(np.float16)[:, None]
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(
             nonlocal peak
             processes = [psutil.Process(), *decoder_processes()]
             peak = max(peak, sum(process.memory_info().rss for process in processes))
-            return np.repeat(mean_colours(frames), 64, axis=1)
+            return np.repeat(mean_colours(frames), 64, axis=2)
 
         assert extract_video(str(video), watch, store, SETTINGS, decoder).error is None
         decoder.close()

@@ -27,8 +27,8 @@ def put(store: FeatureStore, folder: Path, source: str, features: np.ndarray, ra
     return ExtractionResult(source, *stamp(source), "abc", len(features), len(features) * rate, 25.0)
 
 
-def random_features(frames: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(frames, 8)).astype(np.float16)
+def random_features(frames: int, crops: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(frames, crops, 8)).astype(np.float16)
 
 
 def test_features_come_back_bit_for_bit(store: FeatureStore, tmp_path: Path) -> None:

@@ -58,10 +58,13 @@ class Footage:
     def num_frames(self, video_id: str) -> int:
         return len(self.features[video_id])
 
-    def video(self, video_id: str) -> Features:
-        return self.features[video_id]
+    def crops(self, video_id: str) -> int:
+        return 1
 
-    def gather(self, video_id: str, frames: NDArray[np.int64]) -> Features:
+    def video(self, video_id: str) -> Features:
+        return self.features[video_id][:, None]
+
+    def gather(self, video_id: str, frames: NDArray[np.int64], crop: int) -> Features:
         return self.features[video_id][frames]
 
     def feature_sum(self, video_id: str) -> NDArray[np.float64]:
@@ -118,13 +121,14 @@ class Lab:
         assert checkpoints.best is not None
         load_learnt_state(model, checkpoints.best.weights)
         scorer = model.eval().with_fixed_directions()
-        scores = [scorer.score_video(torch.from_numpy(footage.video(clip.video_id))) for clip in footage.split(split)]
+        videos = [torch.from_numpy(footage.features[clip.video_id]) for clip in footage.split(split)]
+        scores = [scorer.score_video(video) for video in videos]
         return self.predictions(footage, split, [(one.scores.numpy(), one.probabilities.numpy()) for one in scores])
 
     def zero_shot(self, footage: Footage, split: str = "test") -> Predictions:
         """Score a split with CLIP as it comes."""
         scorer = zero_shot(footage.backbone, CLASSES)
-        scores = [scorer.score(torch.from_numpy(footage.video(clip.video_id))) for clip in footage.split(split)]
+        scores = [scorer.score(torch.from_numpy(footage.features[clip.video_id])) for clip in footage.split(split)]
         return self.predictions(footage, split, [(one.numpy(), classes.numpy()) for one, classes in scores])
 
     def predictions(self, footage: Footage, split: str, scores: Scored) -> Predictions:

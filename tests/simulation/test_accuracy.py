@@ -104,7 +104,7 @@ def test_the_benchmark_separates_ceiling_method_and_zero_shot(lab: Any, full: An
 def _ceiling(footage: Any, seed: int, epochs: int = 10) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Probabilities of the test frames by a small network that learns from the labels of all training frames."""
     classes = footage.classes
-    inputs = {clip.video_id: torch.from_numpy(_with_motion(footage.video(clip.video_id))) for clip in footage.clips}
+    inputs = {clip.video_id: torch.from_numpy(_with_motion(footage.features[clip.video_id])) for clip in footage.clips}
     train = footage.split("train")
     everything = torch.cat([inputs[clip.video_id] for clip in train])
     mean, std = everything.mean(dim=0), everything.std(dim=0)

@@ -23,23 +23,26 @@ DIM = 64
 class MemoryCache:
     """The part of a feature cache that training reads, on features drawn by video id."""
 
-    def __init__(self, bags: Sequence[Bag]) -> None:
+    def __init__(self, bags: Sequence[Bag], crops: int = 1) -> None:
         self._features = {
-            bag.video_id: np.random.default_rng(index).normal(size=(90 + 40 * index, DIM)).astype(np.float16)
+            bag.video_id: np.random.default_rng(index).normal(size=(90 + 40 * index, crops, DIM)).astype(np.float16)
             for index, bag in enumerate(bags)
         }
         for bag in bags:
             if bag.label != NORMAL_LABEL:
-                self._features[bag.video_id][20:60, bag.label] += 3
+                self._features[bag.video_id][20:60, :, bag.label] += 3
 
     def num_frames(self, video_id: str) -> int:
         return len(self._features[video_id])
 
+    def crops(self, video_id: str) -> int:
+        return self._features[video_id].shape[1]
+
     def video(self, video_id: str) -> np.ndarray:
         return self._features[video_id]
 
-    def gather(self, video_id: str, frames: np.ndarray) -> np.ndarray:
-        return self._features[video_id][frames]
+    def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
+        return self._features[video_id][frames, crop]
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def cache_of_features(features: dict[str, np.ndarray], storage: Storage, tmp_pat
     store = FeatureStore(storage, "print")
     for name, rows in features.items():
         with FeatureWriter(tmp_path / "file", 1) as writer:
-            writer.append(rows)
+            writer.append(rows[:, None])
             writer.describe({"num_frames": str(len(rows)), "fps": "25.0"})
         store.publish(tmp_path / "file", name)
         store.record([ExtractionResult(f"/{name}", 1, 1, name, len(rows), len(rows), 25.0)])
