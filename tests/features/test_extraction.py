@@ -42,7 +42,14 @@ def decoder_processes() -> list[psutil.Process]:
 
 
 def leftovers() -> list[Path]:
-    return list(scratch().glob("extract-*")) + list(Path("/dev/shm").glob("anomalyclip-frames-*"))
+    return list(scratch().glob("extract-*")) + [path for path in shared_memory() if path not in BEFORE]
+
+
+def shared_memory() -> list[Path]:
+    return list(Path("/dev/shm").glob("anomalyclip-frames-*"))
+
+
+BEFORE = shared_memory()  # of other processes, perhaps killed ones
 
 
 def test_features_are_those_of_every_nth_frame(
