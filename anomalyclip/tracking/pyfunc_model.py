@@ -19,6 +19,7 @@ from torch import Tensor
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, resolve_device, resolve_precision
@@ -62,13 +63,14 @@ class VideoScorer:
         if isinstance(path, str) == isinstance(features, list | np.ndarray):
             raise UsageError("exactly one of `path` and `features` is needed")
         given, frames = self._extract(allowed_path(path)) if isinstance(path, str) else self._checked(features)
-        scores = self._model.score_video(given)
-        columns = {"score": scores.scores}
-        columns |= {f"p_{name}": scores.probabilities[:, i] for i, name in enumerate(self._card.classes)}
+        _, scores, probabilities = mean_over_crops(self._model.score_video, given)
+        columns = {"score": scores}
+        columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(self._card.classes)}
         rate = self._card.sampling_rate
         return {name: values.repeat_interleave(rate)[:frames].tolist() for name, values in columns.items()}
 
     def _checked(self, features: Any) -> tuple[Tensor, int]:
+        """Return the features `(frames, 1, dim)` of a row, and the frames they stand for."""
         try:
             tensor = torch.from_numpy(np.stack([np.asarray(row, dtype=np.float32) for row in features]))
         except ValueError as error:
@@ -78,12 +80,12 @@ class VideoScorer:
             raise UsageError(f"`features` must have the shape (frames, {dim}); got {tuple(tensor.shape)}")
         if not tensor.isfinite().all():
             raise UsageError("`features` hold NaN or infinity")
-        return tensor, len(tensor) * self._card.sampling_rate
+        return tensor[:, None], len(tensor) * self._card.sampling_rate
 
     def _extract(self, path: Path) -> tuple[Tensor, int]:
+        """Return the features `(stored frames, crops, dim)` of a video, and how many frames it has."""
         if self._encoder is None:
-            backbone = load_stored_backbone(Storage(default_root()), self._card.backbone_identity)
-            self._encoder = FrameEncoder(backbone, resolve_precision(self._card.precision, self._device), self._device)
+            self._encoder = self._new_encoder()
         settings = ExtractionConfig()
         decoder = Decoder(settings.decode_timeout)
         try:
@@ -94,6 +96,13 @@ class VideoScorer:
             raise UsageError(f"`path` cannot be scored: {str(error).replace(str(path), path.name)}") from None
         finally:
             decoder.close()
+
+    def _new_encoder(self) -> FrameEncoder:
+        card = self._card
+        if card.backbone_identity is None:
+            raise UsageError(f"the model understands imported features ({card.features}) only: give `features`")
+        backbone = load_stored_backbone(Storage(default_root()), card.backbone_identity)
+        return FrameEncoder(backbone, resolve_precision(card.precision, self._device), self._device, card.crops)
 
 
 def allowed_path(path: str) -> Path:
