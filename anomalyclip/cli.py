@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.features.imported import with_imported
 from anomalyclip.presets import PRESETS, preset
 from anomalyclip.storage import Storage, default_root, scratch
 
@@ -70,8 +71,11 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
                          "MLFLOW_TRACKING_URI, else SQLite in the storage root)")  # fmt: skip
 
 
-def resolve(arguments: argparse.Namespace) -> Job:
-    """Return the shared options of parsed arguments, validated; raises UsageError."""
+def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
+    """Return the shared options of parsed arguments, validated; raises UsageError.
+
+    Imported features that the configuration names must be there, unless they are not `features_needed` yet.
+    """
     options = vars(arguments)
     storage = Storage(options["storage"] or default_root())
     storage.check_usable()
@@ -79,6 +83,7 @@ def resolve(arguments: argparse.Namespace) -> Job:
     usual = "default" if options.get("manifest", True) else "benchmark"
     base = preset(options.get("preset") or usual)
     config = build_config(base, options.get("config"), options.get("overrides", ()))
+    config = with_imported(config, storage) if features_needed else config
     tracking = options.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(storage)
     log.info("storage root: %s", storage.root)
     return Job(storage, config, options.get("name"), options.get("fresh", False), tracking)

@@ -10,8 +10,8 @@ from anomalyclip.errors import UsageError
 from anomalyclip.storage import Storage
 
 _RESULT_SETTINGS = {
-    "data": {"classes", "frame_tolerance"},
-    "extraction": {"sampling_rate", "precision"},
+    "data": {"classes", "frame_tolerance", "features"},
+    "extraction": {"sampling_rate", "crops", "precision"},
 }
 _RESOURCES = {"workers", "cpus_per_worker", "max_failures"}
 

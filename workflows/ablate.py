@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import ablation, training  # after parsing: their libraries take seconds to import
-    from anomalyclip.jobs.common import extract, stage, tracked
+    from anomalyclip.jobs.common import stage, tracked
 
     prepared = ablation.prepare(job, arguments.manifest, arguments.seeds)
     if (result := ablation.finished(prepared, arguments.seeds)) is not None:
@@ -29,8 +29,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         return result
     with tracked(job, prepared.run) as tracking:
         training.describe(tracking, job, prepared)
-        with stage("extract", f"features of {prepared.manifest.height} videos, by {prepared.backbone.name}"):
-            extracted = extract(job, job.config.extraction, prepared.manifest, prepared.backbone)
+        extracted = training.obtain(job, prepared)
         prepared = training.settle(job, prepared, extracted)
         trials = ablation.plan(job, prepared, extracted, arguments.seeds)
         with stage("train", f"{len(trials)} rows with {arguments.seeds} seeds each, as many at a time as CPUs"):

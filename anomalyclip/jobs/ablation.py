@@ -113,7 +113,7 @@ def _trial(job: Job, prepared: Training, extracted: Extracted, row: Row, seed: i
     own = replace(job, config=job.config.model_copy(update={"model": model, "training": seeded}))
     content = {
         "manifest": prepared.manifest_digest,
-        "backbone": prepared.backbone.identity,
+        "backbone": prepared.backbone_identity,
         "features": extracted.digest(),
         **result_settings(own.config),
     }

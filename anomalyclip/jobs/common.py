@@ -10,10 +10,11 @@ import polars as pl
 
 from anomalyclip import cluster
 from anomalyclip.cli import Job
-from anomalyclip.config import ExtractionConfig, digest
+from anomalyclip.config import ExtractionConfig, Precision, digest
+from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import counted
-from anomalyclip.features.backbone import Backbone
-from anomalyclip.features.encoder import ResolvedPrecision
+from anomalyclip.features.backbone import Backbone, save_backbone
+from anomalyclip.features.imported import find_import
 from anomalyclip.features.ray_extraction import extract_missing
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.runs import RunFolder
@@ -31,8 +32,8 @@ class Extracted:
     """Less the videos in quarantine, with the frame counts of the decoded videos."""
     quarantined: list[str]
     """Ids of the videos that could not be decoded."""
-    precision: ResolvedPrecision
-    """Of the image tower that made the features."""
+    precision: Precision
+    """Of the image tower that made the features; `auto` where it is not known."""
 
     def digest(self) -> str:
         """Return a name for these videos' features: which they are, and what made them."""
@@ -56,6 +57,13 @@ def tracked(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
     """Join the cluster, and open the job's MLflow run, the one of an earlier attempt where there is one."""
     reach(job.tracking_uri)
     cluster.connect(job.tracking_uri)
+    with mlflow_run(job, run) as tracking:
+        yield tracking
+
+
+@contextmanager
+def mlflow_run(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
+    """Open the job's MLflow run, the one of an earlier attempt where there is one."""
     begun = run.mlflow_run(job.tracking_uri)
     experiment = job.config.tracking.experiment
     with tracked_run(job.tracking_uri, job.storage, experiment, run.name, begun) as tracking:
@@ -64,11 +72,37 @@ def tracked(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
         yield tracking
 
 
-def extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
-    """Extract what features are missing on the job's cluster, and name the videos that have none.
+def obtain_features(
+    job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone | None, imported: str | None
+) -> Extracted:
+    """Return a manifest's features: those imported under a name, or extracted where they are missing.
 
-    Raises UsageError where the frame counts of videos and annotations differ.
+    Raises UsageError where imported ones are missing, or frame counts of videos and annotations differ.
     """
+    if imported is None:
+        assert backbone is not None
+        with stage("extract", f"features of {manifest.height} videos, by {backbone.name}"):
+            return _extract(job, settings, manifest, backbone)
+    log.warning("features %s were imported: nothing but your word says what made them", imported)
+    if backbone is not None:
+        save_backbone(backbone, job.storage)
+    store = imported_store(job, manifest, imported)
+    checked = counted(manifest, store, settings.sampling_rate, job.config.data.frame_tolerance)
+    return Extracted(store, checked, [], "auto")
+
+
+def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
+    """Return the store of the features imported under a name; raises UsageError where a video has none."""
+    store = FeatureStore(job.storage, find_import(job.storage, name).fingerprint)
+    absent = manifest.join(store.index(), left_on="source", right_on="video", how="anti")["video_id"].to_list()
+    if absent:
+        names = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
+        raise UsageError(f"{len(absent)} of {manifest.height} videos have no features {name}: {names}; import them")
+    return store
+
+
+def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
+    """Extract what is missing on the job's cluster, and leave out the videos that cannot be decoded."""
     config = job.config.model_copy(update={"extraction": settings})
     report = extract_missing(manifest, config, job.storage, backbone=backbone)
     store = FeatureStore(job.storage, report.fingerprint)

@@ -19,7 +19,8 @@ from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
 from anomalyclip.features.encoder import resolve_device
-from anomalyclip.jobs.common import Extracted, warn_of_unknown
+from anomalyclip.features.imported import find_import
+from anomalyclip.jobs.common import Extracted, imported_store, warn_of_unknown
 from anomalyclip.jobs.training import Training
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
@@ -42,9 +43,12 @@ class Candidate:
     scorer: Path | Scorer
     """The folder of a trained model, or what scores without one."""
     classes: tuple[str, ...]
-    backbone: Backbone
+    backbone: Backbone | None
+    """None where imported features are scored without it."""
     extraction: ExtractionConfig
     """Settings under which its own features come out."""
+    imported: str | None
+    """Name of the imported features to score, None where features are extracted."""
     content: dict[str, Any]
     """What decides its scores, by name."""
     tags: dict[str, str]
@@ -75,6 +79,8 @@ def prepare(job: Job, model: str, manifest_path: Path) -> Evaluation:
     if manifest.is_empty():
         raise UsageError(f"manifest {manifest_path} has no rows of split test to evaluate on")
     candidate = _zero_shot(job, whole) if model == ZERO_SHOT else _trained(job, model)
+    if candidate.imported:
+        imported_store(job, manifest, candidate.imported)
     warn_of_unknown(unknown_test_classes(manifest, candidate.classes))
     digest = manifest_digest(whole)
     content = {
@@ -93,7 +99,8 @@ def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
     """Return the settings under which a model's own features come out; another precision must be asked for."""
     asked = job.config.extraction
     precision = card.precision if asked.precision == "auto" else asked.precision
-    return asked.model_copy(update={"sampling_rate": card.sampling_rate, "precision": precision})
+    own = {"sampling_rate": card.sampling_rate, "crops": card.crops, "precision": precision}
+    return asked.model_copy(update=own)
 
 
 def evaluate(
@@ -158,32 +165,53 @@ def finish(
 def _trained(job: Job, model: str) -> Candidate:
     bundle, model_id = find_bundle(model, job.tracking_uri)
     card = load_card(bundle)
+    imported = _imported(job, card)
     return Candidate(
         scorer=bundle,
         classes=card.classes,
-        backbone=_backbone(job, card),
+        backbone=None if imported else _backbone(job, card),
         extraction=extraction_settings(job, card),
-        content={"model": bundle_digest(bundle)},
-        tags={"model": model, "model_kind": "anomalyclip"},
+        imported=imported,
+        content={"model": bundle_digest(bundle), "features": imported},
+        tags={"model": model, "model_kind": "anomalyclip", "backbone": card.backbone.name},
         model_id=model_id,
     )
 
 
+def _imported(job: Job, card: ModelCard) -> str | None:
+    """Return the name of the imported features to score, None for extracted ones; raises UsageError for others."""
+    asked = job.config.data.features
+    if asked is not None and asked != card.features:
+        understood = f"features imported as {card.features}" if card.features else "extracted features only"
+        raise UsageError(f"the model understands {understood}, not those imported as {asked}")
+    return asked or (card.features if card.backbone_identity is None else None)
+
+
 def _zero_shot(job: Job, manifest: pl.DataFrame) -> Candidate:
     backbone, extraction = load_backbone(job.config.backbone), job.config.extraction
+    imported = job.config.data.features
+    if imported and (dim := find_import(job.storage, imported).dim) != backbone.dim:
+        raise UsageError(f"features {imported} have {dim} numbers, the texts of {backbone.name} {backbone.dim}")
     model = zero_shot(backbone, class_names(manifest, job.config.data.classes))
     return Candidate(
         scorer=Scorer(model.score, model.classes, extraction.sampling_rate, model.digest),
         classes=model.classes,
         backbone=backbone,
         extraction=extraction,
-        content={"model": model.digest, "sampling_rate": extraction.sampling_rate},
-        tags={"model": ZERO_SHOT, "model_kind": ZERO_SHOT, "prompt": ENGINEERED_PROMPT},
+        imported=imported,
+        content={
+            "model": model.digest,
+            "sampling_rate": extraction.sampling_rate,
+            "crops": extraction.crops,
+            "features": imported,
+        },
+        tags={"model": ZERO_SHOT, "model_kind": ZERO_SHOT, "prompt": ENGINEERED_PROMPT, "backbone": backbone.name},
     )
 
 
 def _backbone(job: Job, card: ModelCard) -> Backbone:
     """Return the model's own backbone, or the one asked for if it is the same."""
+    assert card.backbone_identity is not None
     asked = job.config.backbone
     if asked == card.backbone or asked == type(asked)():
         try:

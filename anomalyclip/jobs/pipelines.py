@@ -6,7 +6,7 @@ from typing import Any
 
 from anomalyclip.cli import Job, log
 from anomalyclip.jobs import evaluation, training
-from anomalyclip.jobs.common import extract, stage, tracked
+from anomalyclip.jobs.common import obtain_features, stage, tracked
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.registry import log_model, register_model
 
@@ -23,8 +23,7 @@ def train_and_register(job: Job, manifest_path: Path | None) -> dict[str, Any]:
         return result
     with tracked(job, run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
         training.describe(tracking, job, prepared)
-        with stage("extract", f"features of {prepared.manifest.height} videos, by {prepared.backbone.name}"):
-            extracted = extract(job, job.config.extraction, prepared.manifest, prepared.backbone)
+        extracted = training.obtain(job, prepared)
         prepared = training.settle(job, prepared, extracted)
         with stage("train", f"{len(prepared.plan.classes)} classes, from video-level labels alone"):
             checkpoint = training.train(tracking, job, prepared, extracted)
@@ -48,9 +47,10 @@ def evaluate_on_manifest(job: Job, model: str, manifest_path: Path) -> dict[str,
         log.info("evaluation %s is finished; --fresh starts it anew", run.name)
         return result
     with tracked(job, run) as tracking:
-        tracking.log_tags({**candidate.tags, "backbone": candidate.backbone.name})
-        with stage("extract", f"features of {prepared.manifest.height} videos, by {candidate.backbone.name}"):
-            extracted = extract(job, candidate.extraction, prepared.manifest, candidate.backbone)
+        tracking.log_tags(candidate.tags)
+        extracted = obtain_features(
+            job, candidate.extraction, prepared.manifest, candidate.backbone, candidate.imported
+        )
         with stage("evaluate", f"{model} on the test videos"):
             metrics = evaluation.evaluate(tracking, job, prepared, extracted, candidate.scorer, candidate.model_id)
         return evaluation.finish(tracking, job, run, metrics, extracted, model=model)

@@ -9,11 +9,12 @@ import polars as pl
 import torch
 
 from anomalyclip.cli import Job
-from anomalyclip.config import to_yaml
+from anomalyclip.config import RunConfig, to_yaml
 from anomalyclip.data.manifest import load_manifest, manifest_digest
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.jobs.common import Extracted, warn_of_unknown
+from anomalyclip.features.imported import find_import
+from anomalyclip.jobs.common import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.runs import RunFolder, open_run, result_settings
 from anomalyclip.simulation.benchmark import draw_benchmark
 from anomalyclip.storage import Storage, scratch
@@ -37,8 +38,14 @@ class Training:
     manifest: pl.DataFrame
     manifest_digest: str
     plan: TrainingPlan
-    backbone: Backbone
+    backbone: Backbone | None
+    """None where imported features need no text tower."""
     run: RunFolder
+
+    @property
+    def backbone_identity(self) -> str | None:
+        """Hash of the image tower that goes with the text tower; None without a backbone."""
+        return self.backbone.identity if self.backbone else None
 
 
 def drawn_manifest(storage: Storage) -> Path:
@@ -50,18 +57,20 @@ def drawn_manifest(storage: Storage) -> Path:
 
 def prepare(job: Job, manifest_path: Path | None, kind: str = "runs", needs_test: bool = False) -> Training:
     """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError."""
-    backbone = load_backbone(job.config.backbone)
+    backbone = None if _is_without_text(job.config) else load_backbone(job.config.backbone)
     path = manifest_path or drawn_manifest(job.storage)
     manifest = load_manifest(path, job.config.data.frame_tolerance)
+    if job.config.data.features:
+        imported_store(job, manifest, job.config.data.features)
     plan = plan_training(manifest, job.config)
     warn_of_unknown(plan.unknown_classes)
     if not (manifest["split"] == "test").any():
         if needs_test:
             raise UsageError(f"manifest {path} has no rows of split test to compare on")
         log.warning("the manifest has no test videos: the model will be registered without figures")
-    build_model(plan.classes, backbone, torch.zeros(backbone.dim), job.config)  # refuses what it cannot read
+    build_model(plan.classes, backbone, torch.zeros(_feature_dim(job, backbone)), job.config)  # refuses what is wrong
     digest = manifest_digest(manifest)
-    content = {"manifest": digest, "backbone": backbone.identity, **result_settings(job.config)}
+    content = {"manifest": digest, "backbone": backbone and backbone.identity, **result_settings(job.config)}
     run = open_run(job.storage, kind, job.name, path.resolve().parent.name, content, job.fresh)
     return Training(path, manifest, digest, plan, backbone, run)
 
@@ -75,13 +84,19 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
             "dataset": training.manifest_path.resolve().parent.name,
             "manifest_digest": training.manifest_digest,
             "protocol": job.config.training.protocol,
-            "backbone": training.backbone.name,
-            "backbone_identity": training.backbone.identity,
+            "backbone": training.backbone.name if training.backbone else "none",
+            "backbone_identity": training.backbone_identity or "none",
+            "imported_features": job.config.data.features or "none",
         }
     )
     source = str(training.manifest_path.resolve())
     train = training.plan.manifest.filter(pl.col("split") != "test")
     tracking.log_dataset(train, source, training.run.name, "training")
+
+
+def obtain(job: Job, training: Training) -> Extracted:
+    """Return the features of all videos of the manifest."""
+    return obtain_features(job, job.config.extraction, training.manifest, training.backbone, job.config.data.features)
 
 
 def settle(job: Job, training: Training, extracted: Extracted) -> Training:
@@ -105,7 +120,7 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
         classes=training.plan.classes,
         train=bags["train"],
         validation=bags["val"],
-        backbone_identity=training.backbone.identity,
+        backbone_identity=training.backbone_identity,
         fingerprint=extracted.store.fingerprint,
         sources=dict(sources.iter_rows()),
     )
@@ -140,9 +155,19 @@ def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint:
     weights, backbone = checkpoint.weights, training.backbone
     model = build_model(training.plan.classes, backbone, weights["normality_prototype"], job.config)
     bundle = folder / "model"
-    save_trained(bundle, model, weights, job.config, backbone.identity, extracted.precision)
+    save_trained(bundle, model, weights, job.config, training.backbone_identity, extracted.precision)
     job.storage.publish_folder(bundle, f"{training.run.key}/model")
     return bundle
+
+
+def _is_without_text(config: RunConfig) -> bool:
+    return config.data.features is not None and config.model.directions == "free"
+
+
+def _feature_dim(job: Job, backbone: Backbone | None) -> int:
+    if backbone is not None and job.config.data.features is None:
+        return backbone.dim
+    return find_import(job.storage, job.config.data.features or "").dim
 
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:

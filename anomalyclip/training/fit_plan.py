@@ -28,7 +28,8 @@ class FitPlan:
     classes: Sequence[str]
     train: Sequence[Bag]
     validation: Sequence[Bag]
-    backbone_identity: str
+    backbone_identity: str | None
+    """None where the features are imported and the directions free."""
     fingerprint: str
     sources: Mapping[str, str]
     """Where each video of the fit came from, by its id: the key to its stored features."""
@@ -53,7 +54,7 @@ def run_plan(
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
     _, normal = split_bags(plan.train)
     prototype = normality_prototype(cache, [bag.video_id for bag in normal])
-    backbone = load_stored_backbone(storage, plan.backbone_identity)
+    backbone = load_stored_backbone(storage, plan.backbone_identity) if plan.backbone_identity else None
     model = build_model(plan.classes, backbone, prototype, plan.config).to(device)
     fit(model, FitData(plan.train, plan.validation, cache), plan.config, plan.checkpoints(), on_epoch, plan.stop_after)
     return model

@@ -29,25 +29,33 @@ def bags_of(manifest: pl.DataFrame, split: str, classes: Sequence[str]) -> list[
 
 
 def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor:
-    """Return m, the mean feature `(dim,)` over all frames of the given normal videos (Section 2)."""
+    """Return m, the mean feature `(dim,)` over all frames (and crops) of the given normal videos (Section 2)."""
     video_ids = sorted(video_ids)
     total = np.sum([cache.feature_sum(video_id) for video_id in video_ids], axis=0)
-    return torch.from_numpy(total / sum(cache.num_frames(video_id) for video_id in video_ids)).float()
+    count = sum(cache.num_frames(video_id) * cache.crops(video_id) for video_id in video_ids)
+    return torch.from_numpy(total / count).float()
 
 
-def build_model(classes: Sequence[str], backbone: Backbone, prototype: Tensor, config: RunConfig) -> AnomalyCLIP:
-    """Return an untrained model; its initial weights depend on the seed alone."""
+def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Tensor, config: RunConfig) -> AnomalyCLIP:
+    """Return an untrained model; its initial weights depend on the seed alone.
+
+    Without a backbone, for features that are not CLIP's, directions must be free. Raises UsageError otherwise, and
+    where its text features have another size than the prototype `(dim,)`.
+    """
     torch.manual_seed(config.training.seed)
-    directions = build_directions(classes, backbone, config.model)
+    directions = build_directions(classes, backbone, len(prototype), config.model)
     return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model)
 
 
-def build_directions(classes: Sequence[str], backbone: Backbone, config: ModelConfig) -> nn.Module:
-    """Return the direction source that a configuration names (Table 3)."""
+def build_directions(classes: Sequence[str], backbone: Backbone | None, dim: int, config: ModelConfig) -> nn.Module:
+    """Return the direction source that a configuration names (Table 3), for features of a size."""
     abnormal = [index for index, name in enumerate(classes) if name != NORMAL]
     names = [classes[index] for index in abnormal]
     if config.directions == "free":
-        return FreeDirections(len(abnormal), backbone.dim, _text_scale(names, backbone))
+        return FreeDirections(len(abnormal), dim, _text_scale(names, backbone) if backbone else dim**-0.5)
+    if backbone is None or backbone.dim != dim:
+        name = f"the text features of {backbone.name} ({backbone.dim})" if backbone else "those of no CLIP"
+        raise UsageError(f"features of {dim} numbers do not go with {name}: set model.directions=free")
     tower = text_tower(backbone.model)
     if config.directions == "engineered":
         return FixedDirections(engineered_features(names, tower, backbone.tokenizer))
@@ -64,7 +72,12 @@ def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
 
 
 def save_trained(
-    folder: Path, model: AnomalyCLIP, weights: State, config: RunConfig, backbone_identity: str, precision: Precision
+    folder: Path,
+    model: AnomalyCLIP,
+    weights: State,
+    config: RunConfig,
+    backbone_identity: str | None,
+    precision: Precision,
 ) -> None:
     """Write a checkpoint's model to a local folder as a bundle; the model given takes its weights.
 
@@ -77,7 +90,9 @@ def save_trained(
         model=config.model,
         backbone=config.backbone,
         backbone_identity=backbone_identity,
+        features=config.data.features,
         sampling_rate=config.extraction.sampling_rate,
+        crops=config.extraction.crops,
         precision=precision,
     )
     save_bundle(folder, weights, model.with_fixed_directions().directions().cpu(), card)

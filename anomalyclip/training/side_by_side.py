@@ -10,9 +10,10 @@ import polars as pl
 import ray
 import torch
 
+from anomalyclip.config import Precision
 from anomalyclip.evaluation.report import PREDICTIONS, write_report
 from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
-from anomalyclip.features.encoder import ResolvedPrecision, resolve_device
+from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.training.fit_plan import FitPlan, run_plan
@@ -28,7 +29,7 @@ class Experiment:
     """A fit and the test videos that its model is scored on."""
 
     plan: FitPlan
-    precision: ResolvedPrecision
+    precision: Precision
     """Of the image tower that made the features."""
     manifest_digest: str
     test: pl.DataFrame
