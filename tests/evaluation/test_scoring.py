@@ -82,6 +82,36 @@ def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage
         assert mine[f"p_{name}"][698] == scores.probabilities[698 // rate, index].item()
 
 
+def test_scores_and_probabilities_are_the_means_over_the_crops(
+    new_bundle: NewBundle, storage: Storage, put_features: Callable[..., None], tmp_path: Path
+) -> None:
+    store, bundle = FeatureStore(storage, "print"), new_bundle(1)
+    features = np.random.default_rng(0).normal(size=(60, 5, 8)).astype(np.float16)
+    put_features(store, "/v2.mp4", features)
+    one = manifest().filter(pl.col("video_id") == "v2")
+    score_manifest(bundle_scorer(bundle, CPU), counted(one, store, 1), "m", store, tmp_path / "predictions.parquet")
+    found = read_predictions(tmp_path / "predictions.parquet")
+    model, _ = load_bundle(bundle)
+    each = [model.score_video(crop) for crop in torch.from_numpy(features).unbind(dim=1)]
+    np.testing.assert_allclose(found.scores, np.mean([crop.scores for crop in each], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities, np.mean([crop.probabilities for crop in each], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities[:, 2], 1 - found.scores, atol=1e-6)
+
+
+def test_the_last_value_stands_for_frames_that_no_stored_one_covers(
+    new_bundle: NewBundle, storage: Storage, put_features: Callable[..., None], tmp_path: Path
+) -> None:
+    store, bundle = FeatureStore(storage, "print"), new_bundle(16)
+    features = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float16)
+    put_features(store, "/v2.mp4", features, sampling_rate=16, num_frames=50)  # 50 // 16 snippets, two frames left over
+    one = manifest().filter(pl.col("video_id") == "v2")
+    score_manifest(bundle_scorer(bundle, CPU), counted(one, store, 16), "m", store, tmp_path / "predictions.parquet")
+    scores = load_bundle(bundle)[0].score_video(torch.from_numpy(features)).scores
+    expected = [scores[min(frame // 16, 2)].item() for frame in range(50)]
+    assert read_predictions(tmp_path / "predictions.parquet").scores.tolist() == expected
+
+
 def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     target = tmp_path / "predictions.parquet"
     bundle, store = new_bundle(1), stored(storage, tmp_path, 1)

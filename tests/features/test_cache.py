@@ -54,6 +54,32 @@ def test_cache_gives_what_the_store_holds(store: FeatureStore, fill: Fill, monke
     assert np.array_equal(built.gather("id-a", indices, 0), features["a"][indices])
 
 
+def test_cache_gives_each_crop_its_own_features(
+    store: FeatureStore, put_features: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "SHARD_BYTES", 1000)
+    shapes = {"a": (900, 5, 8), "b": (7, 5, 8), "c": (20, 1, 8)}
+    features = {name: np.random.default_rng(0).normal(size=shape).astype(np.float16) for name, shape in shapes.items()}
+    for name, expected in features.items():
+        put_features(store, name, expected)
+    built = FeatureCache.build(store, {name: name for name in features}, MANY_GIGABYTES)
+
+    for name, expected in features.items():
+        assert (built.num_frames(name), built.crops(name)) == expected.shape[:2]
+        assert np.array_equal(built.video(name), expected)
+        assert np.allclose(built.feature_sum(name), expected.astype(np.float64).sum(axis=(0, 1)))
+    indices = np.array([[0, 5], [6, 5]])
+    for crop in range(5):
+        assert np.array_equal(built.gather("b", indices, crop), features["b"][indices, crop])
+
+
+def test_crops_count_for_the_limit(store: FeatureStore, put_features: Callable[..., None]) -> None:
+    put_features(store, "a", np.zeros((100, 10, 8), np.float16))
+
+    with pytest.raises(UsageError, match=r"cache\.max_gigabytes"):
+        FeatureCache.build(store, {"v": "a"}, max_gigabytes=15_000 / 1e9)
+
+
 def test_cache_is_built_once(store: FeatureStore, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(a=5, b=7)
     first = FeatureCache.build(store, {"x": "a", "y": "b"}, MANY_GIGABYTES)

@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 
 import numpy as np
@@ -94,3 +95,23 @@ def test_gpu_features_stay_near_those_of_the_cpu(tiny: Backbone, precision: str)
     got = FrameEncoder(tiny, precision, torch.device("cuda"))(FRAMES)
     np.testing.assert_allclose(got, exact, atol=0.05 * np.abs(exact).max())
     assert next(tiny.model.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize("crops", [5, 10])
+def test_features_of_a_crop_are_those_of_its_region_alone(tiny: Backbone, crops: int) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (3, 73, 97, 3), dtype=np.uint8)  # needs no resizing
+    features = FrameEncoder(tiny, "float32", CPU, crops)(frames)
+    alone = FrameEncoder(tiny, "float32", CPU)
+    regions = [frames[:, top : top + 64, left : left + 64] for top in (0, 9) for left in (0, 33)]
+    assert features.shape == (3, crops, 64)
+    for crop, region in enumerate(regions):
+        np.testing.assert_allclose(features[:, crop], alone(region)[:, 0], rtol=1e-2, atol=1e-3)
+    if crops == 10:  # the top left of the mirrored picture is the mirrored top right
+        mirrored = regions[1][:, :, ::-1]
+        np.testing.assert_allclose(features[:, 5], alone(mirrored)[:, 0], rtol=1e-2, atol=1e-3)
+
+
+def test_fingerprint_of_one_crop_is_that_from_before_there_were_more(tiny: Backbone) -> None:
+    known = dataclasses.replace(tiny, identity="0" * 32)
+    assert feature_fingerprint(known, "float32", 1) == feature_fingerprint(known, "float32", 1, 1) == "7ea2282f311b1e91"
+    assert len({feature_fingerprint(known, "float32", 1, crops) for crops in (1, 5, 10)}) == 3

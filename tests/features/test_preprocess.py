@@ -3,6 +3,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.functional import ten_crop
 
 from anomalyclip.errors import UsageError
 from anomalyclip.features.preprocess import Preprocess, resize_in_float, resize_in_uint8
@@ -64,3 +65,56 @@ def test_unsupported_preprocessing_is_refused(change: dict[str, object]) -> None
     settings = {"size": 64, "mean": MEAN, "std": STD, "resize_mode": "squash", "interpolation": "bicubic"}
     with pytest.raises(UsageError, match="not supported"):
         Preprocess.from_open_clip({**settings, **change})
+
+
+COLOURS = {"top left": (255, 0, 0), "top right": (0, 255, 0), "bottom left": (0, 0, 255), "bottom right": (255, 255, 0)}
+
+
+def preprocess(size: int = 56, mode: str = "squash") -> Preprocess:
+    return Preprocess(size, (0.0,) * 3, (1.0,) * 3, mode)  # type: ignore[arg-type]
+
+
+def cropped(crops: int, frames: np.ndarray, mode: str = "squash") -> list[np.ndarray]:
+    """Grey levels (frames, height, width, 3) of each crop of pictures that need no resizing."""
+    found = preprocess(mode=mode).crops(torch.from_numpy(frames), crops)
+    return [(crop * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for crop in found]
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
+def test_five_crops_are_the_corners_and_the_centre_whatever_the_resize_mode(mode: str) -> None:
+    picture = np.full((1, 64, 91, 3), 128, np.uint8)
+    picture[:, 30:34, 43:48] = 255
+    for rows, vertical in ((slice(0, 8), "top"), (slice(56, 64), "bottom")):
+        for columns, horizontal in ((slice(0, 8), "left"), (slice(83, 91), "right")):
+            picture[:, rows, columns] = COLOURS[f"{vertical} {horizontal}"]
+    *corners, centre = cropped(5, picture, mode)
+    for crop, (place, colour) in zip(corners, COLOURS.items(), strict=True):
+        vertical, horizontal = place.split()
+        row, column = 55 * (vertical == "bottom"), 55 * (horizontal == "right")
+        assert crop.shape == (1, 56, 56, 3)
+        assert tuple(crop[0, row, column]) == colour
+        assert [tuple(other[0, row, column]) == colour for other in (*corners, centre)].count(True) == 1
+    assert (centre[0, 26:30, 25:30] == 255).all() and (centre == 255).all(axis=-1).sum() == 20
+
+
+def test_ten_crops_are_five_and_five_of_the_mirrored_picture_as_torchvision_has_them() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 91, 3), dtype=np.uint8)
+    crops = cropped(10, frames)
+    for found, expected in zip(crops, cropped(5, frames) + cropped(5, frames[:, :, ::-1].copy()), strict=True):
+        assert np.array_equal(found, expected)
+    theirs = ten_crop(torch.from_numpy(frames).permute(0, 3, 1, 2), [56, 56])
+    for found, expected in zip(crops, theirs, strict=True):
+        assert np.array_equal(found, expected.permute(0, 2, 3, 1).numpy())
+
+
+def test_several_crops_of_224_are_cut_from_a_picture_whose_shortest_side_is_256() -> None:
+    frames = torch.from_numpy(pictures(256, 300, frames=1))
+    first = next(iter(preprocess(224).crops(frames, 5)))
+    assert torch.equal((first * 255).round(), frames.permute(0, 3, 1, 2)[..., :224, :224].float())
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
+def test_one_crop_is_the_picture_as_it_was_before_there_were_more(mode: str) -> None:
+    frames = torch.from_numpy(pictures(120, 161))
+    (only,) = preprocess(mode=mode).crops(frames, 1)
+    assert torch.equal(only, preprocess(mode=mode)(frames))

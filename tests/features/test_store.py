@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.feature_file import ROWS_A_GROUP, FeatureWriter
 from anomalyclip.features.sources import Stamp, stamp
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage
@@ -18,10 +18,12 @@ def store(storage: Storage) -> FeatureStore:
     return FeatureStore(storage, "print")
 
 
-def put(store: FeatureStore, folder: Path, source: str, features: np.ndarray, rate: int = 1) -> ExtractionResult:
+def put(
+    store: FeatureStore, folder: Path, source: str, features: np.ndarray, rate: int = 1, at_once: int = 100
+) -> ExtractionResult:
     with FeatureWriter(folder / "file.parquet", rate) as writer:
-        for start in range(0, len(features), 100):
-            writer.append(features[start : start + 100])
+        for start in range(0, len(features), at_once):
+            writer.append(features[start : start + at_once])
         writer.describe({"num_frames": str(len(features) * rate), "fps": "25.0"})
     store.publish(folder / "file.parquet", "abc")
     return ExtractionResult(source, *stamp(source), "abc", len(features), len(features) * rate, 25.0)
@@ -37,6 +39,48 @@ def test_features_come_back_bit_for_bit(store: FeatureStore, tmp_path: Path) -> 
 
     assert np.array_equal(store.read_features("/a.mp4"), features)
     assert len(list(store.iterate("/a.mp4"))) > 1
+
+
+@pytest.mark.parametrize("at_once", [64, 5000])
+def test_crops_are_further_rows_that_polars_reads_and_that_come_back(
+    store: FeatureStore, tmp_path: Path, at_once: int
+) -> None:
+    features = random_features(1000, crops=5)
+    store.record([put(store, tmp_path, "/a.mp4", features, rate=3, at_once=at_once)])
+
+    assert np.array_equal(store.read_features("/a.mp4"), features)
+    rows = pl.read_parquet(store.storage.path(store.object_key("abc")))
+    assert rows.schema["crop"] == pl.Int8 and rows["crop"].to_list() == [0, 1, 2, 3, 4] * 1000
+    assert rows["frame"].to_list() == [3 * frame for frame in range(1000) for _ in range(5)]
+    fifth = rows.filter(pl.col("crop") == 4)["feature"].to_numpy()
+    assert np.array_equal(fifth, features[:, 4])
+    summary = store.summary("abc")
+    assert summary is not None and (summary.frames, summary.num_frames) == (1000, 3000)
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_row_groups_hold_whole_frames_and_about_as_many_rows_whatever_is_written_at_once(
+    store: FeatureStore, tmp_path: Path, crops: int
+) -> None:
+    for at_once in (64, 30_000):
+        put(store, tmp_path, "/a.mp4", random_features(30_000 // crops, crops), at_once=at_once)
+        metadata = pq.ParquetFile(store.storage.path(store.object_key("abc"))).metadata
+        rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        assert sum(rows) == 30_000 and all(count % crops == 0 for count in rows)
+        assert max(rows) < 2 * ROWS_A_GROUP and min(rows[:-1]) >= ROWS_A_GROUP
+
+
+def test_files_from_before_there_were_crops_stay_readable(store: FeatureStore, tmp_path: Path) -> None:
+    features = random_features(10)
+    columns = [pa.array(np.arange(10, dtype=np.int32)), pa.array([*features[:, 0]])]
+    schema = pa.schema([("frame", pa.int32()), ("feature", pa.list_(pa.float16(), 8))])
+    table = pa.table([column.cast(field.type) for column, field in zip(columns, schema, strict=True)], schema)
+    pq.write_table(table.replace_schema_metadata({"num_frames": "10", "fps": "25.0"}), tmp_path / "old.parquet")
+    store.publish(tmp_path / "old.parquet", "abc")
+
+    assert np.array_equal(store.read_features(store.object_key("abc")), features)
+    summary = store.summary("abc")
+    assert summary is not None and summary.frames == 10
 
 
 def test_object_is_plain_uncompressed_parquet_with_a_row_a_frame(store: FeatureStore, tmp_path: Path) -> None:

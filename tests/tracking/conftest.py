@@ -48,18 +48,18 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture
-def new_bundle(backbone: Backbone, tmp_path: Path) -> Callable[[int], Path]:
-    """Save an untrained model of a sampling rate for the features of `clip-tiny`."""
+def new_bundle(backbone: Backbone, tmp_path: Path) -> Callable[..., Path]:
+    """Save an untrained model of a sampling rate and a number of crops for the features of `clip-tiny`."""
 
-    def new(sampling_rate: int = 1) -> Path:
+    def new(sampling_rate: int = 1, crops: int = 1) -> Path:
         torch.manual_seed(0)
         config = ModelConfig(embedding_dim=16, heads=2)
         model = AnomalyCLIP(FixedDirections(torch.randn(2, 64)), CLASSES, 2, torch.zeros(64), config)
         card = ModelCard(
             classes=CLASSES, normal_index=2, model=config, backbone=BackboneConfig(),
-            backbone_identity=backbone.identity, sampling_rate=sampling_rate,
+            backbone_identity=backbone.identity, sampling_rate=sampling_rate, crops=crops,
         )  # fmt: skip
-        folder = tmp_path / f"bundle-{sampling_rate}"
+        folder = tmp_path / f"bundle-{sampling_rate}-{crops}"
         save_bundle(folder, model.state_dict(), model.directions(), card)
         return folder
 

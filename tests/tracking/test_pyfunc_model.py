@@ -85,6 +85,20 @@ def test_scores_are_repeated_to_cover_the_frames_between(
     assert len(given["score"][0]) == 30
 
 
+def test_a_served_video_is_seen_in_the_models_crops(
+    new_bundle: Callable[..., Path], videos: Path, backbone: Backbone, draw_video: Callable[..., Path]
+) -> None:
+    frames = np.concatenate(list(VideoReader(draw_video(videos / "a.mp4", num_frames=50))))
+    rows = VideoScorer(new_bundle(crops=5)).predict(pd.DataFrame({"path": ["a.mp4"]}))
+    device = resolve_device()
+    features = FrameEncoder(backbone, resolve_precision("auto", device), device, crops=5)(frames)
+    model = load_bundle(new_bundle(crops=5))[0]
+    each = [model.score_video(crop) for crop in torch.from_numpy(features).unbind(dim=1)]
+    np.testing.assert_allclose(rows["score"][0], np.mean([crop.scores for crop in each], axis=0), atol=1e-4)
+    arson = np.mean([crop.probabilities[:, 0] for crop in each], axis=0)
+    np.testing.assert_allclose(rows["p_Arson"][0], arson, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "row, message",
     [

@@ -56,6 +56,12 @@ def cache(bags: list[Bag]) -> MemoryCache:
 
 
 @pytest.fixture(scope="session")
+def cropped_cache(bags: list[Bag]) -> MemoryCache:
+    """The same videos in five crops of features of their own."""
+    return MemoryCache(bags, crops=5)
+
+
+@pytest.fixture(scope="session")
 def config() -> RunConfig:
     return RunConfig(
         model=ModelConfig(embedding_dim=16, heads=2, concat_logits=True),

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -13,7 +15,7 @@ from anomalyclip.model.collectives import rank, world_size
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
 from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
-from anomalyclip.training.sampling import Bag
+from anomalyclip.training.sampling import Bag, draw_clip, epoch_batches
 from anomalyclip.training.validation import AUC, LOSS, best_epoch
 
 NewModel = Callable[[], AnomalyCLIP]
@@ -47,6 +49,47 @@ def test_resumed_training_equals_unbroken_training(
     assert [row["epoch"] for row in history] == [0, 1, 2]
     for name, value in learnt_state(model).items():
         assert torch.equal(value, unbroken[name]), name
+
+
+def test_a_step_takes_of_each_video_the_crop_that_was_drawn(
+    bags: list[Bag], cropped_cache: Any, config: RunConfig
+) -> None:
+    data, drawn = FitData(bags, (), cropped_cache), set()
+    for epoch in range(3):
+        steps = step_inputs(data, epoch, config, CPU)
+        for step, batch in zip(steps, epoch_batches(bags, epoch, config.training), strict=True):
+            for found, draw in zip(step.features, batch.part(0, 1), strict=True):
+                video = cropped_cache.video(draw.bag.video_id)
+                clip = draw_clip(draw, len(video), epoch, config.training.seed, config.model, crops=5)
+                drawn.add(clip.crop)
+                assert torch.equal(found, torch.from_numpy(video[clip.frames, clip.crop]).float())
+    assert drawn == {0, 1, 2, 3, 4}
+
+
+def test_training_on_crops_is_the_same_on_one_crop_five_times(
+    bags: list[Bag], cache: Any, config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    class Repeated:
+        """The same features in each of five crops."""
+
+        num_frames = staticmethod(cache.num_frames)
+
+        def crops(self, video_id: str) -> int:
+            return 5
+
+        def video(self, video_id: str) -> np.ndarray:
+            return cache.video(video_id).repeat(5, axis=1)
+
+        def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
+            return self.video(video_id)[frames, crop]
+
+    ends = []
+    for number, features in enumerate((cache, Repeated())):
+        model = new_model()
+        history = fit(model, FitData(bags, bags[::3], features), config, store(tmp_path / str(number)), stop_after=2)
+        ends.append((history[-1][AUC], learnt_state(model)))
+    assert ends[0][0] == ends[1][0]
+    assert all(torch.equal(value, ends[1][1][name]) for name, value in ends[0][1].items())
 
 
 def test_a_half_written_checkpoint_is_not_resumed_from(

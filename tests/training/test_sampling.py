@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,21 @@ def test_unequal_dropout_draws_two_masks() -> None:
     config = ModelConfig(top_dropout=0.7, bottom_dropout=0.5)
     clip = draw_clip(Draw(Bag("v", 0), 0), 800, 0, 0, config)
     assert not np.array_equal(clip.keep_top, clip.keep_bottom)
+
+
+def test_clips_are_those_from_before_there_were_crops_whatever_their_number() -> None:
+    config = ModelConfig(bottom_dropout=0.5)
+    for crops in (1, 5, 10):
+        clip = draw_clip(Draw(Bag("v", 0), 2), 800, 3, 1, config, crops)
+        content = b"".join(part.tobytes() for part in (clip.frames, clip.keep_top, clip.keep_bottom))
+        assert hashlib.sha256(content).hexdigest()[:16] == "590c8b6a4f05e2d9"
+
+
+def test_every_crop_is_drawn_equally_often_by_a_pure_function() -> None:
+    def crop(video: str) -> int:
+        return draw_clip(Draw(Bag(video, 0), 0), 800, 0, 0, CONFIG, crops=5).crop
+
+    drawn = [crop(f"v{i}") for i in range(500)]
+    assert np.bincount(drawn).tolist() == pytest.approx([100] * 5, abs=35)
+    assert drawn == [crop(f"v{i}") for i in range(500)]
+    assert {draw_clip(Draw(Bag(f"v{i}", 0), 0), 800, 0, 0, CONFIG).crop for i in range(20)} == {0}
