@@ -98,6 +98,7 @@ def test_resources_and_places_do_not_change_a_result(override: str) -> None:
         "training.protocol=paper",
         "extraction.sampling_rate=2",
         "extraction.precision=float32",
+        "extraction.crops=5",
         "model.k=2",
         "loss.smooth=0",
         "data.classes=[a]",

@@ -109,9 +109,9 @@ def test_classes_that_the_model_does_not_know_are_named(
 def test_features_are_made_as_those_of_the_training_unless_asked_otherwise(
     storage: Storage, bundle: Path, asked: str, used: str
 ) -> None:
-    card = load_card(bundle).model_copy(update={"sampling_rate": 4, "precision": "bfloat16"})
+    card = load_card(bundle).model_copy(update={"sampling_rate": 4, "crops": 5, "precision": "bfloat16"})
     settings = extraction_settings(job(storage, f"extraction.precision={asked}", "extraction.workers=2"), card)
-    assert (settings.sampling_rate, settings.precision, settings.workers) == (4, used, 2)
+    assert (settings.sampling_rate, settings.crops, settings.precision, settings.workers) == (4, 5, used, 2)
 
 
 def test_zero_shot_stands_in_the_place_of_a_model(storage: Storage, tmp_path: Path, backbone: Backbone) -> None:
@@ -125,6 +125,10 @@ def test_zero_shot_stands_in_the_place_of_a_model(storage: Storage, tmp_path: Pa
     again = prepare(job(storage, "extraction.sampling_rate=4", "model.k=2"), "zero-shot", both_parts(tmp_path))
     assert again.run == found.run
     assert prepare(job(storage), "zero-shot", both_parts(tmp_path)).run != found.run
+    cropped = prepare(
+        job(storage, "extraction.sampling_rate=4", "extraction.crops=5"), "zero-shot", both_parts(tmp_path)
+    )
+    assert (cropped.candidate.extraction.crops, cropped.run == found.run) == (5, False)
 
 
 def test_zero_shot_takes_the_classes_asked_for(storage: Storage, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job
 def test_the_bundle_scores_with_the_checkpoints_weights(
     manifest: Path, new_job: NewJob, storage: Storage, tmp_path: Path
 ) -> None:
-    job = new_job("extraction.sampling_rate=2")
+    job = new_job("extraction.sampling_rate=2", "extraction.crops=5")
     training = prepare(job, manifest)
     model = build_model(training.plan.classes, training.backbone, torch.randn(64), job.config)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_the_bundle_scores_with_the_checkpoints_weights(
     for found, expected in zip(loaded.score_video(features), model.eval().score_video(features), strict=True):
         torch.testing.assert_close(found, expected)
     assert card.precision == "bfloat16"
-    assert (card.sampling_rate, card.classes, card.normal_index) == (2, ("Arson", "Normal"), 1)
+    assert (card.sampling_rate, card.crops, card.classes, card.normal_index) == (2, 5, ("Arson", "Normal"), 1)
     assert card.backbone_identity == training.backbone.identity
     assert storage.is_complete(f"{training.run.key}/model")
     assert "prompts.context" in load_file(bundle / TENSORS)

@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_the_prototype_is_the_mean_over_all_frames_of_the_given_videos(
     assert torch.equal(found, normality_prototype(cache_of_features, normal[::-1]))
 
 
+def test_the_prototype_is_the_mean_over_all_crops(
+    storage: Storage, put_features: Callable[..., None], features: dict[str, np.ndarray]
+) -> None:
+    store = FeatureStore(storage, "print")
+    put_features(store, "n1", features["n2"].reshape(600, 5, 8))
+    put_features(store, "n2", features["n3"].reshape(20, 2, 8))
+    found = normality_prototype(FeatureCache.build(store, {"n1": "n1", "n2": "n2"}, 1.0), ["n1", "n2"])
+    expected = np.concatenate([features["n2"], features["n3"]]).astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+
+
 def test_bags_carry_the_place_of_their_first_label_among_the_abnormal_classes() -> None:
     rows = [("v1", "train", ["Fighting", "Arson"]), ("v2", "train", []), ("v3", "test", []), ("v4", "train", ["Arson"])]
     manifest = pl.DataFrame(rows, schema=["video_id", "split", "labels"], orient="row")
@@ -81,7 +93,7 @@ def test_directions_are_those_of_the_abnormal_classes(backbone: Backbone, config
 
 
 def test_engineered_directions_are_the_features_of_the_abnormal_classes(backbone: Backbone) -> None:
-    source = build_directions(CLASSES, backbone, ModelConfig(directions="engineered"))
+    source = build_directions(CLASSES, backbone, 64, ModelConfig(directions="engineered"))
     assert isinstance(source, FixedDirections)
     expected = engineered_features(CLASSES[:2], text_tower(backbone.model), backbone.tokenizer)
     assert torch.equal(source(), expected)
@@ -89,7 +101,7 @@ def test_engineered_directions_are_the_features_of_the_abnormal_classes(backbone
 
 def test_free_directions_are_scaled_like_text_features(backbone: Backbone) -> None:
     classes = [*(f"class{number}" for number in range(300)), "Normal"]
-    source = build_directions(classes, backbone, ModelConfig(directions="free"))
+    source = build_directions(classes, backbone, 64, ModelConfig(directions="free"))
     assert isinstance(source, FreeDirections)
     text = engineered_features(classes[:-1], text_tower(backbone.model), backbone.tokenizer)
     assert source().shape == text.shape
@@ -98,8 +110,8 @@ def test_free_directions_are_scaled_like_text_features(backbone: Backbone) -> No
 
 def test_free_directions_need_no_text_tower(backbone: Backbone) -> None:
     blind = dataclasses.replace(backbone, model=torch.nn.Module())
-    source = build_directions(["a", "b", "c", "Normal"], blind, ModelConfig(directions="free"))
+    source = build_directions(["a", "b", "c", "Normal"], blind, 64, ModelConfig(directions="free"))
     assert source().norm(dim=1).mean().item() == pytest.approx(1, rel=0.2)
     for needing in ("finetuned", "engineered"):
         with pytest.raises(UsageError, match="text tower"):
-            build_directions(CLASSES, blind, ModelConfig(directions=needing))
+            build_directions(CLASSES, blind, 64, ModelConfig(directions=needing))
