@@ -45,6 +45,12 @@ def frame_paths(folder: str | PathLike[str]) -> list[Path]:
     return [Path(folder) / name for name in frame_names(files)]
 
 
+def link_out_of(root: Path, frames: Iterable[Path]) -> Path | None:
+    """Return the first picture that is a link to a place outside of `root` (resolved)."""
+    links = (frame for frame in frames if frame.is_symlink())
+    return next((link for link in links if not Path(os.path.realpath(link)).is_relative_to(root)), None)
+
+
 def read_picture(path: Path) -> Pixels:
     """Return a picture as uint8 RGB (height, width, 3), grey in three channels; raises PictureError."""
     logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it would tell on standard error what the exception says

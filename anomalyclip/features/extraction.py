@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
+import cv2
 import numpy as np
 import pyarrow
 import torch
@@ -67,7 +68,7 @@ def _write_features(
                 "num_frames": str(decoder.info.num_frames),
                 "fps": str(decoder.info.fps),
                 "sampling_rate": str(settings.sampling_rate),
-                "decoder": f"PyAV {av.__version__}",
+                "decoder": f"OpenCV {cv2.__version__}" if video.is_dir() else f"PyAV {av.__version__}",
                 "libraries": f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
                 f"NumPy {np.__version__}, Arrow {pyarrow.__version__}",
             }

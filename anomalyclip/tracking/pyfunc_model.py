@@ -1,6 +1,6 @@
 """A registered model as MLflow loads it: this module and data files, no code out of the registry.
 
-One row a video, with `path` (a file below `ANOMALYCLIP_VIDEO_ROOT`) or `features` (stored features
+One row a video, with `path` (a video below `ANOMALYCLIP_VIDEO_ROOT`) or `features` (stored features
 `(frames, dim)`); out come, a row a video, the anomaly score and the probability of each class for every frame.
 """
 
@@ -17,6 +17,7 @@ from mlflow.types.schema import Array, ColSpec, DataType, Schema
 from torch import Tensor
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.frame_folder import frame_paths, link_out_of
 from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.crops import mean_over_crops
@@ -112,13 +113,15 @@ def allowed_path(path: str) -> Path:
         raise UsageError(f"set {VIDEO_ROOT} to the folder whose videos may be scored by path")
     try:
         resolved = (Path(root) / path).resolve()
-        is_file = resolved.is_file()
+        frames = frame_paths(resolved) if resolved.is_dir() else []
+        is_video = resolved.is_file() or bool(frames)
     except (OSError, ValueError):  # a name that is too long, or holds a NUL
         raise UsageError(f"path {path!r} cannot be a file's") from None
-    if not resolved.is_relative_to(Path(root).resolve()):
+    confined = Path(root).resolve()
+    if not resolved.is_relative_to(confined) or link_out_of(confined, frames):
         raise UsageError(f"path {path!r} is outside of {VIDEO_ROOT}")
-    if not is_file:
-        raise UsageError(f"path {path!r} is not a file below {VIDEO_ROOT}")
+    if not is_video:
+        raise UsageError(f"path {path!r} is not a file below {VIDEO_ROOT}, nor a folder of frame pictures")
     return resolved
 
 

@@ -132,6 +132,16 @@ def test_a_path_that_leaves_the_root_is_refused(videos: Path, tmp_path: Path) ->
             allowed_path(path)
 
 
+def test_a_folder_of_frames_is_a_path_unless_a_picture_leaves_the_root(videos: Path, tmp_path: Path) -> None:
+    (videos / "frames").mkdir()
+    (videos / "frames/1.png").touch()
+    assert allowed_path("frames") == videos / "frames"
+    (tmp_path / "2.png").touch()
+    (videos / "frames/2.png").symlink_to(tmp_path / "2.png")
+    with pytest.raises(UsageError, match="is outside of ANOMALYCLIP_VIDEO_ROOT"):
+        allowed_path("frames")
+
+
 def test_without_a_root_no_path_is_scored(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (videos / "a.mp4").write_bytes(b"")
     assert allowed_path("a.mp4") == videos / "a.mp4"
