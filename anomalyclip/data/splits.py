@@ -1,6 +1,7 @@
-"""The validation part of the `clean` protocol."""
+"""Parts of a dataset chosen by seed: the validation part of the `clean` protocol, and what adapters divide."""
 
 import hashlib
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -37,9 +38,17 @@ def _chosen(train: pl.DataFrame, fraction: float, seed: int) -> list[str]:
         members.setdefault(video_class(labels), []).append(video_id)
     chosen = []
     for video_ids in members.values():
-        count = min(max(round(fraction * len(video_ids)), 1), len(video_ids) - 1)
-        chosen += sorted(video_ids, key=lambda video_id: _keyed_hash(seed, video_id))[:count]
+        chosen += keyed_part(video_ids, fraction, seed, len(video_ids) - 1)
     return chosen
+
+
+def keyed_part(video_ids: Iterable[str], fraction: float, seed: int, most: int) -> list[str]:
+    """Return round(fraction * n) of n ids, at least 1 and at most `most`, by a hash of (seed, video_id).
+
+    An id that is added later does not reshuffle the others.
+    """
+    ordered = sorted(video_ids, key=lambda video_id: _keyed_hash(seed, video_id))
+    return ordered[: min(max(round(fraction * len(ordered)), 1), most)]
 
 
 def _keyed_hash(seed: int, video_id: str) -> bytes:
