@@ -11,6 +11,7 @@ with a t quantile whose degrees of freedom count those videos, not all: 94 % aga
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from anomalyclip.evaluation.predictions import BoolArray, FloatArray, IntArray, 
 
 FEWEST_VIDEOS = 5
 CONFIDENCE = 0.95
+MOST_NAMED = 10
+"""Videos that a refusal names."""
 
 DoubleArray = npt.NDArray[np.float64]
 
@@ -49,10 +52,15 @@ class Replicates:
 
 @dataclass(frozen=True)
 class Difference:
-    """The figure of one model minus that of another on the same videos, with its 95 % interval."""
+    """The figure of one model minus that of another on the same videos, with its 95 % interval.
+
+    `better` is the probability that the first model's figure is the higher one over all videos that might have
+    been drawn: what the jackknife's t distribution round `value` has above 0. None where the interval is.
+    """
 
     value: float
     interval: Interval | None
+    better: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,11 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
     negatives = np.diff(offsets) - positives
     if not positives.any() or not negatives.any():
         return None
-    concordant = np.add.reduceat(_concordant(scores, positive), offsets[:-1])
+    concordant = np.add.reduceat(concordant_frames(scores, positive), offsets[:-1])
     within = np.zeros(len(positives))
     for video in np.flatnonzero((positives > 0) & (negatives > 0)):
         own = slice(offsets[video], offsets[video + 1])
-        within[video] = _concordant(scores[own], positive[own]).sum() / 2
+        within[video] = concordant_frames(scores[own], positive[own]).sum() / 2
     # Every concordant pair was counted at both its frames, so a pair within a video came twice.
     total = concordant.sum() / 2
     pairs = (positives.sum() - positives) * (negatives.sum() - negatives)
@@ -84,6 +92,29 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
         left_out = (total - concordant + within) / pairs
     clusters = int(min((positives > 0).sum(), (negatives > 0).sum()))
     return Replicates(float(total / (positives.sum() * negatives.sum())), left_out, clusters)
+
+
+def average_precision_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -> Replicates | None:
+    """Average precision (area below the steps, as scikit-learn has it) like `auc_replicates`.
+
+    Only thresholds at which there are positives count, so a video is left out by taking its frames from their counts.
+    """
+    thresholds = np.unique(scores[positive])[::-1]
+    if not len(thresholds) or positive.all():
+        return None
+    # the first threshold that a frame reaches; those that reach none come last and are cut off
+    reached = np.searchsorted(-thresholds, -scores)
+    size = len(thresholds)
+    frames = np.bincount(reached, minlength=size)[:size].astype(np.float64)
+    positives = np.bincount(reached[positive], minlength=size).astype(np.float64)
+    left_out = np.empty(len(offsets) - 1)
+    for video, (start, end) in enumerate(pairwise(offsets)):
+        own, own_positive = reached[start:end], positive[start:end]
+        fewer = positives - np.bincount(own[own_positive], minlength=size)
+        left_out[video] = _average_precision(fewer, frames - np.bincount(own, minlength=size + 1)[:size])
+    holding = np.add.reduceat(positive, offsets[:-1], dtype=np.int64)
+    clusters = int(min((holding > 0).sum(), (holding < np.diff(offsets)).sum()))
+    return Replicates(_average_precision(positives, frames), left_out, clusters)
 
 
 def class_replicates(predictions: Predictions) -> dict[str, Replicates]:
@@ -127,11 +158,25 @@ def logit_interval(replicates: Replicates | None) -> Interval | None:
     values = np.append(replicates.left_out, replicates.point)
     if not ((values > 0) & (values < 1)).all():
         return None
-    margin = _margin(logit(replicates.left_out), replicates.clusters)
-    if margin is None:
+    error = _standard_error(logit(replicates.left_out))
+    if error is None:
         return None
-    centre = logit(replicates.point)
+    centre, margin = logit(replicates.point), _quantile(replicates.clusters) * error
     return Interval(float(expit(centre - margin)), float(expit(centre + margin)))
+
+
+def difference(a: Replicates | None, b: Replicates | None) -> Difference | None:
+    """The figure of `a` minus that of `b`, of the same videos in the same order; None where one is undefined."""
+    if a is None or b is None:
+        return None
+    value = a.point - b.point
+    error = _standard_error(a.left_out - b.left_out)
+    if error is None:
+        return Difference(value, None)
+    margin = _quantile(a.clusters) * error
+    # models that never differ are equally good
+    better = float(student_t.cdf(value / error, a.clusters - 1)) if error else float(np.sign(value) + 1) / 2
+    return Difference(value, Interval(value - margin, value + margin), better)
 
 
 def paired_difference(a: Predictions, b: Predictions) -> PairedDifference:
@@ -150,11 +195,19 @@ def mean_paired_difference(a: Sequence[Predictions], b: Sequence[Predictions]) -
     """
     auc_a, m_auc_a, classes_a = _mean_figures(a, a[0])
     auc_b, m_auc_b, classes_b = _mean_figures(b, a[0])
-    m_auc = _difference(m_auc_a, m_auc_b) if classes_a == classes_b else None
-    return PairedDifference(_difference(auc_a, auc_b), m_auc)
+    m_auc = difference(m_auc_a, m_auc_b) if classes_a == classes_b else None
+    return PairedDifference(difference(auc_a, auc_b), m_auc)
 
 
-def _concordant(scores: FloatArray, positive: BoolArray) -> DoubleArray:
+def _average_precision(positives: DoubleArray, frames: DoubleArray) -> float:
+    """Precision summed over the steps of recall at descending thresholds; NaN without positives."""
+    if not (total := positives.sum()):
+        return float("nan")
+    precision = np.cumsum(positives) / np.maximum(np.cumsum(frames), 1)
+    return float((positives * precision).sum() / total)
+
+
+def concordant_frames(scores: FloatArray, positive: BoolArray) -> DoubleArray:
     """For every frame, the frames of the other kind that it is ranked rightly against; a tie counts ½."""
     order = np.argsort(scores)
     ranked, is_positive = scores[order], positive[order]
@@ -169,13 +222,17 @@ def _concordant(scores: FloatArray, positive: BoolArray) -> DoubleArray:
     return concordant
 
 
-def _margin(left_out: DoubleArray, clusters: int) -> float | None:
-    """Half the width of a 95 % interval: a t quantile times the jackknife's standard error."""
+def _standard_error(left_out: DoubleArray) -> float | None:
+    """The jackknife's standard error; None below five videos, or where a video cannot be left out."""
     videos = len(left_out)
     if videos < FEWEST_VIDEOS or np.isnan(left_out).any():
         return None
-    variance = (videos - 1) / videos * float(np.square(left_out - left_out.mean()).sum())
-    return float(student_t.ppf((1 + CONFIDENCE) / 2, clusters - 1) * np.sqrt(variance))
+    return float(np.sqrt((videos - 1) / videos * np.square(left_out - left_out.mean()).sum()))
+
+
+def _quantile(clusters: int) -> float:
+    """Half the width of a 95 % interval, in standard errors."""
+    return float(student_t.ppf((1 + CONFIDENCE) / 2, clusters - 1))
 
 
 def _mean_figures(
@@ -184,16 +241,16 @@ def _mean_figures(
     """The means of AUC and mAUC over trainings, videos in the order of another table, and the classes that occur."""
     aucs, m_aucs, classes = [], [], set[str]()
     for predictions in trainings:
-        order = _same_videos(videos, predictions)
+        order = same_videos(videos, predictions)
         of_class = class_replicates(predictions)
         overall = auc_replicates(predictions.scores, predictions.anomalous, predictions.offsets)
-        aucs.append(_reordered(overall, order))
-        m_aucs.append(_reordered(mean_replicates(of_class), order))
+        aucs.append(reordered(overall, order))
+        m_aucs.append(reordered(mean_replicates(of_class), order))
         classes |= of_class.keys()
     return _mean(aucs), _mean(m_aucs), classes
 
 
-def _reordered(replicates: Replicates | None, order: Sequence[int]) -> Replicates | None:
+def reordered(replicates: Replicates | None, order: Sequence[int]) -> Replicates | None:
     return replicates and replace(replicates, left_out=replicates.left_out[order])
 
 
@@ -205,22 +262,34 @@ def _mean(trainings: Sequence[Replicates | None]) -> Replicates | None:
     return Replicates(float(np.mean(points)), np.mean(left_out, axis=0), defined[0].clusters)
 
 
-def _difference(a: Replicates | None, b: Replicates | None) -> Difference | None:
-    if a is None or b is None:
-        return None
-    value = a.point - b.point
-    margin = _margin(a.left_out - b.left_out, a.clusters)
-    return Difference(value, None if margin is None else Interval(value - margin, value + margin))
+def same_videos(first: Predictions, second: Predictions) -> list[int]:
+    """Return where each video of the first table stands in the second.
 
-
-def _same_videos(a: Predictions, b: Predictions) -> list[int]:
-    """Where each video of `a` stands in `b`, having checked that both saw the same frames and truth."""
-    if set(a.video_ids) != set(b.video_ids) or set(a.label_classes) != set(b.label_classes):
-        raise UsageError("two models compare only on the same videos and labels; these tables differ in them")
-    position = {video_id: i for i, video_id in enumerate(b.video_ids)}
-    order = [position[video_id] for video_id in a.video_ids]
-    columns = [b.label_classes.index(name) for name in a.label_classes]
-    for i, j in enumerate(order):
-        if not np.array_equal(a.truth[a.frames_of(i)], b.truth[b.frames_of(j)][:, columns]):
-            raise UsageError(f"video {a.video_ids[i]}: the two tables differ in its frames or labels")
+    Raises UsageError that says what differs unless both hold the same videos, frames and labels.
+    """
+    ours, theirs = set(first.video_ids), set(second.video_ids)
+    if ours != theirs:
+        sides = ((ours - theirs, "first"), (theirs - ours, "second"))
+        only = "; ".join(f"{len(ids)} only in the {side}: {_names(sorted(ids))}" for ids, side in sides if ids)
+        raise UsageError(f"models compare only on the same videos: {only}")
+    position = {video_id: i for i, video_id in enumerate(second.video_ids)}
+    order = [position[video_id] for video_id in first.video_ids]
+    differing = [first.video_ids[i] for i, j in enumerate(order) if not _same_truth(first, i, second, j)]
+    if differing:
+        raise UsageError(
+            f"models compare only on the same annotations: {len(differing)} of {len(order)} videos differ in their "
+            f"frames or labels: {_names(differing)}"
+        )
     return order
+
+
+def _same_truth(first: Predictions, i: int, second: Predictions, j: int) -> bool:
+    ours, theirs = first.frames_of(i), second.frames_of(j)
+    if ours.stop - ours.start != theirs.stop - theirs.start:
+        return False
+    names = {*first.labels_of(i), *second.labels_of(j)}
+    return all(np.array_equal(first.truth_of(name)[ours], second.truth_of(name)[theirs]) for name in names)
+
+
+def _names(video_ids: Sequence[str]) -> str:
+    return ", ".join(video_ids[:MOST_NAMED]) + (", …" if len(video_ids) > MOST_NAMED else "")

@@ -91,6 +91,11 @@ class Predictions:
         """The frames of the video at this position."""
         return slice(int(self.offsets[video]), int(self.offsets[video + 1]))
 
+    def labels_of(self, video: int) -> tuple[str, ...]:
+        """The classes that occur in the video at this position; none: Normal."""
+        occurs = np.flatnonzero(self.truth[self.frames_of(video)].any(axis=0))
+        return tuple(self.label_classes[column] for column in occurs)
+
 
 def predictions_schema(classes: Sequence[str], digests: Digests) -> pa.Schema:
     """The table's columns and file metadata for a model of these classes (model order, Normal among them)."""

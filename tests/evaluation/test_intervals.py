@@ -227,9 +227,9 @@ def test_models_of_other_classes_have_no_difference_in_m_auc() -> None:
 
 def test_pairs_of_other_videos_or_other_truth_are_refused() -> None:
     a = predictions(10)
-    with pytest.raises(UsageError, match="same videos"):
+    with pytest.raises(UsageError, match="same videos: 1 only in the first: v6"):
         paired_difference(a, predictions(10, VIDEOS[:-1]))
     other = replace(a, truth=a.truth.copy())
     other.truth[a.offsets[1], 0] ^= True
-    with pytest.raises(UsageError, match="video v1"):
+    with pytest.raises(UsageError, match="1 of 7 videos differ in their frames or labels: v1"):
         paired_difference(a, other)
