@@ -94,7 +94,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         tensors, quick_gelu = read_weights(_weight_file(config.weights, name))
         preprocess = _usual_preprocess(name)
     if quick_gelu:
-        name = _with_quick_gelu(name, source)
+        name = with_quick_gelu(name, source)
     model = _create(name, preprocess)
     fit_weights(model, tensors, source, name)
     return _assemble(name, name, model)
@@ -176,6 +176,30 @@ def text_tower(model: nn.Module) -> TextTower:
     return cast(TextTower, tower)
 
 
+def with_quick_gelu(name: str, source: str) -> str:
+    """Return the architecture itself if it computes QuickGELU, else its `-quickgelu` twin, with a warning.
+
+    Raises UsageError where the architecture is unknown or has no such twin.
+    """
+    if open_clip.get_model_config(_known(name)).get("quick_gelu"):
+        return name
+    twin = f"{name}-quickgelu"
+    if twin not in open_clip.list_models():
+        raise UsageError(f"{source} was trained with QuickGELU, which architecture {name} does not compute")
+    logger.warning("%s was trained with QuickGELU: using %s instead of %s", source, twin, name)
+    return twin
+
+
+def image_identity(architecture: Mapping[str, Any], model: nn.Module) -> str:
+    """Return the hash of a model's image tower: architecture (open_clip's model config) and weights."""
+    decisive = {
+        "embed_dim": architecture["embed_dim"],
+        "vision_cfg": architecture["vision_cfg"],
+        "quick_gelu": architecture.get("quick_gelu", False),
+    }
+    return _digest(decisive, model.get_submodule("visual").state_dict())
+
+
 def _known(name: str) -> str:
     known: list[str] = open_clip.list_models()
     if name in known:
@@ -193,16 +217,6 @@ def _weight_file(weights: str, name: str) -> Path:
     tags = open_clip.list_pretrained_tags_by_model(name)
     published = f"its tags are {', '.join(tags)}" if tags else "it has no published weights"
     raise UsageError(f"weights {weights} of {name} are neither a file nor a published tag; {published}")
-
-
-def _with_quick_gelu(name: str, source: str) -> str:
-    if open_clip.get_model_config(name).get("quick_gelu"):
-        return name
-    twin = f"{name}-quickgelu"
-    if twin not in open_clip.list_models():
-        raise UsageError(f"{source} was trained with QuickGELU, which architecture {name} does not compute")
-    logger.warning("%s was trained with QuickGELU: using %s instead of %s", source, twin, name)
-    return twin
 
 
 def _usual_preprocess(name: str) -> Mapping[str, Any]:
@@ -229,21 +243,13 @@ def _create(source: str, preprocess: Mapping[str, Any] | None = None, seed: int 
 
 def _assemble(source: str, name: str, model: nn.Module) -> Backbone:
     architecture = open_clip.get_model_config(source)
-    visual = model.get_submodule("visual")
     return Backbone(
         name=name,
         architecture=architecture,
         model=model,
         tokenizer=_tokenizer(source, name),
         preprocess=Preprocess.from_open_clip(open_clip.get_model_preprocess_cfg(model)),
-        identity=_digest(
-            {
-                "embed_dim": architecture["embed_dim"],
-                "vision_cfg": architecture["vision_cfg"],
-                "quick_gelu": architecture.get("quick_gelu", False),
-            },
-            visual.state_dict(),
-        ),
+        identity=image_identity(architecture, model),
     )
 
 

@@ -1,6 +1,5 @@
 """The arithmetic of the method against the numbers of its authors' implementation (tests/golden/README.md)."""
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +15,7 @@ from anomalyclip.model.anomaly_clip import AnomalyCLIP, video_windows
 from anomalyclip.model.directions import FixedDirections, PromptDirections, TextEncoder
 from anomalyclip.model.losses import Selection, loss_terms, semantic_selection
 from anomalyclip.model.prompts import prompt_tokens
+from anomalyclip.model.released_names import from_original, temporal_names, temporal_state
 from anomalyclip.model.selector import Selector, segment_scores, segment_sums, select_segments
 from anomalyclip.model.temporal import TemporalModel
 
@@ -44,39 +44,6 @@ def abnormal_index(labels: Tensor) -> Tensor:
 
 def as_clips(rows: Tensor) -> Tensor:
     return rearrange(rows, "(videos segments frames) ... -> videos segments frames ...", segments=32, frames=16)
-
-
-def translate(name: str) -> str:
-    """A parameter's name in the original to ours."""
-    parts = {"0f": "segment_attention", "0g": "frame_attention", "1f": "feed_forward_a", "1g": "feed_forward_b"}
-    name = re.sub(
-        r"axial_attn\.layers\.blocks\.(\d+)\.([fg])\.net\.",
-        lambda m: f"axial.layers.{int(m[1]) // 2}.{parts[f'{int(m[1]) % 2}{m[2]}']}.",
-        name,
-    )
-    for old, new in (
-        ("fn.fn.", ""), ("fn.norm.", "norm."), ("0.g", "norm.gain"), ("0.b", "norm.bias"),
-        ("1.weight", "expand.weight"), ("1.bias", "expand.bias"), ("3.weight", "contract.weight"),
-        ("3.bias", "contract.bias"),
-    ):  # fmt: skip
-        name = re.sub(rf"((?:attention|forward_[ab])\.){re.escape(old)}", rf"\1{new}", name)
-    name = name.replace("axial_attn.pos_emb.param_0", "axial.segment_positions")
-    name = name.replace("axial_attn.pos_emb.param_1", "axial.frame_positions")
-    return name.replace("classifier.layer_norm", "norm").replace("classifier.linear", "classifier")
-
-
-def reshape(name: str, value: Tensor) -> Tensor:
-    """A parameter's value in the original's shape to ours: positions are channels-last, norms flat."""
-    if name.endswith("positions"):
-        return rearrange(value, "1 dim segments frames -> segments frames dim")
-    if name.endswith(("norm.gain", "norm.bias")) and value.dim() == 4:
-        return value.flatten()
-    return value
-
-
-def temporal_state(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    names = {key: translate(key.removeprefix(prefix)) for key in state if key.startswith(prefix)}
-    return {ours: reshape(ours, state[key]) for key, ours in names.items()}
 
 
 @pytest.fixture(scope="session")
@@ -179,7 +146,7 @@ def model(golden: Golden, directions: PromptDirections) -> AnomalyCLIP:
     prototype = golden("05_selector")["ncentroid"]
     classes = [str(name) for name in golden("01_tokens")["ucf_classnames"]]
     model = AnomalyCLIP(directions, classes, NORMAL, prototype, config)
-    model.temporal.load_state_dict(temporal_state(golden("06_state_d1concat"), "temporal_model."))
+    model.temporal.load_state_dict(temporal_state(golden("06_state_d1concat"), depth=1))
     return model
 
 
@@ -203,12 +170,13 @@ def test_one_training_step_has_the_originals_gradients(golden: Golden, model: An
     close(model.directions.prompt_learner.context.grad, expected["grad_prompt_learner.ctx"])
     close(model.directions.text_encoder.text_projection.grad, expected["grad_text_encoder.text_projection"])
     parameters = dict(model.temporal.named_parameters())
+    ours_by_theirs = {theirs: ours for ours, theirs in temporal_names(depth=1).items()}
     checked = set()
     for key, value in expected.items():
         if not key.startswith("grad_temporal_model."):
             continue
         name, _, part = key.removeprefix("grad_temporal_model.").partition("__")
-        ours = translate(name)
+        ours = ours_by_theirs[name]
         gradient = parameters[ours].grad
         checked.add(ours)
         if part == "norm":
@@ -216,7 +184,7 @@ def test_one_training_step_has_the_originals_gradients(golden: Golden, model: An
         elif part == "c0":
             close(gradient[:, :2], value)
         else:
-            close(gradient, reshape(ours, value))
+            close(gradient, from_original(ours, value))
     assert checked == set(parameters)
 
 
@@ -234,7 +202,7 @@ def test_six_optimiser_steps_follow_the_originals(golden: Golden, model: Anomaly
             close(model.directions.prompt_learner.context, expected["after1_ctx"])
             close(model.directions.text_encoder.text_projection, expected["after1_text_projection"])
             close(model.temporal.classifier.weight, expected["after1_classifier_weight"])
-            close(model.temporal.axial.segment_positions, reshape("positions", expected["after1_pos0"]))
+            close(model.temporal.axial.segment_positions, from_original("positions", expected["after1_pos0"]))
     close(model.selector.batch_norm.running_mean, expected["bn_mean_after_6"], atol=1e-3)
     close(model.selector.batch_norm.running_var, expected["bn_var_after_6"], rtol=1e-3)
 
@@ -254,7 +222,7 @@ def test_whole_videos_score_as_the_originals(golden: Golden, model: AnomalyCLIP,
 def test_temporal_model_alone(golden: Golden) -> None:
     case = golden("09_temporal_d1")
     temporal = TemporalModel(48, 32, heads=4, depth=1, segments=32, frames=16)
-    temporal.load_state_dict(temporal_state(case, "state."))
+    temporal.load_state_dict(temporal_state(case, depth=1, prefix="state."))
     clips = as_clips(case["x_train"])
     close(temporal(clips).sigmoid(), as_clips(case["y_train"]).squeeze(-1), atol=1e-5)
     ramp = (torch.arange(32 * 32 * 16) / (32 * 32 * 16) - 0.5).reshape(1, 32, 32, 16)
