@@ -67,6 +67,11 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options of commands that keep a run and track it in MLflow."""
     command.add_argument("--name", help="name of the run (else derived from data, features, config and seed)")
     command.add_argument("--fresh", action="store_true", help="start anew what is there under that name")
+    add_tracking_option(command)
+
+
+def add_tracking_option(command: argparse.ArgumentParser) -> None:
+    """Add the option that says where MLflow is."""
     command.add_argument("--tracking-uri", metavar="URI", help="MLflow server or database (else "
                          "MLFLOW_TRACKING_URI, else SQLite in the storage root)")  # fmt: skip
 
