@@ -63,7 +63,7 @@ def read_picture(path: Path) -> Pixels:
         picture = None
     if picture is None:
         raise PictureError(f"{path}: not a whole picture")
-    return np.asarray(picture[..., ::-1], dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def pictures(folder: str | PathLike[str]) -> Iterator[Callable[[], Pixels]]:
