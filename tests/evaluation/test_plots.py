@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from anomalyclip.evaluation import plots
+from anomalyclip.evaluation import plot_style, plots
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions import Digests, Predictions
 
@@ -75,13 +75,13 @@ def test_a_long_curve_is_thinned_evenly_along_its_length_and_keeps_its_ends() ->
     # A step: nearly all points crowd into the corner, and all the length lies outside it.
     x = np.concatenate([np.linspace(0, 1e-6, 50_000), np.linspace(1e-6, 1, 3000)])
     y = np.concatenate([np.linspace(0, 1, 50_000), np.full(3000, 1.0)])
-    thin_x, thin_y = plots._thinned(x, y)
+    thin_x, thin_y = plot_style.thinned(x, y)
     assert len(thin_x) <= 2000
     assert (thin_x[0], thin_y[0], thin_x[-1], thin_y[-1]) == (x[0], y[0], x[-1], y[-1])
     assert np.abs(np.diff(thin_x)).max() + np.abs(np.diff(thin_y)).max() < 0.005
-    short_x, _ = plots._thinned(x[:10], y[:10])
+    short_x, _ = plot_style.thinned(x[:10], y[:10])
     assert len(short_x) == 10
 
 
 def test_true_intervals_are_found_with_their_ends() -> None:
-    assert plots._runs(np.array([1, 1, 0, 1, 0, 0, 1], dtype=np.bool_)) == [(0, 2), (3, 4), (6, 7)]
+    assert plot_style.runs(np.array([1, 1, 0, 1, 0, 0, 1], dtype=np.bool_)) == [(0, 2), (3, 4), (6, 7)]
