@@ -64,8 +64,8 @@ class Preprocess:
             return
         images = rearrange(frames, "frames height width channels -> frames channels height width")
         resized = self._resize(images, _shortest_side(images, round(self.size * CROPPED_FROM)))
-        for picture in [resized, resized.flip(-1)][: count // 5]:
-            for crop in _five_crops(picture, self.size):
+        for mirrored in (False, True)[: count // 5]:
+            for crop in _five_crops(resized.flip(-1) if mirrored else resized, self.size):
                 yield self.normalise(crop / 255)
 
     def normalise(self, images: Tensor) -> Tensor:
