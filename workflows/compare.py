@@ -1,0 +1,32 @@
+"""Models side by side, from their predictions tables alone: is one better than another, or lucky, and where."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anomalyclip import cli
+
+
+def main(argv: Sequence[str]) -> dict[str, Any]:
+    """Hold models against the first one named, and say how they differ, how surely, and on which videos."""
+    command = cli.parser(
+        "Compare models that were scored on the same videos: each is held against the first.\n"
+        "Nothing is scored again: what a model's training predicted on its test videos counts, or an evaluation.",
+        "python workflows/compare.py models:/anomalyclip@champion models:/anomalyclip/3",
+    )
+    command.add_argument("models", nargs="+", metavar="RUN_OR_MODEL",
+                         help="models:/NAME/VERSION, a run's or an evaluation's id, name or folder, or a file of "
+                         "predictions; the first is the reference")  # fmt: skip
+    cli.add_run_options(command)
+    arguments = command.parse_args(argv)
+    job = cli.resolve(arguments)
+
+    from anomalyclip.jobs import comparison  # after parsing: its libraries take seconds to import
+
+    prepared = comparison.prepare(job, arguments.models)
+    if (result := comparison.finished(job, prepared)) is not None:
+        return result
+    return comparison.report(job, prepared, comparison.hold_against_each_other(prepared))
+
+
+if __name__ == "__main__":
+    cli.run(main)
