@@ -37,7 +37,7 @@ from anomalyclip.presets import PRESETS
 from anomalyclip.runs import RunFolder, open_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.registry import log_model, register_model
-from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.runs import TrackedRun, reach
 
 log = logging.getLogger("anomalyclip")
 
@@ -106,6 +106,7 @@ def prepare(job: Job, source: Source) -> Import:
     card = _card(job, classes, released, backbone, identity)
     sha256 = _sha256(source.checkpoint)
     content = {"checkpoint": sha256, "centroid": _sha256(source.centroid), "card": card.model_dump(mode="json")}
+    reach(job.tracking_uri)  # before anything is written
     prefix = re.sub(r"[^\w.-]+", "-", source.checkpoint.stem)
     return Import(
         source, sha256, released, card, open_run(job.storage, "imports", job.name, prefix, content, job.fresh)

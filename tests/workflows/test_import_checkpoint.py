@@ -251,3 +251,8 @@ def test_imported_features_of_another_size(again: Import, root: Path) -> None:
 def test_heads_that_do_not_divide_the_embedding(refused: Refused, tmp_path: Path) -> None:
     line = refused(write_files(tmp_path), "--set", "model.heads=7", "--set", "model.embedding_dim=7")
     assert "last.ckpt: model: heads=7 must divide embedding_dim=64" in line
+
+
+def test_a_tracking_server_that_does_not_answer(refused: Refused, tmp_path: Path) -> None:
+    line = refused(write_files(tmp_path), "--tracking-uri", "http://127.0.0.1:9")
+    assert "MLflow at http://127.0.0.1:9: nothing answers there" in line
