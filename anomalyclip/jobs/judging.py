@@ -1,0 +1,136 @@
+"""What the gates of a policy find: a registered model loaded, tried, scored, and held against the champion."""
+
+import difflib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from anomalyclip.cli import Job
+from anomalyclip.data.manifest import annotations_digest, load_manifest, manifest_digest
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.gates import Gate, Policy, judge_figures
+from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.features.backbone import load_stored_backbone
+from anomalyclip.features.sources import fetch
+from anomalyclip.jobs.common import stage
+from anomalyclip.jobs.pipelines import evaluate_on_manifest
+from anomalyclip.jobs.training import drawn_manifest
+from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
+from anomalyclip.storage import scratch
+from anomalyclip.tracking.predictions import find_predictions
+from anomalyclip.tracking.registry import find_bundle
+from anomalyclip.tracking.smoke import smoke_scores
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What models are judged on: the test videos of the policy's manifest."""
+
+    path: Path
+    manifest_digest: str
+    annotations_digest: str
+    videos: pl.DataFrame
+
+
+def examination(job: Job, policy: Policy) -> Examination:
+    """Read what the policy judges on; raises UsageError where files are missing or wrong."""
+    video, path = policy.smoke.video, policy.evaluation.manifest or drawn_manifest(job.storage)
+    if video is not None and not video.is_file():
+        raise UsageError(f"smoke.video {video} of the policy does not exist")
+    whole = load_manifest(path, policy.evaluation.frame_tolerance)
+    test = whole.filter(pl.col("split") == "test")
+    if test.is_empty():
+        raise UsageError(f"manifest {path} has no rows of split test to judge on")
+    return Examination(path, manifest_digest(whole), annotations_digest(test), test)
+
+
+def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, champion: str | None) -> list[Gate]:
+    """Return the verdicts of all gates; a model that cannot be loaded or scored is not evaluated."""
+    model = f"models:/{name}/{number}"
+    with stage("gates", f"version {number} against {'no champion' if champion is None else f'version {champion}'}"):
+        gates = _model_gates(job, model, policy, test)
+        sound = all(gate.passed for gate in gates)
+        candidate = _predictions(job, model, policy, test, may_evaluate=sound)
+        if candidate is None:
+            return [*gates, Gate("data", False, "not scored on the policy's manifest, as other gates failed")]
+        theirs = None if champion is None else _champion(job, f"models:/{name}/{champion}", policy, test)
+        _check_classes(policy, [*candidate.classes, *(theirs.classes if theirs else ())])
+        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs)]
+
+
+def _model_gates(job: Job, model: str, policy: Policy, test: Examination) -> list[Gate]:
+    try:
+        card = load_card(find_bundle(model, job.tracking_uri)[0])
+    except UsageError as error:
+        return [Gate("loads", False, str(error))]
+    return [_backbone_gate(job, card), _smoke_gate(job, model, card, policy, test)]
+
+
+def _backbone_gate(job: Job, card: ModelCard) -> Gate:
+    if card.backbone_identity is None:
+        return Gate("backbone", True, f"none needed: the model understands imported features ({card.features}) only")
+    says = f"{card.backbone.name} {card.backbone_identity[:12]}"
+    try:
+        load_stored_backbone(job.storage, card.backbone_identity)
+    except UsageError as error:
+        return Gate("backbone", False, str(error), {"identity": card.backbone_identity})
+    return Gate("backbone", True, f"{says} is in {job.storage.root}", {"identity": card.backbone_identity})
+
+
+def _smoke_gate(job: Job, model: str, card: ModelCard, policy: Policy, test: Examination) -> Gate:
+    """Whether MLflow loads the model, and it scores a video as it would when served."""
+    with TemporaryDirectory(dir=scratch()) as folder:
+        try:
+            video = policy.smoke.video or (None if card.features else _shortest(test, Path(folder)))
+            frames = smoke_scores(model, job.storage, video)
+        except (JobError, OSError) as error:
+            return Gate("loads", False, str(error))
+        scored = "made-up features" if video is None else video.name
+        return Gate("loads", True, f"loaded, and scored {scored}: {frames} frames", {"frames": frames})
+
+
+def _shortest(test: Examination, folder: Path) -> Path | None:
+    """Return a local file of the shortest test video, None where it is a folder of pictures."""
+    path = fetch(test.videos.sort("num_frames", nulls_last=True)["source"][0], folder)
+    return None if path.is_dir() else path
+
+
+def _champion(job: Job, model: str, policy: Policy, test: Examination) -> Predictions:
+    try:
+        found = _predictions(job, model, policy, test, may_evaluate=True)
+    except (UsageError, JobError) as error:
+        raise JobError(f"the champion, {model}, cannot be scored on the policy's manifest: {error}") from error
+    assert found is not None
+    return found
+
+
+def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_evaluate: bool) -> Predictions | None:
+    """Return a model's predictions of the test part: its training's own, else those of an evaluation."""
+    with suppress(UsageError):  # there are none: it was registered without, or is not in order
+        own = read_predictions(find_predictions(model, job))
+        if _is_of(own, test) and own.digests.model == bundle_digest(find_bundle(model, job.tracking_uri)[0]):
+            return own
+    if not may_evaluate:
+        return None
+    data = job.config.data.model_copy(update={"frame_tolerance": policy.evaluation.frame_tolerance})
+    plain = replace(job, name=None, fresh=False, config=job.config.model_copy(update={"data": data}))
+    result = evaluate_on_manifest(plain, model, test.path)
+    return read_predictions(find_predictions(f"evaluations/{result['run']}", job))
+
+
+def _is_of(predictions: Predictions, test: Examination) -> bool:
+    whole = set(predictions.video_ids) == set(test.videos["video_id"])
+    digests = predictions.digests
+    return digests.annotations == test.annotations_digest or (digests.manifest == test.manifest_digest and whole)
+
+
+def _check_classes(policy: Policy, known: Sequence[str]) -> None:
+    """Raise UsageError for a margin of a class that neither model knows."""
+    for name in policy.margins.classes:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise UsageError(f"margins.classes: neither model knows the class {name}; did you mean {nearest}?")

@@ -1,0 +1,232 @@
+"""Who is candidate and champion of a registered model, since when and why: aliases, and a history only added to.
+
+An entry of the history is a tag of the registered model, `promotion.<number>`. All that moves the champion goes
+through `write`, in one order: lock, alias, tags of the version, entry, lock removed. The next one to come finishes
+what died behind the alias, and undoes what died before it.
+"""
+
+import getpass
+import json
+import logging
+import os
+import re
+import socket
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.tracking.promotion_lock import Held, PromotionLock, acquire, is_missing, open_locks, remove_lock
+
+log = logging.getLogger("anomalyclip")
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+ENTRY = re.compile(r"promotion\.(\d+)")
+WHY_LENGTH = 1000
+"""Characters of a reason; the tag that holds an entry may have 5000."""
+Decision = Literal["promoted", "refused", "rolled back", "undone"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision; `promoted` and `rolled back` have moved the alias, the others have not."""
+
+    decision: Decision
+    version: str
+    """The version judged, or put back."""
+    champion: str | None
+    """The champion before."""
+    by: str
+    at: str
+    """In UTC, ISO 8601."""
+    why: str
+    record: str | None = None
+    """Where all figures are: an artifact of the version's run."""
+    settled_by: str | None = None
+    """Who finished or undid it, where the process that began it died."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether the alias `champion` moves with it."""
+        return self.decision in ("promoted", "rolled back")
+
+
+class ModelRegistry:
+    """A registered model; raises UsageError where there is none of that name."""
+
+    def __init__(self, client: mlflow.MlflowClient, name: str) -> None:
+        self.client, self.name = client, name
+        self._model()
+
+    def aliased(self, alias: str) -> str | None:
+        """Return the version that an alias stands for, None where it is not set."""
+        found = self._model().aliases.get(alias)
+        return None if found is None else str(found)
+
+    def version(self, number: str) -> ModelVersion:
+        """Return a version; raises UsageError where there is none."""
+        try:
+            return self.client.get_model_version(self.name, number)
+        except MlflowException as error:
+            if is_missing(error) or not number.isdecimal():
+                raise UsageError(f"registered model {self.name} has no version {number}") from None
+            raise
+
+    def put_up(self, number: str) -> None:
+        """Make a version the candidate."""
+        self.client.set_registered_model_alias(self.name, CANDIDATE, number)
+
+    def history(self) -> list[Entry]:
+        """Return all entries, the oldest first."""
+        numbered = {
+            int(found[1]): value for key, value in self._model().tags.items() if (found := ENTRY.fullmatch(key))
+        }
+        return [Entry(**json.loads(numbered[number])) for number in sorted(numbered)]
+
+    def unsettled(self) -> list[Held]:
+        """Return the promotions that somebody is at, or died in."""
+        return open_locks(self.client, self.name, self._position())
+
+    def settle(self, by: str) -> list[Entry]:
+        """Finish or undo what processes that died have begun; returns those entries."""
+        if not any(lock.is_stale() for lock in self.unsettled()):
+            return []
+        lock, stale = acquire(self.client, self.name, self._position, by, {"settles": "those before"})
+        settled = self._settle(lock, stale, by)
+        lock.release()
+        return settled
+
+    def write(self, entry: Entry) -> None:
+        """Move the champion as an entry says, and keep the entry; raises JobError where another was faster."""
+        lock, stale = acquire(self.client, self.name, self._position, entry.by, asdict(entry))
+        self._settle(lock, stale, entry.by)
+        if (now := self.aliased(CHAMPION)) != entry.champion:
+            lock.release()
+            raise JobError(
+                f"the champion of {self.name} was {_named(entry.champion)} and is {_named(now)} now: another was faster"
+            )
+        if entry.moves:
+            lock.announce()
+            self.client.set_registered_model_alias(self.name, CHAMPION, entry.version)
+        self._finish(lock, lock.number, entry)
+        lock.release()
+
+    def keep_verdict(
+        self, number: str, artifact: str, figures: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> str | None:
+        """Keep what gates found as an artifact of the version's run and as tags of the version, in place of older ones.
+
+        Returns where the artifact is, None where the version has no run.
+        """
+        version = self.version(number)
+        for key in version.tags:
+            if key.startswith("gate.") and key not in tags:
+                self.client.delete_model_version_tag(self.name, number, key)
+        self.tag(number, tags)
+        if not version.run_id:
+            log.warning("version %s was registered without a run: its figures are kept as tags alone", number)
+            return None
+        self.client.log_dict(version.run_id, dict(figures), artifact)
+        return f"runs:/{version.run_id}/{artifact}"
+
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version; one that was deleted meanwhile gets none."""
+        try:
+            for key, value in tags.items():
+                self.client.set_model_version_tag(self.name, number, key, value)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+
+    def _settle(self, lock: PromotionLock, stale: Sequence[Held], by: str) -> list[Entry]:
+        """Finish those whose alias has moved, undo the others, and remove their locks; returns their entries."""
+        settled = []
+        for held in stale:
+            if held.number > self._position() and "decision" in held.intent:
+                entry = replace(Entry(**held.intent), settled_by=by)
+                moved = not entry.moves or (held.moving and self.aliased(CHAMPION) == entry.version)
+                entry = entry if moved else replace(entry, decision="undone")
+                log.warning("a promotion of version %s by %s died half-way: %s", entry.version, held.owner.by,
+                            "finished" if moved else "undone")  # fmt: skip
+                self._finish(lock, held.number, entry)
+                settled.append(entry)
+            remove_lock(self.client, self.name, held.number)
+        return settled
+
+    def _finish(self, lock: PromotionLock, number: int, entry: Entry) -> None:
+        """Write all that belongs to an entry but the champion, the entry last; what is there is written again."""
+        if entry.decision == "promoted":
+            lock.check()
+            self._withdraw(entry.version)
+        lock.check()
+        self._tag(entry)
+        lock.check()
+        self.client.set_registered_model_tag(
+            self.name, f"promotion.{number:04d}", json.dumps(asdict(entry), ensure_ascii=False)
+        )
+
+    def _withdraw(self, number: str) -> None:
+        """A champion is no candidate any more."""
+        if self.aliased(CANDIDATE) == number:
+            self.client.delete_registered_model_alias(self.name, CANDIDATE)
+
+    def _tag(self, entry: Entry) -> None:
+        """Say on the versions what became of them."""
+        back = entry.decision == "rolled back"
+        self.tag(entry.version, {
+            "promotion.decision": "put back" if back else entry.decision,
+            "promotion.by": entry.by, "promotion.at": entry.at, "promotion.why": entry.why,
+        })  # fmt: skip
+        if back and entry.champion is not None:
+            self.tag(entry.champion, {"promotion.decision": "rolled back", "promotion.at": entry.at})
+
+    def _position(self) -> int:
+        return max((int(found[1]) for key in self._model().tags if (found := ENTRY.fullmatch(key))), default=0)
+
+    def _model(self) -> RegisteredModel:
+        try:
+            return self.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if is_missing(error):
+                raise UsageError(f"there is no registered model {self.name}") from None
+            raise
+
+
+def new_entry(decision: Decision, version: str, champion: str | None, why: str, record: str | None = None) -> Entry:
+    """Return an entry of this user and moment."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Entry(decision, version, champion, who(), now, textwrap.shorten(why, WHY_LENGTH, placeholder=" …"), record)
+
+
+def who() -> str:
+    """Return who is at work: the user that MLflow knows, else that of the machine."""
+    try:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def previous_champion(history: Sequence[Entry], champion: str | None) -> str | None:
+    """Return the version in service before the present one; what was rolled back does not count."""
+    before: list[str] = []
+    for entry in filter(lambda entry: entry.moves, history):
+        if entry.champion is not None and before[-1:] != [entry.champion]:
+            before.append(entry.champion)  # its alias was set by hand
+        if entry.decision == "rolled back":
+            while before and before.pop() != entry.version:
+                continue
+        before.append(entry.version)
+    if before[-1:] == [champion]:
+        before.pop()
+    return before[-1] if before else None
+
+
+def _named(version: str | None) -> str:
+    return "none" if version is None else f"version {version}"

@@ -1,0 +1,210 @@
+"""One promotion at a time: the right to write the next entry of a registered model's history.
+
+MLflow compares and swaps nothing, but of several that create a registered model of one name a single one succeeds.
+So whoever creates `<model>.promotion-<n>` may write entry n, and no other ever does. The lock carries, from its
+creation on, who holds it and the entry to be written, so that whoever comes next can finish or undo what a process
+that died has begun: it takes the number after, which again a single one gets, and settles those before.
+"""
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import mlflow
+import psutil
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from anomalyclip.errors import JobError
+
+STALE_SECONDS = 300.0
+"""Age at which a lock counts as left behind, where nothing else says so."""
+LEASE_SECONDS = STALE_SECONDS / 2
+"""Time after which a holder no longer trusts its own lock."""
+PATIENCE_SECONDS = 30.0
+POLL_SECONDS = 0.5
+READINGS = 4
+OWNER, INTENT, MOVING = "promotion.owner", "promotion.intent", "promotion.moving"
+
+Position = Callable[[], int]
+"""Says how many entries the history has."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that holds a lock."""
+
+    by: str
+    host: str
+    pid: int
+    started: float
+    """When the process began, in seconds since 1970: process ids are used again."""
+    token: str
+
+    def is_gone(self) -> bool:
+        """Return whether this is a process of this machine that is no more."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) > 2
+        except psutil.NoSuchProcess:
+            return True
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that somebody holds, as it stands in the registry."""
+
+    number: int
+    owner: Owner
+    intent: Mapping[str, Any]
+    """The entry that its holder writes."""
+    moving: bool
+    """Whether its holder was about to move the alias: found where the entry wants it, it was moved by this one."""
+    created: float
+    """Seconds since 1970, by the clock of the registry."""
+
+    def is_stale(self) -> bool:
+        """Return whether its holder has died, or had more time than it takes."""
+        return self.owner.is_gone() or time.time() - self.created > STALE_SECONDS
+
+
+class PromotionLock:
+    """The lock of one entry, held by this process."""
+
+    def __init__(self, client: mlflow.MlflowClient, model: str, number: int, owner: Owner, position: Position) -> None:
+        self._client, self._model, self.number, self._owner = client, model, number, owner
+        self._position, self._since = position, time.monotonic()
+
+    def check(self) -> None:
+        """Raise JobError where others may have taken over: to be asked before every change."""
+        late = time.monotonic() - self._since > LEASE_SECONDS
+        if late or not self.is_valid():
+            raise JobError(f"the promotion of {self._model} took too long; the next one settles it (--history)")
+
+    def announce(self) -> None:
+        """Say that the alias is about to move."""
+        self.check()
+        self._client.set_registered_model_tag(lock_name(self._model, self.number), MOVING, "true")
+
+    def is_valid(self) -> bool:
+        """Return whether it is still there, its entry is still to be written, and nobody came after."""
+        return (
+            self._is_ours()
+            and self._position() < self.number
+            and find_lock(self._client, self._model, self.number + 1) is None
+        )
+
+    def release(self) -> None:
+        """Let the next one have its turn."""
+        if self._is_ours():
+            remove_lock(self._client, self._model, self.number)
+
+    def _is_ours(self) -> bool:
+        held = find_lock(self._client, self._model, self.number)
+        return held is not None and held.owner.token == self._owner.token
+
+
+def acquire(
+    client: mlflow.MlflowClient, model: str, position: Position, by: str, intent: Mapping[str, Any]
+) -> tuple[PromotionLock, list[Held]]:
+    """Wait for the right to write the next entry; returns it with the stale locks before it, which it has to settle.
+
+    Raises JobError where another holds it for longer than it takes.
+    """
+    waited_since, owner = time.monotonic(), _this_process(by)
+    while True:
+        done = position()
+        _sweep(client, model, done)
+        held = open_locks(client, model, done)
+        busy = next((lock for lock in held if not lock.is_stale()), None)
+        if busy is None:
+            number = done + len(held) + 1
+            lock = PromotionLock(client, model, number, owner, position)
+            if _create(client, model, number, owner, intent):
+                if lock.is_valid():
+                    return lock, held
+                lock.release()
+        elif time.monotonic() - waited_since > PATIENCE_SECONDS:
+            raise JobError(f"a promotion of {model} by {busy.owner.by} is at work; try again in {STALE_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
+
+
+def open_locks(client: mlflow.MlflowClient, model: str, done: int) -> list[Held]:
+    """Return the locks whose entries, those behind the first `done`, are still to be written."""
+    held: list[Held] = []
+    while (lock := find_lock(client, model, done + len(held) + 1)) is not None:
+        held.append(lock)
+    return held
+
+
+def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> Held | None:
+    """Return a lock, None where nobody holds it."""
+    name = lock_name(model, number)
+    for _ in range(READINGS):
+        try:
+            found = client.get_registered_model(name)
+        except MlflowException as error:
+            if is_missing(error):
+                return None
+            raise
+        if {OWNER, INTENT} <= found.tags.keys():
+            owner, intent = Owner(**json.loads(found.tags[OWNER])), json.loads(found.tags[INTENT])
+            return Held(number, owner, intent, MOVING in found.tags, found.creation_timestamp / 1000)
+        time.sleep(POLL_SECONDS)  # its tags are read after itself, and it is being removed just now
+    raise JobError(f"registered model {name} is no lock of ours, but stands in its place: rename it")
+
+
+def remove_lock(client: mlflow.MlflowClient, model: str, number: int) -> None:
+    """Remove a lock; one that is gone is no error."""
+    try:
+        client.delete_registered_model(lock_name(model, number))
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+
+
+def lock_name(model: str, number: int) -> str:
+    """Return the name of the registered model that is a lock."""
+    return f"{model}.promotion-{number:04d}"
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Return whether MLflow says that there is no such thing."""
+    return _is(error, RESOURCE_DOES_NOT_EXIST)
+
+
+def _create(client: mlflow.MlflowClient, model: str, number: int, owner: Owner, intent: Mapping[str, Any]) -> bool:
+    """Create a lock with all it says, in one transaction; returns whether it is ours."""
+    tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(intent, ensure_ascii=False)}
+    says = f"A promotion of {model} is at work, or died; this is removed when it is done or settled."
+    try:
+        client.create_registered_model(lock_name(model, number), tags, says)
+    except MlflowException as error:
+        found = find_lock(client, model, number)
+        if found is None and not (is_missing(error) or _is(error, RESOURCE_ALREADY_EXISTS)):
+            raise
+        # ours after all where an answer was lost on its way and the request sent again
+        return found is not None and found.owner.token == owner.token
+    return True
+
+
+def _sweep(client: mlflow.MlflowClient, model: str, done: int) -> None:
+    """Remove the locks of processes that died between the entry and the removal."""
+    number = done
+    while number and find_lock(client, model, number) is not None:
+        remove_lock(client, model, number)
+        number -= 1
+
+
+def _this_process(by: str) -> Owner:
+    return Owner(by, socket.gethostname(), os.getpid(), psutil.Process().create_time(), uuid.uuid4().hex)
+
+
+def _is(error: MlflowException, code: int) -> bool:
+    return bool(error.error_code == ErrorCode.Name(code))

@@ -1,0 +1,56 @@
+"""A registered model tried as a server would use it: loaded by MLflow, given one video."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from anomalyclip.errors import JobError
+from anomalyclip.storage import Storage
+from anomalyclip.tracking.pyfunc_model import VIDEO_ROOT
+from anomalyclip.tracking.runs import reason
+
+FRAMES = 32
+"""Of the stand-in features of a model that cannot see videos."""
+
+
+def smoke_scores(model: str, storage: Storage, video: Path | None) -> int:
+    """Load a model by its URI, score one video, and return the number of frames that came out.
+
+    Without a video it scores made-up features. Raises JobError where the model does not load, raises, or gives
+    anything but probabilities for every frame.
+    """
+    with _as_served(storage, video):
+        try:
+            loaded = mlflow.pyfunc.load_model(model)
+            given = {"features": _features(loaded)} if video is None else {"path": video.name}
+            table = loaded.predict(pd.DataFrame([given]))
+            figures = np.stack([np.asarray(values, dtype=np.float64) for values in table.iloc[0]])
+        except Exception as error:  # whatever a model raises is its failing, not the job's
+            raise JobError(reason(error)) from None
+    if figures.ndim != 2 or not figures.size or not ((figures >= 0) & (figures <= 1)).all():
+        raise JobError("what came out are not probabilities for every frame")
+    return int(figures.shape[1])
+
+
+def _features(loaded: mlflow.pyfunc.PyFuncModel) -> list[list[float]]:
+    example = loaded.input_example
+    row = [0.0] if example is None else np.asarray(example["features"].iloc[0])[0]
+    return [list(map(float, row))] * FRAMES
+
+
+@contextmanager
+def _as_served(storage: Storage, video: Path | None) -> Iterator[None]:
+    """Set what a server is told by its environment."""
+    told = {"ANOMALYCLIP_STORAGE": storage.root, VIDEO_ROOT: str(video.parent if video else "")}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
