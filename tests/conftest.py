@@ -7,10 +7,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from torch import Tensor
 
+from anomalyclip.features import torchvision_remedy  # noqa: F401  (before any import of open_clip)
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage
+from tests import released
 
 DrawVideo = Callable[..., Path]
 PutFeatures = Callable[..., None]
@@ -27,6 +30,12 @@ def ray_session() -> Iterator[None]:
     )  # fmt: skip
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, Tensor]]:
+    """Load one golden file, which is not to be changed; strings stay NumPy arrays."""
+    return released.golden
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     job = cli.resolve(arguments)
 
     from anomalyclip.data.manifest import load_manifest  # after parsing: its libraries take seconds to import
-    from anomalyclip.features.feature_import import ImportSettings, import_features
+    from anomalyclip.importing.numpy_features import ImportSettings, import_features
 
     if missing := [str(folder) for folder in arguments.folders if not folder.is_dir()]:
         raise UsageError(f"no such folder: {', '.join(missing)}")

@@ -14,14 +14,11 @@ from torch import Tensor
 
 from anomalyclip.cli import Job
 from anomalyclip.config import BackboneConfig, ExtractionConfig, to_yaml
-from anomalyclip.data.label_file import read_labels
 from anomalyclip.data.labels import NORMAL, sorted_classes
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import known_import
-from anomalyclip.features.released_towers import clip_tokenizer, image_tower_identity, new_text_tower
-from anomalyclip.jobs.common import mlflow_run
-from anomalyclip.model.bundle import ModelCard, save_bundle
-from anomalyclip.model.released_checkpoint import (
+from anomalyclip.importing.label_file import read_labels
+from anomalyclip.importing.released_checkpoint import (
     IMAGE_TOWER,
     TEXT_TOWER,
     Released,
@@ -31,8 +28,11 @@ from anomalyclip.model.released_checkpoint import (
     sizes_of,
     state_of,
 )
-from anomalyclip.model.released_faults import faults_of
-from anomalyclip.model.untrusted import read_untrusted
+from anomalyclip.importing.released_faults import faults_of
+from anomalyclip.importing.released_towers import clip_tokenizer, image_tower_identity, new_text_tower
+from anomalyclip.importing.untrusted import read_untrusted
+from anomalyclip.jobs.common import mlflow_run
+from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.presets import PRESETS
 from anomalyclip.runs import RunFolder, open_run
 from anomalyclip.storage import scratch

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from anomalyclip.config import LossConfig, ModelConfig
 from anomalyclip.features.backbone import text_tower
+from anomalyclip.importing.released_names import from_original, temporal_names, temporal_state
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, video_windows
 from anomalyclip.model.directions import FixedDirections, PromptDirections, TextEncoder
 from anomalyclip.model.losses import Selection, loss_terms, semantic_selection
 from anomalyclip.model.prompts import prompt_tokens
-from anomalyclip.model.released_names import from_original, temporal_names, temporal_state
 from anomalyclip.model.selector import Selector, segment_scores, segment_sums, select_segments
 from anomalyclip.model.temporal import TemporalModel
 

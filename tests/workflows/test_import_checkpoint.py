@@ -16,7 +16,7 @@ import workflows.import_checkpoint
 from anomalyclip import cli
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import ImportedFeatures, keep_import
-from anomalyclip.features.released_towers import image_tower_identity
+from anomalyclip.importing.released_towers import image_tower_identity
 from anomalyclip.model.bundle import load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import find_bundle

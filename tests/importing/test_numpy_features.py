@@ -13,9 +13,9 @@ from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
-from anomalyclip.features.feature_import import ImportReport, ImportSettings, import_features
 from anomalyclip.features.imported import find_import, with_imported
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.importing.numpy_features import ImportReport, ImportSettings, import_features
 from anomalyclip.storage import Storage
 
 DIM = 6

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone, new_backbone
-from anomalyclip.features.released_towers import image_tower_identity
+from anomalyclip.importing.released_towers import image_tower_identity
 from tests.released import TINY, add_tiny_architecture, golden
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from anomalyclip.data.label_file import read_labels
 from anomalyclip.errors import UsageError
+from anomalyclip.importing.label_file import read_labels
 
 GOOD = {
     "ids and names": "id,name\n0,Abuse\n1,Normal\n2,throwing object\n",

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from anomalyclip.errors import UsageError
-from anomalyclip.model.untrusted import Inert, may_stand_in, read_untrusted
+from anomalyclip.importing.untrusted import Inert, may_stand_in, read_untrusted
 
 FOREIGN = """
 from pathlib import Path

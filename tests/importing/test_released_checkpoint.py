@@ -9,12 +9,12 @@ from torch import Tensor
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.released_towers import clip_tokenizer, new_text_tower
+from anomalyclip.importing.released_checkpoint import Released, convert, sizes_of, state_of
+from anomalyclip.importing.released_faults import faults_of
+from anomalyclip.importing.released_towers import clip_tokenizer, new_text_tower
+from anomalyclip.importing.untrusted import Inert
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections
-from anomalyclip.model.released_checkpoint import Released, convert, sizes_of, state_of
-from anomalyclip.model.released_faults import faults_of
-from anomalyclip.model.untrusted import Inert
 from anomalyclip.training.checkpoints import State
 from tests.released import NORMAL, golden, golden_classes, golden_state
 

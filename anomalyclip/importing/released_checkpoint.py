@@ -14,9 +14,9 @@ from torch import Tensor
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
+from anomalyclip.importing.released_names import temporal_state
 from anomalyclip.model.directions import TextEncoder
 from anomalyclip.model.prompts import Tokenizer, prompt_tokens
-from anomalyclip.model.released_names import temporal_state
 
 if TYPE_CHECKING:
     from anomalyclip.features.backbone import TextTower

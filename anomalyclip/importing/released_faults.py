@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from anomalyclip.config import ModelConfig
+from anomalyclip.importing.released_checkpoint import IMAGE_TOWER, Sizes, State, context_tokens
+from anomalyclip.importing.released_names import Shape, temporal_shapes, text_shapes
 from anomalyclip.model.prompts import Tokenizer
-from anomalyclip.model.released_checkpoint import IMAGE_TOWER, Sizes, State, context_tokens
-from anomalyclip.model.released_names import Shape, temporal_shapes, text_shapes
 
 _TABLE = "token_embedding.weight"
 _IDLE = frozenset({_TABLE, "logit_scale", "selector_model.logit_scale", "selector_model.bn_layer.num_batches_tracked"})

@@ -14,9 +14,9 @@ import polars as pl
 from anomalyclip.errors import UsageError
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.imported import ImportedFeatures, check_name, keep_import, known_import
-from anomalyclip.features.numpy_files import NumpyFeatures, group_files, open_features
 from anomalyclip.features.sources import content_hash, stamp
 from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.importing.numpy_files import NumpyFeatures, group_files, open_features
 from anomalyclip.storage import Storage, scratch
 
 log = logging.getLogger("anomalyclip")

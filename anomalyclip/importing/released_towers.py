@@ -7,7 +7,7 @@ from torch import Tensor
 
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import TextTower, Tokenizer, image_identity, new_backbone, with_quick_gelu
-from anomalyclip.model.released_faults import misfits
+from anomalyclip.importing.released_faults import misfits
 
 # isort: split
 from open_clip.tokenizer import SimpleTokenizer
