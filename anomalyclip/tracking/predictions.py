@@ -45,8 +45,9 @@ def find_predictions(name: str, job: Job) -> Path:
 
 
 def _key(name: str, storage: Storage) -> str | None:
-    """Key of a run's predictions in the storage root, by the run's URI, key or name; None if there are none."""
-    own = name.removeprefix(f"{storage.root}/").rstrip("/")
+    """Key of a run's predictions in the storage root, by URI or key of either, or the run's name; None without any."""
+    root, own = (uri.partition("?")[0].rstrip("/") for uri in (storage.root, name))
+    own = own.removeprefix(f"{root}/").removesuffix(f"/{PREDICTIONS}").removesuffix(f"/{EVALUATION}")
     folders = [own, f"runs/{own}", f"evaluations/{own}"]
     found = [folder for folder in folders if storage.is_complete(f"{folder}/{EVALUATION}")]
     if len(found) > 1:

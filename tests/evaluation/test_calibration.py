@@ -36,7 +36,7 @@ SHIFTS = ((1.9, np.linspace(1.2, 3.2, 13)), (1.5, np.linspace(1.5, 2.6, 13)))
 
 
 @dataclass(frozen=True)
-class TestSet:
+class Videos:
     """What stays over the cases."""
 
     offsets: IntArray
@@ -50,7 +50,7 @@ class TestSet:
 
 
 @pytest.fixture(scope="module")
-def test_set() -> TestSet:
+def test_set() -> Videos:
     with (Path(__file__).parent / "ucf_crime_test_videos.csv").open() as file:
         rows = list(csv.DictReader(file))
     classes = tuple(sorted({row["class"] for row in rows} - {NORMAL}))
@@ -61,10 +61,10 @@ def test_set() -> TestSet:
         for interval in filter(None, row["intervals"].split(";")):
             first, last = (int(end) * length // int(row["frames"]) for end in interval.split("-"))
             truth[start + first : start + min(last, length - 1) + 1, classes.index(row["class"])] = True
-    return TestSet(offsets, truth, classes)
+    return Videos(offsets, truth, classes)
 
 
-def simulated(test_set: TestSet, seed: int) -> tuple[Predictions, Predictions]:
+def simulated(test_set: Videos, seed: int) -> tuple[Predictions, Predictions]:
     """Predictions of two models on the test set."""
     rng = np.random.default_rng(seed)
     columns = np.column_stack([test_set.truth, test_set.truth.any(axis=1)])
@@ -81,14 +81,14 @@ def simulated(test_set: TestSet, seed: int) -> tuple[Predictions, Predictions]:
     return tables[0], tables[1]
 
 
-def true_figures(test_set: TestSet, model: int) -> dict[str, float]:
+def true_figures(test_set: Videos, model: int) -> dict[str, float]:
     """AUC and mAUC that are expected of a model on the test set."""
     shift, class_shifts = SHIFTS[model]
     of_class = [_true_auc(test_set, test_set.truth[:, i], each) for i, each in enumerate(class_shifts)]
     return {"auc": _true_auc(test_set, test_set.truth.any(axis=1), shift), "m_auc": float(np.mean(of_class))}
 
 
-def _true_auc(test_set: TestSet, positive: BoolArray, shift: float) -> float:
+def _true_auc(test_set: Videos, positive: BoolArray, shift: float) -> float:
     positives = np.add.reduceat(positive, test_set.offsets[:-1], dtype=np.float64)
     negatives = np.diff(test_set.offsets) - positives
     own = (positives * negatives).sum() / (positives.sum() * negatives.sum())
@@ -103,7 +103,7 @@ def _correlated(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[Fl
     yield np.float32(SHARED) * first + np.float32(np.sqrt(1 - SHARED**2)) * second
 
 
-def _table(test_set: TestSet, scores: FloatArray, probabilities: FloatArray) -> Predictions:
+def _table(test_set: Videos, scores: FloatArray, probabilities: FloatArray) -> Predictions:
     return Predictions(
         video_ids=tuple(f"v{i}" for i in range(len(test_set.offsets) - 1)),
         offsets=test_set.offsets,
@@ -116,7 +116,7 @@ def _table(test_set: TestSet, scores: FloatArray, probabilities: FloatArray) -> 
     )
 
 
-def outcomes(test_set: TestSet, cases: int) -> Iterator[dict[str, tuple[float, float, Interval | None]]]:
+def outcomes(test_set: Videos, cases: int) -> Iterator[dict[str, tuple[float, float, Interval | None]]]:
     """For every case, by figure, single and paired: the truth, the estimate and its interval."""
     truths = [true_figures(test_set, model) for model in range(2)]
     for case in range(cases):
@@ -130,7 +130,7 @@ def outcomes(test_set: TestSet, cases: int) -> Iterator[dict[str, tuple[float, f
         yield found
 
 
-def check_coverage(test_set: TestSet, cases: int, least: float, most: float) -> None:
+def check_coverage(test_set: Videos, cases: int, least: float, most: float) -> None:
     found = list(outcomes(test_set, cases))
     covered = {}
     for name in found[0]:
@@ -144,17 +144,17 @@ def check_coverage(test_set: TestSet, cases: int, least: float, most: float) -> 
     assert all(least <= share <= most for share in covered.values()), covered
 
 
-def test_the_test_set_is_ucf_crimes(test_set: TestSet) -> None:
+def test_the_test_set_is_ucf_crimes(test_set: Videos) -> None:
     lengths = np.sort(np.diff(test_set.offsets))
     assert (len(lengths), len(test_set.classes)) == (290, 13)
     assert lengths[-5:].sum() / lengths.sum() == pytest.approx(0.26, abs=0.01)
     assert test_set.truth.any(axis=0).all()
 
 
-def test_intervals_cover_the_truth_at_ucf_crimes_size(test_set: TestSet) -> None:
+def test_intervals_cover_the_truth_at_ucf_crimes_size(test_set: Videos) -> None:
     check_coverage(test_set, cases=120, least=0.90, most=0.99)
 
 
 @pytest.mark.accept
-def test_intervals_cover_the_truth_in_92_to_98_of_100_cases(test_set: TestSet) -> None:
+def test_intervals_cover_the_truth_in_92_to_98_of_100_cases(test_set: Videos) -> None:
     check_coverage(test_set, cases=600, least=0.92, most=0.98)
