@@ -1,0 +1,32 @@
+"""What an adapter gives, and how it refuses a tree."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DatasetManifest:
+    """A dataset as it lies below a root."""
+
+    table: pl.DataFrame
+    """The manifest: the columns of SCHEMA, `path` relative to the root, or absolute where a link leads out."""
+    notes: list[str]
+    """What the user should know, a line each: what was mended, left out or decided."""
+
+
+def dataset_manifest(rows: Iterable[Mapping[str, Any]], notes: Iterable[str]) -> DatasetManifest:
+    """Return the manifest of rows with the columns of SCHEMA."""
+    return DatasetManifest(pl.DataFrame(list(rows), schema=SCHEMA), list(notes))
+
+
+def refuse(root: Path, faults: Sequence[str]) -> None:
+    """Raise one UsageError with all faults of a tree, if it has any."""
+    if faults:
+        raise UsageError("\n  ".join([f"{root} has {len(faults)} fault(s):", *faults]))
