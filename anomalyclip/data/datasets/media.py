@@ -1,0 +1,86 @@
+"""What lies below a folder: video files, folders of frame pictures, and feature files."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from anomalyclip.data.frame_folder import frame_names
+from anomalyclip.errors import UsageError
+
+VIDEOS = frozenset(
+    (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+)  # fmt: skip
+FEATURES = ".npy"
+CROP = re.compile(r"(.+)__\d", re.DOTALL)
+
+
+class Kind(StrEnum):
+    """What a video lies there as."""
+
+    VIDEO = "video"
+    FRAMES = "folder of frames"
+    FEATURES = "feature file"
+
+
+class Media(NamedTuple):
+    """One video of a tree, by the name that the lists of the datasets know it by."""
+
+    name: str
+    """A file's name without its suffix (without `__0` too, for crops), a folder's whole name."""
+    path: Path
+    """The file or the folder: the root as it was given, and the way below it."""
+    kind: Kind
+
+
+def find_media(root: Path) -> list[Media]:
+    """Return everything below `root` that could be a video, sorted by path; UsageError where it is no folder.
+
+    These are files with a video's suffix in any case, folders that hold pictures directly (`root` itself and
+    folders with video files beside the pictures are none: there they are previews), and `.npy` files, where
+    `NAME__0.npy … NAME__9.npy` are the crops of one video NAME, whose path is that of its first crop. Hidden
+    files and folders (`._clip.mp4`) are passed over; links are followed, a folder is entered once.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root} is {'not a folder' if root.exists() else 'missing'}: give the folder of the videos")
+    return sorted((media for found in _walk(root) for media in found), key=lambda media: str(media.path))
+
+
+def manifest_path(path: Path, root: Path) -> str:
+    """Return the `path` of a manifest that lies in `root`: relative to it, or absolute where a link leads out."""
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        return path.relative_to(root).as_posix()
+    return os.path.abspath(path)  # noqa: PTH100 (Path.resolve would follow the link)
+
+
+def _walk(root: Path) -> Iterator[Iterable[Media]]:
+    """Yield what each folder holds, the folder itself among it where it is one of frames."""
+    entered = set[str]()
+    for place, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in entered else sorted(name for name in folders if not _is_hidden(name))
+        if real not in entered:
+            entered.add(real)
+            yield _media_of(Path(place), [name for name in sorted(files) if not _is_hidden(name)], Path(place) == root)
+
+
+def _media_of(folder: Path, files: list[str], is_root: bool) -> Iterator[Media]:
+    videos = [folder / name for name in files if Path(name).suffix.lower() in VIDEOS]
+    yield from (Media(path.stem, path, Kind.VIDEO) for path in videos)
+    if not videos and not is_root and frame_names(files):
+        yield Media(folder.name, folder, Kind.FRAMES)
+    features = dict[str, Path]()
+    for path in (folder / name for name in files if name.lower().endswith(FEATURES)):
+        crop = CROP.fullmatch(path.stem)
+        features.setdefault(crop.group(1) if crop else path.stem, path)
+    yield from (Media(name, path, Kind.FEATURES) for name, path in features.items())
+
+
+def _refuse(error: OSError) -> None:
+    raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
