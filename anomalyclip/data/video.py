@@ -32,9 +32,10 @@ class VideoInfo(NamedTuple):
 
 
 def probe(path: str | PathLike[str]) -> VideoInfo:
-    """Look at a local video, a file or a folder of pictures; DecodeError when it cannot be opened.
+    """Look at a local video, a file or a folder of pictures; DecodeError when it cannot be opened or its tail is gone.
 
-    The number of frames is an estimate: the container's, or the number of packets where it has none.
+    The number of frames is an estimate: the container's, or the number of packets where it has none. A tail that is
+    gone is noticed by the index of mp4 and mov, the header of avi; other formats merely hold fewer packets.
     """
     if is_folder(path):
         with _errors_of(path, [0]):
@@ -42,6 +43,7 @@ def probe(path: str | PathLike[str]) -> VideoInfo:
             return VideoInfo(len(frame_paths(path)), 0.0, height, width)
     with _errors_of(path, reached := [0]), _open(path) as container:
         stream = _video_stream(container)
+        _check_whole(Path(path), stream)
         num_frames = stream.frames
         if not num_frames:
             for packet in container.demux(stream):
@@ -150,6 +152,18 @@ def _video_stream(container: Any) -> Any:
     if stream is None:
         raise DecodeError(f"{container.name.removeprefix('file:')}: no video stream")
     return stream
+
+
+def _check_whole(path: Path, stream: Any) -> None:
+    """Raise DecodeError where a file ends before the bytes that its own index or header speaks of."""
+    size = path.stat().st_size
+    end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"AVI ":  # its index stands at the end and is the first to go
+        end = max(end, 8 + int.from_bytes(head[4:8], "little"))
+    if end > size:
+        raise DecodeError(f"{path}: cut off: it has {size} bytes and speaks of {end}")
 
 
 def _fps(stream: Any) -> float:

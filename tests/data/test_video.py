@@ -109,6 +109,26 @@ def test_probe_reads_the_header_or_counts_packets(clip: Path, tmp_path: Path) ->
     assert probe(tmp_path / "raw.mkv") == VideoInfo(12, 10.0, 48, 64)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("c.mp4", "libx264"), ("c.MOV", "libx264"), ("c.avi", "mpeg4")])
+def test_probe_notices_a_tail_that_is_gone_though_the_header_promises_everything(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    options = {"movflags": "faststart"}
+    with av.open(str(tmp_path / name), "w", options=options if codec == "libx264" else {}) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for _ in range(40):
+            noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    content = (tmp_path / name).read_bytes()
+    assert probe(tmp_path / name).num_frames == 40
+    for left in (len(content) - 30, len(content) * 2 // 3):
+        (tmp_path / name).write_bytes(content[:left])
+        with pytest.raises(DecodeError, match=rf"cut off: it has {left} bytes and speaks of {len(content)}"):
+            probe(tmp_path / name)
+
+
 def damaged(clip: Path, kind: str) -> bytes:
     data = clip.read_bytes()
     return {
