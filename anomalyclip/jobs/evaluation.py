@@ -21,7 +21,7 @@ from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_b
 from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.imported import find_import
 from anomalyclip.jobs.common import Extracted, imported_store, warn_of_unknown
-from anomalyclip.jobs.training import Training
+from anomalyclip.jobs.training import MODEL_KIND, Training
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
 from anomalyclip.runs import RunFolder, open_run
@@ -53,6 +53,8 @@ class Candidate:
     """What decides its scores, by name."""
     tags: dict[str, str]
     """What the MLflow run says of it."""
+    parameters: dict[str, Any]
+    """Settings that it is known to have, by `section.key`."""
     model_id: str | None = None
     """Of the model in MLflow, where it is logged there."""
 
@@ -93,6 +95,22 @@ def prepare(job: Job, model: str, manifest_path: Path) -> Evaluation:
     prefix = f"{dataset}-{ZERO_SHOT}" if model == ZERO_SHOT else dataset
     run = open_run(job.storage, "evaluations", job.name, prefix, content, job.fresh)
     return Evaluation(manifest_path, digest, manifest, candidate, run)
+
+
+def describe(tracking: TrackedRun, prepared: Evaluation) -> None:
+    """Say what is evaluated on what, under the names that trainings have, parameters of the training included."""
+    candidate = prepared.candidate
+    tracking.log_tags(
+        {
+            **candidate.tags,
+            "dataset": prepared.manifest_path.resolve().parent.name,
+            "manifest_digest": prepared.manifest_digest,
+            "imported_features": candidate.imported or "none",
+        }
+    )
+    if candidate.model_id is None or not tracking.log_origin(candidate.model_id):
+        tracking.log_tags({"protocol": "none"})
+        tracking.log_parameters(candidate.parameters)
 
 
 def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
@@ -173,7 +191,17 @@ def _trained(job: Job, model: str) -> Candidate:
         extraction=extraction_settings(job, card),
         imported=imported,
         content={"model": bundle_digest(bundle), "features": imported},
-        tags={"model": model, "model_kind": "anomalyclip", "backbone": card.backbone.name},
+        tags={
+            "model": model,
+            "model_kind": MODEL_KIND,
+            "backbone": card.backbone.name if card.backbone_identity else "none",
+            "backbone_identity": card.backbone_identity or "none",
+        },
+        parameters={
+            "extraction.sampling_rate": card.sampling_rate,
+            "extraction.crops": card.crops,
+            **{f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()},
+        },
         model_id=model_id,
     )
 
@@ -205,7 +233,14 @@ def _zero_shot(job: Job, manifest: pl.DataFrame) -> Candidate:
             "crops": extraction.crops,
             "features": imported,
         },
-        tags={"model": ZERO_SHOT, "model_kind": ZERO_SHOT, "prompt": ENGINEERED_PROMPT, "backbone": backbone.name},
+        tags={
+            "model": ZERO_SHOT,
+            "model_kind": ZERO_SHOT,
+            "prompt": ENGINEERED_PROMPT,
+            "backbone": backbone.name,
+            "backbone_identity": backbone.identity,
+        },
+        parameters={"extraction.sampling_rate": extraction.sampling_rate, "extraction.crops": extraction.crops},
     )
 
 

@@ -47,7 +47,7 @@ def evaluate_on_manifest(job: Job, model: str, manifest_path: Path) -> dict[str,
         log.info("evaluation %s is finished; --fresh starts it anew", run.name)
         return result
     with tracked(job, run) as tracking:
-        tracking.log_tags(candidate.tags)
+        evaluation.describe(tracking, prepared)
         extracted = obtain_features(
             job, candidate.extraction, prepared.manifest, candidate.backbone, candidate.imported
         )

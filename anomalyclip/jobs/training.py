@@ -29,6 +29,9 @@ from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
 
+MODEL_KIND = "anomalyclip"
+"""Tag of runs that train or score the method, beside baselines."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -84,6 +87,7 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
             "dataset": training.manifest_path.resolve().parent.name,
             "manifest_digest": training.manifest_digest,
             "protocol": job.config.training.protocol,
+            "model_kind": MODEL_KIND,
             "backbone": training.backbone.name if training.backbone else "none",
             "backbone_identity": training.backbone_identity or "none",
             "imported_features": job.config.data.features or "none",

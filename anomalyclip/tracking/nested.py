@@ -6,18 +6,22 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from anomalyclip.errors import UsageError
-from anomalyclip.tracking.runs import TrackedRun, reason
+from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun, reason
 
 
 def open_nested(parent: TrackedRun, name: str, run_id: str | None = None) -> TrackedRun:
-    """Open a new run below another, or that of an earlier attempt; raises UsageError where that one is gone."""
+    """Open a new run below another, or that of an earlier attempt; raises UsageError where that one is gone.
+
+    A new one says what it is made from as the other does, by tags and datasets.
+    """
     client = parent.client
     try:
         if run_id is None:
-            experiment = client.get_run(parent.run_id).info.experiment_id
-            run_id = client.create_run(
-                experiment, run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent.run_id}
-            ).info.run_id
+            above = client.get_run(parent.run_id)
+            tags = {key: value for key, value in above.data.tags.items() if key in DESCRIPTION}
+            tags[MLFLOW_PARENT_RUN_ID] = parent.run_id
+            run_id = client.create_run(above.info.experiment_id, run_name=name, tags=tags).info.run_id
+            client.log_inputs(run_id, above.inputs.dataset_inputs)
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
         raise UsageError(f"run {name} cannot be opened in MLflow ({reason(error)}); --fresh starts anew") from error

@@ -27,6 +27,8 @@ log = logging.getLogger("anomalyclip")
 
 EpochMetrics = Mapping[str, float]
 POLL_SECONDS = 1.0
+DESCRIPTION = ("dataset", "manifest_digest", "protocol", "backbone", "backbone_identity", "imported_features")
+"""Tags that say what a run was made from; runs below another take them over."""
 UNREACHABLE = (MlflowException, OSError, ValueError)
 """What a tracking server that is away for a while is seen by."""
 
@@ -43,8 +45,28 @@ class TrackedRun:
 
     def log_settings(self, parameters: Mapping[str, Any], file: str) -> None:
         """Log parameters, and a configuration's YAML as a file."""
-        self.client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+        self.log_parameters(parameters)
         self.client.log_text(self.run_id, file, "config.yaml")
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Log parameters; those of an earlier attempt must be the same."""
+        self.client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+
+    def log_origin(self, model_id: str) -> bool:
+        """Take over the parameters and the protocol of the run that a logged model comes from, to compare by them.
+
+        Returns False where there is no such run, or it has no parameters.
+        """
+        source = self.client.get_logged_model(model_id).source_run_id
+        try:
+            origin = self.client.get_run(source).data if source else None
+        except MlflowException:  # gone for good
+            origin = None
+        if origin is None or not origin.params:
+            return False
+        self.log_parameters(origin.params)
+        self.log_tags({"protocol": origin.tags.get("protocol", "none")})
+        return True
 
     def log_dataset(self, manifest: pl.DataFrame, source: str, name: str, context: str) -> Any:
         """Log a part of a manifest, a local file, as the run's input (once) and return MLflow's dataset."""

@@ -16,6 +16,7 @@ from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import runs as module
+from anomalyclip.tracking.registry import log_model
 from anomalyclip.tracking.runs import TrackedRun, connect, tracked_run
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
@@ -187,3 +188,34 @@ def test_without_a_run_a_server_or_a_root_for_sqlite_it_is_refused(
 def test_a_tracking_uri_is_the_registry_too(tracking_uri: str) -> None:
     connect(tracking_uri)
     assert mlflow.get_tracking_uri() == mlflow.get_registry_uri() == tracking_uri
+
+
+def test_an_evaluation_takes_over_what_its_model_was_trained_with(open_run: OpenRun, bundle: Path) -> None:
+    with open_run() as training:
+        training.log_parameters({"model.k": 3, "training.seed": 7})
+        training.log_tags({"protocol": "clean"})
+        model_id = log_model(training, bundle)
+    with open_run() as evaluation:
+        assert evaluation.log_origin(model_id)
+        assert evaluation.log_origin(model_id)  # of a resumed run
+    found = evaluation.client.get_run(evaluation.run_id).data
+    assert (found.params, found.tags["protocol"]) == ({"model.k": "3", "training.seed": "7"}, "clean")
+
+
+def test_a_model_whose_training_is_gone_or_said_nothing_has_no_origin(
+    open_run: OpenRun, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_run() as tracking:
+        model_id = log_model(tracking, bundle)
+        assert not tracking.log_origin(model_id)
+        model = tracking.client.get_logged_model(model_id)
+        for source in (None, "0" * 32):
+            monkeypatch.setattr(
+                tracking.client, "get_logged_model", lambda _, source=source: with_source(model, source)
+            )
+            assert not tracking.log_origin(model_id)
+        assert tracking.client.get_run(tracking.run_id).data.params == {}
+
+
+def with_source(model: Any, run_id: str | None) -> Any:
+    return type("Model", (), {"model_id": model.model_id, "source_run_id": run_id})()

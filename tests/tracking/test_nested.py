@@ -1,0 +1,35 @@
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from anomalyclip.data.schema import SCHEMA
+from anomalyclip.errors import UsageError
+from anomalyclip.tracking.nested import end_nested, open_nested
+from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun
+
+OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
+
+
+def test_a_nested_run_says_what_it_is_made_from_as_the_one_above_does(open_run: OpenRun, tmp_path: Path) -> None:
+    manifest = pl.DataFrame([("v", "v.mp4", "train", ["a"], [], None)], schema=SCHEMA, orient="row")
+    with open_run() as parent:
+        parent.log_tags({**dict.fromkeys(DESCRIPTION, "x"), "of its own": "y"})
+        parent.log_dataset(manifest, str(tmp_path / "m.csv"), "videos", "training")
+        nested = open_nested(parent, "trial")
+        again = open_nested(parent, "trial", nested.run_id)
+        end_nested(again, "FINISHED")
+    run = parent.client.get_run(nested.run_id)
+    assert (again.run_id, run.info.status, run.info.run_name) == (nested.run_id, "FINISHED", "trial")
+    assert run.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert {key: run.data.tags.get(key) for key in DESCRIPTION} == dict.fromkeys(DESCRIPTION, "x")
+    assert "of its own" not in run.data.tags
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.tags[0].value) == ("videos", "training")
+
+
+def test_a_nested_run_that_is_gone_is_refused(open_run: OpenRun) -> None:
+    with open_run() as parent, pytest.raises(UsageError, match="run trial cannot be opened in MLflow"):
+        open_nested(parent, "trial", "0" * 32)
