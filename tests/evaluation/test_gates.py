@@ -1,0 +1,166 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.gates import Gate, Policy, judge_figures, load_policy
+from anomalyclip.evaluation.predictions import Digests, Predictions
+
+CLASSES = ("Arson", "Fighting", "Normal")
+VIDEOS = tuple(f"v{number}" for number in range(12))
+FRAMES = 20
+
+
+def predictions(
+    quality: float, seed: int = 0, videos: int = 12, annotations: str = "a", classes: tuple[str, ...] = CLASSES,
+    **of_class: float,
+) -> Predictions:  # fmt: skip
+    """Every third video is of Arson, of Fighting, or normal; scores are noise, and `quality` times the truth."""
+    truth = np.zeros((videos, FRAMES, 2), dtype=np.bool_)
+    for video in range(videos):
+        if video % 3 < 2:
+            truth[video, 8:16, video % 3] = True
+    truth = truth.reshape(-1, 2)
+    hits = np.column_stack([truth.any(axis=1), truth, ~truth.any(axis=1)]).astype(float)
+    own = np.array([quality, *(of_class.get(name, quality) for name in CLASSES)])
+    figures = np.random.default_rng(seed).random(hits.shape) * (1 - own) + hits * own
+    kept = [1 + CLASSES.index(name) for name in classes]
+    return Predictions(
+        video_ids=VIDEOS[:videos],
+        offsets=np.arange(videos + 1) * FRAMES,
+        scores=figures[:, 0].astype(np.float32),
+        probabilities=figures[:, kept].astype(np.float32),
+        truth=truth,
+        classes=classes,
+        label_classes=("Arson", "Fighting"),
+        digests=Digests("m", annotations, "b"),
+    )
+
+
+def policy(**sections: Any) -> Policy:
+    return Policy.model_validate(sections)
+
+
+def judged(given: Policy, candidate: Predictions, champion: Predictions | None = None) -> dict[str, Gate]:
+    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion)}
+
+
+def test_the_first_model_needs_its_floors_alone() -> None:
+    gates = judged(policy(), predictions(0.45))
+    assert all(gate.passed for gate in gates.values())
+    assert list(gates) == ["data", "auc", "m_auc", "delta_auc", "delta_m_auc", "class_auc"]
+    assert gates["delta_auc"].says == "there is no champion to be held against"
+
+
+def test_a_floor_is_reached_from_above_and_at_it() -> None:
+    value = judged(policy(), predictions(0.2))["auc"].figures["value"]
+    assert isinstance(value, float)
+    for floor, passed in ((value, True), (value + 1e-9, False), (0.0, True)):
+        gate = judged(policy(floors={"auc": floor}), predictions(0.2))["auc"]
+        assert gate.passed is passed
+        assert f"AUC {value:.4f} {'≥' if passed else 'is not ≥'} {floor:.4f}" == gate.says
+
+
+def test_the_lower_bound_of_the_difference_decides_not_the_difference() -> None:
+    gate = judged(policy(), predictions(0.3, seed=1), predictions(0.3, seed=2))["delta_auc"]
+    low, value = gate.figures["low"], gate.figures["value"]
+    assert isinstance(low, float)
+    assert isinstance(value, float)
+    assert low < value
+    for margin, passed in ((-low + 1e-6, True), (-low - 1e-6, False)):
+        found = judged(policy(margins={"auc": margin}), predictions(0.3, seed=1), predictions(0.3, seed=2))
+        assert found["delta_auc"].passed is passed
+
+
+def test_a_model_is_as_good_as_itself_within_any_margin() -> None:
+    gates = judged(policy(margins={"auc": 1e-9, "m_auc": 1e-9, "class_auc": 0}), predictions(0.4), predictions(0.4))
+    assert all(gate.passed for gate in gates.values())
+    gates = judged(policy(margins={"auc": 0, "m_auc": 0}), predictions(0.4), predictions(0.4))
+    assert [gates[name].passed for name in ("delta_auc", "delta_m_auc")] == [False, False]
+
+
+def test_no_class_may_be_worse_by_more_than_its_own_margin() -> None:
+    worse, champion = predictions(0.4, Fighting=0.05), predictions(0.4)
+    wide = {"auc": 1, "m_auc": 1, "class_auc": 0.02}
+    gate = judged(policy(margins=wide), worse, champion)["class_auc"]
+    assert not gate.passed
+    assert gate.says.startswith("worse than the champion: Fighting -0.")
+    assert "Arson" not in gate.says
+    loss = gate.figures["Fighting"]
+    assert isinstance(loss, float)
+    for margin, passed in ((-loss, True), (-loss - 1e-9, False), (None, True)):
+        gate = judged(policy(margins={**wide, "classes": {"Fighting": margin}}), worse, champion)["class_auc"]
+        assert gate.passed is passed
+
+
+def test_a_class_that_the_model_has_forgotten_fails() -> None:
+    forgetful = predictions(0.4, classes=("Arson", "Normal"))
+    gates = judged(policy(), forgetful, predictions(0.4))
+    assert (gates["class_auc"].passed, gates["delta_m_auc"].passed) == (False, False)
+    assert "Fighting is unknown to the model" in gates["class_auc"].says
+    assert "the models know other classes" in gates["delta_m_auc"].says
+    gates = judged(policy(margins={"auc": 1}), predictions(0.4), forgetful)  # one more is no loss
+    assert (gates["class_auc"].passed, gates["delta_auc"].passed) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "champion, says",
+    [
+        (predictions(0.4, videos=11), "1 only in the first: v11"),
+        (predictions(0.4, annotations="other"), "the digests of these are a and other"),
+    ],
+)
+def test_models_scored_on_other_data_are_not_compared(champion: Predictions, says: str) -> None:
+    gates = judged(policy(), predictions(0.4), champion)
+    assert says in gates["data"].says
+    assert [name for name, gate in gates.items() if not gate.passed] == [
+        "data", "delta_auc", "delta_m_auc", "class_auc",
+    ]  # fmt: skip
+
+
+def test_videos_of_another_manifest_fail_and_missing_ones_are_counted() -> None:
+    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None)}
+    assert (gates["data"].passed, "3 videos are not in the policy's manifest" in gates["data"].says) == (False, True)
+    gates = judged(policy(), predictions(0.4, videos=9))
+    assert (gates["data"].passed, gates["data"].says) == (True, "9 of 12 test videos, annotations a")
+
+
+def test_an_undefined_figure_passes_no_gate_but_one_that_is_not_asked_for() -> None:
+    gates = judged(policy(floors={"auc": 0, "m_auc": 0}), predictions(0.4, videos=3), predictions(0.4, videos=3))
+    assert gates["delta_auc"].says.endswith("has no interval: too few videos")
+    assert not gates["delta_auc"].passed
+    nothing = predictions(0.4)
+    nothing.truth[:] = False
+    gates = judged(policy(), nothing)
+    assert (gates["auc"].passed, gates["auc"].says) == (False, "AUC undefined is not ≥ 0.8000")
+    off = {"floors": {"auc": None, "m_auc": None}, "margins": {"auc": None, "m_auc": None, "class_auc": None}}
+    assert list(judged(policy(**off), nothing, nothing)) == ["data"]
+
+
+def test_paths_of_a_policy_are_relative_to_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump({"evaluation": {"manifest": "videos/m.csv"}, "smoke": {"video": "/a.mp4"}}))
+    found = load_policy(file)
+    assert (found.evaluation.manifest, found.smoke.video) == (tmp_path / "videos/m.csv", Path("/a.mp4"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("floors: {auk: 1}", "unknown setting floors.auk; did you mean floors.auc"),
+        ("margin: {auc: 1}", "unknown setting margin.auc; did you mean margins.auc"),
+        ("margins: {auc: -1}", "margins.auc: Input should be greater than or equal to 0"),
+        ("margins: {classes: {Arson: many}}", "margins.classes.Arson"),
+        ("- floors", "expected sections of settings"),
+        ("floors: {", "is not readable YAML"),
+    ],
+)
+def test_a_policy_that_is_wrong_is_refused_with_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(UsageError, match=message.replace(".", r"\.")):
+        load_policy(tmp_path / "policy.yaml")
+    with pytest.raises(UsageError, match="does not exist"):
+        load_policy(tmp_path / "none.yaml")
