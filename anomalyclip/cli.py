@@ -35,16 +35,17 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def parser(description: str, example: str) -> argparse.ArgumentParser:
-    """Return a parser with a command's description, one worked example, and the storage option."""
+def parser(description: str, example: str, storage: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with a command's description, one worked example, and the storage option where it uses one."""
     command = _Parser(
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("--storage", metavar="URI", help="root of all outputs (else ANOMALYCLIP_STORAGE, "
-                         "else ~/anomalyclip)")  # fmt: skip
+    if storage:
+        command.add_argument("--storage", metavar="URI", help="root of all outputs (else ANOMALYCLIP_STORAGE, "
+                             "else ~/anomalyclip)")  # fmt: skip
     return command
 
 

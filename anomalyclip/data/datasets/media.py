@@ -45,7 +45,10 @@ def find_media(root: Path) -> list[Media]:
     """
     if not root.is_dir():
         raise UsageError(f"{root} is {'not a folder' if root.exists() else 'missing'}: give the folder of the videos")
-    return sorted((media for found in _walk(root) for media in found), key=lambda media: str(media.path))
+    media = sorted((one for found in _walk(root) for one in found), key=lambda one: str(one.path))
+    if unwritable := [ascii(str(one.path)) for one in media if not _is_unicode(one.path)]:
+        raise UsageError(f"names that are not UTF-8 cannot be written down, rename: {', '.join(unwritable)}")
+    return media
 
 
 def manifest_path(path: Path, root: Path) -> str:
@@ -80,6 +83,10 @@ def _media_of(folder: Path, files: list[str], is_root: bool) -> Iterator[Media]:
 
 def _refuse(error: OSError) -> None:
     raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _is_unicode(path: Path) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
 def _is_hidden(name: str) -> bool:

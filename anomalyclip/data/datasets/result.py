@@ -26,7 +26,8 @@ def dataset_manifest(rows: Iterable[Mapping[str, Any]], notes: Iterable[str]) ->
     return DatasetManifest(pl.DataFrame(list(rows), schema=SCHEMA), list(notes))
 
 
-def refuse(root: Path, faults: Sequence[str]) -> None:
-    """Raise one UsageError with all faults of a tree, if it has any."""
+def refuse(root: Path, faults: Sequence[str], summary: str = "") -> None:
+    """Raise one UsageError with all faults of a tree, if it has any; the summary stands in its first line."""
     if faults:
-        raise UsageError("\n  ".join([f"{root} has {len(faults)} fault(s):", *faults]))
+        kinds = f" ({summary})" if summary else ""
+        raise UsageError("\n  ".join([f"{root} has {len(faults)} fault(s){kinds}:", *faults]))

@@ -1,0 +1,77 @@
+"""The numbers of frames of an official list against the videos themselves."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from anomalyclip.data.datasets.matching import Fault
+from anomalyclip.data.datasets.media import Kind, Media
+from anomalyclip.data.manifest_checks import past_the_end
+from anomalyclip.data.video import DecodeError, probe
+
+# headers are waited for rather than worked on
+THREADS = 8
+NAMED = 10
+"""How many videos a note names at most."""
+
+Row = Mapping[str, Any]
+Count = Callable[[Path], int]
+Counts = Mapping[str, int | DecodeError]
+"""By video_id; feature files and what was not looked into are missing."""
+
+
+def frames_of(video: Path) -> int:
+    """Return the number of frames of a video by its header, or of pictures in a folder; raises DecodeError."""
+    return probe(video).num_frames
+
+
+def counts_of(rows: Sequence[Row], found: Mapping[str, Media], count: Count) -> Counts:
+    """Return the number of frames of each video that was found, or why it cannot be read."""
+
+    def counted(video_id: str) -> int | DecodeError:
+        try:
+            return count(found[video_id].path)
+        except DecodeError as error:
+            return error
+
+    ids = [row["video_id"] for row in rows if row["video_id"] in found]
+    ids = [video_id for video_id in ids if found[video_id].kind != Kind.FEATURES]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(ids, pool.map(counted, ids), strict=True))
+
+
+def frame_faults(rows: Sequence[Row], counts: Counts, tolerance: int, root: Path) -> Iterator[Fault]:
+    """Yield the videos that cannot be read, and those shorter or longer than their list by more than the tolerance."""
+    for row in rows:
+        frames = counts.get(row["video_id"])
+        if isinstance(frames, DecodeError):
+            yield Fault("cut or unreadable", f"{row['video_id']} cannot be read: {str(frames).replace(f'{root}/', '')}")
+        elif frames is not None:
+            yield from _differences(row, frames, tolerance)
+
+
+def tolerated(rows: Sequence[Row], counts: Counts, tolerance: int) -> Iterator[str]:
+    """Yield a note on the videos that differ from their list within the tolerance, if there are any."""
+    numbers = {video_id: frames for video_id, frames in counts.items() if isinstance(frames, int)}
+    names = [name for row in rows if (name := row["video_id"]) in numbers and any(_differences(row, numbers[name], 0))]
+    if names:
+        yield (
+            f"{len(names)} video(s) differ from the list by at most {tolerance} frame(s), and the manifest keeps the "
+            f"list's numbers: add --set data.frame_tolerance={tolerance} to what reads it: "
+            + ", ".join(names[:NAMED]) + ", …" * (len(names) > NAMED)
+        )  # fmt: skip
+
+
+def _differences(row: Row, frames: int, tolerance: int) -> Iterator[Fault]:
+    """Hold a video's own number of frames against the list's, or where that has none against its intervals."""
+    video_id, listed = row["video_id"], row["num_frames"]
+    if listed is None:
+        for interval in row["anomalies"]:
+            if past_the_end(interval, frames, tolerance):
+                span = f"{interval['start']}-{interval['end']}"
+                yield Fault("shorter", f"{video_id} has {frames} frames, too few for its interval {span}")
+    elif frames < listed - tolerance:
+        yield Fault("shorter", f"{video_id} has {frames} frames, {listed - frames} fewer than its list says ({listed})")
+    elif frames > listed + tolerance:
+        yield Fault("longer", f"{video_id} has {frames} frames, {frames - listed} more than its list says ({listed})")

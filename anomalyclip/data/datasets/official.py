@@ -1,0 +1,68 @@
+"""UCF-Crime, ShanghaiTech and XD-Violence: their official lists and a tree of their videos to a manifest."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, frames_of, tolerated
+from anomalyclip.data.datasets.matching import Fault, Match, match
+from anomalyclip.data.datasets.media import Kind, Media, find_media, manifest_path
+from anomalyclip.data.datasets.official_lists import official_list
+from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, refuse
+from anomalyclip.errors import UsageError
+
+Row = Mapping[str, Any]
+
+
+def official(
+    dataset: str, root: Path, frame_tolerance: int = 0, check: bool = True, count: Count = frames_of
+) -> DatasetManifest:
+    """Return the manifest of `ucf-crime`, `shanghaitech` or `xd-violence` in a folder of its videos or of their frames.
+
+    Videos are found by name, however deep they lie. Where a tree holds neither videos nor folders of frames, its
+    `.npy` files stand in for them. Unless `check` is off, each video is looked into: its own number of frames, which
+    `count` gives, may differ from the list's by `frame_tolerance`. `num_frames` is the list's number and null where
+    it has none: a header's estimate would later be held against the decoded frames as if it were the truth.
+    Raises one UsageError with everything that is wrong.
+    """
+    rows, notes = official_list(dataset)
+    media = find_media(root)
+    # the frame masks that ShanghaiTech brings along are .npy files under the videos' names
+    media = [one for one in media if one.kind != Kind.FEATURES] or media
+    homes = {row["video_id"]: _homes(dataset, row) for row in rows}
+    matched = match(homes, COPIES.get(dataset, ()), media, root)
+    _refuse_another_folder(dataset, root, matched, media)
+    counts = counts_of(rows, matched.found, count) if check else {}
+    _refuse(root, [*matched.faults, *frame_faults(rows, counts, frame_tolerance, root)])
+    placed = [row | {"path": manifest_path(matched.found[row["video_id"]].path, root)} for row in rows]
+    return dataset_manifest(placed, [*notes, *matched.notes, *tolerated(rows, counts, frame_tolerance)])
+
+
+COPIES = {"ucf-crime": ("Normal_Videos_for_Event_Recognition",)}
+"""Folders of a dataset that hold copies of videos in its other folders."""
+
+
+def _homes(dataset: str, row: Row) -> Collection[str]:
+    """Return the names of the folders in which a dataset's authors put a video."""
+    if dataset == "ucf-crime":
+        part = "Training" if row["split"] == "train" else "Testing"
+        return row["labels"] or (f"{part}_Normal_Videos_Anomaly",)
+    if dataset == "shanghaitech":  # 01_001 is of its own training part, 01_0014 of its test part
+        return ("videos",) if len(row["video_id"]) == len("01_001") else ("frames",)
+    return ()
+
+
+def _refuse_another_folder(dataset: str, root: Path, matched: Match, media: Sequence[Media]) -> None:
+    """Say in one line what thousands of missing videos would say."""
+    if not matched.found and all(fault.kind in ("missing", "in no list") for fault in matched.faults):
+        raise UsageError(
+            f"{root} holds none of the videos of {dataset} but {len(media)} others: give the folder in which they lie "
+            "under their official names"
+        )
+
+
+def _refuse(root: Path, faults: Sequence[Fault]) -> None:
+    kinds = Counter(fault.kind for fault in faults)
+    summary = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    refuse(root, [fault.text for fault in faults], summary)
