@@ -1,10 +1,13 @@
-"""Intervals at UCF-Crime's size (290 videos, 1.1 million frames, 14 classes) beside one plain AUC."""
+"""Intervals at UCF-Crime's size (290 videos, 1.1 million frames, 14 classes), single and paired, beside one AUC."""
+
+from time import process_time
 
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.metrics import roc_auc_score
 
+from anomalyclip.evaluation.comparison import compare
 from anomalyclip.evaluation.intervals import (
     auc_replicates,
     class_replicates,
@@ -47,7 +50,7 @@ def both_intervals(table: Predictions) -> None:
 
 
 @pytest.mark.accept
-@pytest.mark.benchmark(group="intervals")
+@pytest.mark.benchmark(group="intervals, CPU seconds", timer=process_time)
 def test_both_intervals(benchmark: BenchmarkFixture, table: Predictions) -> None:
     benchmark.pedantic(both_intervals, args=(table,), rounds=2)  # type: ignore[no-untyped-call]
     if benchmark.stats:
@@ -55,6 +58,14 @@ def test_both_intervals(benchmark: BenchmarkFixture, table: Predictions) -> None
 
 
 @pytest.mark.accept
-@pytest.mark.benchmark(group="intervals")
+@pytest.mark.benchmark(group="intervals, CPU seconds", timer=process_time)
+def test_two_models_side_by_side(benchmark: BenchmarkFixture, table: Predictions) -> None:
+    benchmark.pedantic(compare, args=(table, table), rounds=2)  # type: ignore[no-untyped-call]
+    if benchmark.stats:
+        assert benchmark.stats["min"] < 10
+
+
+@pytest.mark.accept
+@pytest.mark.benchmark(group="intervals, CPU seconds", timer=process_time)
 def test_baseline_one_plain_auc(benchmark: BenchmarkFixture, table: Predictions) -> None:
     benchmark.pedantic(roc_auc_score, args=(table.anomalous, table.scores), rounds=2)  # type: ignore[no-untyped-call]

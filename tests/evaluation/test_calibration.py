@@ -11,15 +11,14 @@ video with 2 frame² + skill², and the expected AUC is the mean of the two prob
 weighted by pairs. Scores of the two models correlate, as those of two models on the same videos do.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.comparison import compare_measured, measure
 from anomalyclip.evaluation.intervals import Interval, logit_interval
@@ -51,16 +50,15 @@ class Videos:
 
 @pytest.fixture(scope="module")
 def test_set() -> Videos:
-    with (Path(__file__).parent / "ucf_crime_test_videos.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    classes = tuple(sorted({row["class"] for row in rows} - {NORMAL}))
-    lengths = [max(2, round(int(row["frames"]) / FRAMES_TO_ONE)) for row in rows]
+    rows = [row for row in official_list("ucf-crime")[0] if row["split"] == "test"]
+    classes = tuple(sorted({label for row in rows for label in row["labels"]}))
+    lengths = [max(2, round(row["num_frames"] / FRAMES_TO_ONE)) for row in rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     truth = np.zeros((int(offsets[-1]), len(classes)), dtype=np.bool_)
     for row, start, length in zip(rows, offsets, lengths, strict=False):
-        for interval in filter(None, row["intervals"].split(";")):
-            first, last = (int(end) * length // int(row["frames"]) for end in interval.split("-"))
-            truth[start + first : start + min(last, length - 1) + 1, classes.index(row["class"])] = True
+        for anomaly in row["anomalies"]:
+            first, last = (anomaly[end] * length // row["num_frames"] for end in ("start", "end"))
+            truth[start + first : start + last + 1, classes.index(row["labels"][0])] = True
     return Videos(offsets, truth, classes)
 
 
