@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -203,8 +203,16 @@ def build_config(base: AnyConfig, file: Path | None = None, overrides: Sequence[
 
     Raises UsageError that names the first setting that is unknown, with the nearest known one, or all that are wrong.
     """
+    return with_settings(base, [*_file_settings(file), *map(_parse_override, overrides)])
+
+
+def with_settings(base: AnyConfig, changes: Iterable[tuple[str, str, Any]]) -> AnyConfig:
+    """Return `base` with changes on top: where each comes from, its `section.key`, and the value.
+
+    Raises UsageError that names the first setting that is unknown, with the nearest known one, or all that are wrong.
+    """
     settings = base.model_dump()
-    for source, dotted, value in [*_file_settings(file), *map(_parse_override, overrides)]:
+    for source, dotted, value in changes:
         section, key = _resolve(dotted, settings, source)
         settings[section][key] = value
     try:

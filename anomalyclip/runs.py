@@ -66,13 +66,19 @@ class RunFolder:
 
 
 def open_run(
-    storage: Storage, kind: str, name: str | None, prefix: str, content: Mapping[str, Any], fresh: bool
+    storage: Storage,
+    kind: str,
+    name: str | None,
+    prefix: str,
+    content: Mapping[str, Any],
+    fresh: bool,
+    begun: bool = False,
 ) -> RunFolder:
     """Return the folder of a run, new or begun before.
 
     `content` is everything that decides the result, as JSON-like values by name; without a name given it
     gives the run its name. Raises UsageError where the name belongs to a run of other content, or could leave
-    the folder of its kind.
+    the folder of its kind, and where one that must have been `begun` before was not.
     """
     if name and not re.fullmatch(r"[\w-][\w. -]*", name):
         raise UsageError(f"--name {name!r} must be letters, digits, and any of - _ . and spaces after the first")
@@ -85,6 +91,8 @@ def open_run(
         differing = [key for key in sorted({*kept, *content}) if kept.get(key) != content.get(key)]
         changes = ", ".join(f"{key} was {kept.get(key)}, now {content.get(key)}" for key in differing[:3])
         raise UsageError(f"run {name} exists with other content ({changes}); choose another --name, or --fresh")
+    if kept is None and begun:
+        raise UsageError(f"there is nothing to go on with: {storage.uri(run.key)} was never begun")
     if kept is None:
         storage.write_json(f"{run.key}/run.json", content)
     return run

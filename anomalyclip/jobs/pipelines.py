@@ -16,7 +16,11 @@ def train_and_register(job: Job, manifest_path: Path | None) -> dict[str, Any]:
 
     A finished run's result is returned at once.
     """
-    prepared = training.prepare(job, manifest_path)
+    return train_prepared(job, training.prepare(job, manifest_path))
+
+
+def train_prepared(job: Job, prepared: training.Training) -> dict[str, Any]:
+    """Do what `train_and_register` does, for a job that was found to be in order."""
     run = prepared.run
     if (result := run.result()) is not None:
         log.info("run %s is finished; --fresh starts it anew", run.name)

@@ -1,9 +1,11 @@
 """The stages of `workflows/train.py` up to a model's files."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 import torch
@@ -58,8 +60,18 @@ def drawn_manifest(storage: Storage) -> Path:
     return draw_benchmark(folder)
 
 
-def prepare(job: Job, manifest_path: Path | None, kind: str = "runs", needs_test: bool = False) -> Training:
-    """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError."""
+def prepare(
+    job: Job,
+    manifest_path: Path | None,
+    kind: str = "runs",
+    needs_test: bool = False,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    begun: bool = False,
+) -> Training:
+    """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError.
+
+    `more` is what decides the result beside manifest, backbone and settings; `begun` refuses a new run.
+    """
     backbone = None if _is_without_text(job.config) else load_backbone(job.config.backbone)
     path = manifest_path or drawn_manifest(job.storage)
     manifest = load_manifest(path, job.config.data.frame_tolerance)
@@ -73,8 +85,8 @@ def prepare(job: Job, manifest_path: Path | None, kind: str = "runs", needs_test
         log.warning("the manifest has no test videos: the model will be registered without figures")
     build_model(plan.classes, backbone, torch.zeros(_feature_dim(job, backbone)), job.config)  # refuses what is wrong
     digest = manifest_digest(manifest)
-    content = {"manifest": digest, "backbone": backbone and backbone.identity, **result_settings(job.config)}
-    run = open_run(job.storage, kind, job.name, path.resolve().parent.name, content, job.fresh)
+    content = {"manifest": digest, "backbone": backbone and backbone.identity, **result_settings(job.config), **more}
+    run = open_run(job.storage, kind, job.name, path.resolve().parent.name, content, job.fresh, begun)
     return Training(path, manifest, digest, plan, backbone, run)
 
 

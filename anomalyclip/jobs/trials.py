@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import RunFolder
-from anomalyclip.tracking.nested import end_nested, open_nested
+from anomalyclip.tracking.nested import FAILURE, FinalStatus, end_nested, open_nested
 from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
+from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.side_by_side import Figures
 
@@ -25,6 +25,13 @@ class Trial:
     tags: Mapping[str, str]
     run: RunFolder
     plan: FitPlan
+    fit: RunFolder | None = None
+    """Of a fit that several jobs share: its own place, where its result outlives its checkpoints."""
+
+    def history(self) -> list[EpochMetrics]:
+        """Return the metrics of every epoch so far."""
+        kept = self.fit.result() if self.fit else None
+        return kept["history"] if kept else self.plan.checkpoints().history()
 
     def predictions(self) -> Predictions:
         """Return the finished trial's predictions."""
@@ -36,7 +43,7 @@ class TrialRuns:
     """Follows trials and keeps their MLflow runs: each opened when there is something to log, and ended in any case."""
 
     def __init__(self, parent: TrackedRun, tracking_uri: str, trials: Mapping[str, Trial]) -> None:
-        self._parent, self._tracking_uri, self._trials = parent, tracking_uri, trials
+        self._parent, self._tracking_uri, self._trials = parent, tracking_uri, dict(trials)
         self._open: dict[str, TrackedRun] = {}
         self._logged: dict[str, int] = {}
         self.failures: dict[str, str] = {}
@@ -53,23 +60,39 @@ class TrialRuns:
 
     def finished(self, name: str, figures: Figures) -> None:
         """Log what a trial came to, keep it, and remove its checkpoints."""
-        run, plan = self._trials[name].run, self._trials[name].plan
-        self._log_epochs(name)
-        tracking = self._run(name)
-        tracking.log_metrics(chosen(plan.checkpoints().history()) | figures)
-        self._end(name, "FINISHED")
-        run.finish({"run_id": tracking.run_id, **figures})
+        run, history = self._trials[name].run, self._trials[name].history()
+        run_id = self.end(name, "FINISHED", chosen(history) | figures)
+        run.finish({"run_id": run_id, **figures})
         for fits in ("checkpoints", "final"):
             run.storage.delete(f"{run.key}/{fits}")
         log.info("%s: %s", name, ", ".join(f"{key} {figures[key]:.4f}" for key in ("auc", "m_auc") if key in figures))
 
     def failed(self, name: str, reason: str) -> None:
         """Note why a trial failed; its checkpoints stay, to go on from."""
-        self._log_epochs(name)
-        self._run(name)
-        self._end(name, "FAILED")
+        self.end(name, "FAILED", tags={FAILURE: reason})
         self.failures[name] = reason
         log.warning("%s failed: %s", name, reason)
+
+    def start(self, trial: Trial) -> None:
+        """Follow one more trial, and open its run."""
+        self._trials[trial.name] = trial
+        self._run(trial.name)
+
+    def end(
+        self,
+        name: str,
+        status: FinalStatus,
+        figures: Figures | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Log the epochs that are left, figures and tags, end a trial's run, and return that run's id."""
+        self._log_epochs(name)
+        tracking = self._run(name)
+        tracking.log_metrics(figures or {})
+        tracking.log_tags(tags or {})
+        self._end(name, status)
+        del self._trials[name]
+        return tracking.run_id
 
     def kill(self) -> None:
         """End the runs that are still open."""
@@ -77,7 +100,7 @@ class TrialRuns:
             self._end(name, "KILLED")
 
     def _log_epochs(self, name: str) -> None:
-        history = self._trials[name].plan.checkpoints().history()
+        history = self._trials[name].history()
         if len(history) > self._logged.get(name, 0):
             self._run(name).log_epochs(history)
             self._logged[name] = len(history)
@@ -93,5 +116,5 @@ class TrialRuns:
             tracking.log_tags(trial.tags)
         return self._open[name]
 
-    def _end(self, name: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    def _end(self, name: str, status: FinalStatus) -> None:
         end_nested(self._open.pop(name), status)

@@ -8,6 +8,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from anomalyclip.errors import UsageError
 from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun, reason
 
+FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+FAILURE, STOPPED_EARLY = "failure", "stopped_early"
+"""Tags of runs that have ended otherwise: why, and behind how many epochs."""
+
 
 def open_nested(parent: TrackedRun, name: str, run_id: str | None = None) -> TrackedRun:
     """Open a new run below another, or that of an earlier attempt; raises UsageError where that one is gone.
@@ -22,12 +26,23 @@ def open_nested(parent: TrackedRun, name: str, run_id: str | None = None) -> Tra
             tags[MLFLOW_PARENT_RUN_ID] = parent.run_id
             run_id = client.create_run(above.info.experiment_id, run_name=name, tags=tags).info.run_id
             client.log_inputs(run_id, above.inputs.dataset_inputs)
+        else:
+            for tag in client.get_run(run_id).data.tags.keys() & {FAILURE, STOPPED_EARLY}:
+                client.delete_tag(run_id, tag)
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
         raise UsageError(f"run {name} cannot be opened in MLflow ({reason(error)}); --fresh starts anew") from error
     return TrackedRun(run_id, client)
 
 
-def end_nested(run: TrackedRun, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+def end_nested(run: TrackedRun, status: FinalStatus) -> None:
     """Put a run into its final state."""
     run.client.set_terminated(run.run_id, status)
+
+
+def end_strays(parent: TrackedRun) -> None:
+    """End the runs below another that a killed process left open, whatever it knew of them."""
+    experiment = parent.client.get_run(parent.run_id).info.experiment_id
+    below = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}' AND attributes.status = 'RUNNING'"
+    for run in parent.client.search_runs([experiment], below):
+        parent.client.set_terminated(run.info.run_id, "KILLED")

@@ -5,12 +5,13 @@ import os
 import signal
 import threading
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import ray
 import torch
-from ray.train import FailureConfig, ScalingConfig
+from ray.train import FailureConfig, ScalingConfig, UserCallback
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer, get_device
 
@@ -21,9 +22,10 @@ from anomalyclip.training.fit_plan import FitPlan, run_plan
 log = logging.getLogger("anomalyclip")
 
 
-def fit_on_ray(plan: FitPlan) -> None:
+def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_side: int = 1) -> None:
     """Run a fit on the cluster that this process is connected to; its checkpoints are the result.
 
+    `callbacks` hear what the workers report; so many fits share the cluster `side_by_side`.
     Raises JobError when the workers failed more often than the configuration allows.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # else every report waits for two seconds
@@ -35,7 +37,7 @@ def fit_on_ray(plan: FitPlan) -> None:
         log.warning("%d GPUs for %d workers: training on CPUs; set training.workers=%d", gpus, training.workers, gpus)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"plan": plan},
+        train_loop_config={"plan": plan, "side_by_side": side_by_side},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=gpus >= training.workers,
@@ -46,6 +48,7 @@ def fit_on_ray(plan: FitPlan) -> None:
             storage_path=storage.path(ray_folder),
             storage_filesystem=storage.filesystem,
             failure_config=FailureConfig(max_failures=training.max_failures),
+            callbacks=list(callbacks),
         ),
     )
     try:
@@ -76,5 +79,6 @@ def _interruptible(trainer: TorchTrainer) -> None:
 def _worker(loop_config: dict[str, Any]) -> None:
     plan: FitPlan = loop_config["plan"]
     context = ray.train.get_context()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+    sharing = context.get_local_world_size() * loop_config["side_by_side"]
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // sharing))
     run_plan(plan, get_device(), on_epoch=ray.train.report)

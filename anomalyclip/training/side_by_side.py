@@ -75,10 +75,15 @@ def _tell(follower: Follower, name: str, reference: "ray.ObjectRef[Figures]") ->
     try:
         figures = ray.get(reference)
     except ray.exceptions.RayError as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        follower.failed(name, lines[-1][-500:])
+        follower.failed(name, last_line(error))
     else:
         follower.finished(name, figures)
+
+
+def last_line(error: BaseException | str) -> str:
+    """Return what an error of a process of the cluster comes down to."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[-500:]
 
 
 def _run(experiment: Experiment) -> Figures:

@@ -1,0 +1,133 @@
+"""What a search found: the table of its trials, and a plot a parameter."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from anomalyclip.evaluation.plot_style import BLUE, INK, MUTED, RED, figure_of, style
+from anomalyclip.search_space import Between, Point, Space, short
+
+State = Literal["finished", "stopped early", "failed"]
+_MARKS = {"finished": ("o", BLUE), "stopped early": ("x", MUTED)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to."""
+
+    name: str
+    point: Point
+    state: State
+    epochs: int
+    """How many it trained."""
+    figures: Mapping[str, float]
+    """`best_epoch`, `best_video_auc` and `best_loss`, of the validation part; empty where no epoch was trained."""
+    reason: str | None = None
+    """Why it failed."""
+
+    @property
+    def auc(self) -> float | None:
+        """The objective: video-level AUC on the validation part at the best epoch."""
+        return self.figures.get("best_video_auc")
+
+
+def best_of(outcomes: Sequence[Outcome], space: Space) -> Outcome:
+    """Return the finished trial of the highest AUC, then of the lowest loss where losses compare, then the earlier.
+
+    Losses of trials with other weights of the loss do not compare.
+    """
+    comparable = not any("loss." in name for name in space.rows)
+    finished = [outcome for outcome in outcomes if outcome.state == "finished"]
+    return min(finished, key=lambda each: (-(each.auc or 0), each.figures["best_loss"] if comparable else 0))
+
+
+def save_search_report(outcomes: Sequence[Outcome], best: Outcome, space: Space, folder: Path) -> str:
+    """Write `trials.csv`, `trials.md` and a plot a parameter into the folder; returns the Markdown table."""
+    ranked = sorted(outcomes, key=lambda each: (each is not best, -(each.auc or 0)))
+    _table(ranked, space).write_csv(folder / "trials.csv")
+    text = _markdown(ranked, space)
+    (folder / "trials.md").write_text(text)
+    (folder / "plots").mkdir(exist_ok=True)
+    for name in space.rows:
+        figure = _plot(name, outcomes, best, space)
+        figure.savefig(folder / "plots" / f"{re.sub('[^a-z_]+', '-', name)}.png", dpi=130)
+    return text
+
+
+def _table(ranked: Sequence[Outcome], space: Space) -> pl.DataFrame:
+    """Return a row a trial, the best first, with all that is known of it."""
+    rows = [
+        {
+            "trial": each.name,
+            **{name: each.point[name] for name in space.rows},
+            "state": each.state,
+            "epochs": each.epochs,
+            **{name: each.figures.get(name) for name in ("best_epoch", "best_video_auc", "best_loss")},
+            "reason": each.reason,
+        }
+        for each in ranked
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _markdown(ranked: Sequence[Outcome], space: Space) -> str:
+    header = ["", *map(short, space.rows), "validation AUC", "loss", "best epoch", "epochs", "state"]
+    lines = [header, ["---"] * len(header)]
+    for place, each in enumerate(ranked, start=1):
+        figures = ["-"] * 3
+        if each.figures:
+            figures = [f"{each.auc:.4f}", f"{each.figures['best_loss']:.4f}", f"{each.figures['best_epoch']:.0f}"]
+        state = f"{each.state}: {each.reason}".replace("|", "¦") if each.reason else each.state
+        values = [_cell(each.point[name]) for name in space.rows]
+        lines.append([str(place), *values, *figures, str(each.epochs), state])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _plot(name: str, outcomes: Sequence[Outcome], best: Outcome, space: Space) -> Figure:
+    """Plot the objective against a parameter's value, with the mean of each value of a choice."""
+    figure = figure_of(5.2, 3.6)
+    axes = figure.subplots()
+    style(axes)
+    values = space.rows[name]
+    places = {} if isinstance(values, Between) else {value: float(n) for n, value in enumerate(values.values)}
+    for state, (mark, colour) in _MARKS.items():
+        shown = [each for each in outcomes if each.state == state]
+        if shown:
+            axes.plot(*_points(shown, name, places), mark, color=colour, markersize=5, alpha=0.8, label=state)
+    if isinstance(values, Between):
+        axes.set_xscale("log" if values.log else "linear")
+    else:
+        _means(axes, name, outcomes, places)
+        axes.set_xticks(range(len(places)), [str(value) for value in places])
+        axes.set_xlim(-0.5, len(places) - 0.5)
+    x, y = _points([best], name, places)
+    axes.plot(x, y, "o", label="best", markersize=11, markerfacecolor="none", color=RED)
+    axes.set(xlabel=name, ylabel="validation AUC of the best epoch")
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    axes.set_title(f"Video-level AUC by {short(name)}", color=INK, fontsize=11)
+    return figure
+
+
+def _points(outcomes: Sequence[Outcome], name: str, places: Mapping[Any, float]) -> tuple[list[float], list[float]]:
+    """Return where trials stand: the parameter's value, or the place of a choice, and the objective."""
+    values = [each.point[name] for each in outcomes]
+    return [places.get(value, value) for value in values], [each.auc or 0.0 for each in outcomes]
+
+
+def _means(axes: Axes, name: str, outcomes: Sequence[Outcome], places: Mapping[Any, float]) -> None:
+    """Draw the mean over the finished trials of each value of a choice."""
+    x, y = (np.array(each) for each in _points([o for o in outcomes if o.state == "finished"], name, places))
+    ends = [(place - 0.25, place + 0.25, float(y[x == place].mean())) for place in sorted({*x.tolist()})]
+    lows, highs, means = zip(*ends, strict=True)
+    axes.hlines(means, lows, highs, color=INK, linewidth=1.5, label="mean of finished")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,266 @@
+"""The stages of `tuning/search.py`: trials over a space, judged on the validation part, and the winner's model."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from anomalyclip.cli import Job
+from anomalyclip.config import to_yaml, with_settings
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.search_report import Outcome, State, best_of, save_search_report
+from anomalyclip.jobs import training
+from anomalyclip.jobs.common import Extracted
+from anomalyclip.jobs.pipelines import train_prepared
+from anomalyclip.jobs.training import Training, chosen
+from anomalyclip.jobs.trials import Trial, TrialRuns
+from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.search_space import Point, Space, describe
+from anomalyclip.storage import scratch
+from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_strays
+from anomalyclip.tracking.promotion import ModelRegistry
+from anomalyclip.tracking.runs import TrackedRun, reach
+from anomalyclip.training.checkpoints import CheckpointStore
+from anomalyclip.training.ray_tuning import Past, SearchPlan, run_trials
+
+log = logging.getLogger("anomalyclip")
+
+BEST, REPORT = "best.yaml", "report"
+LONGEST_DESCRIPTION = 4
+"""Values up to which a trial is called by them."""
+WINNER = "-best"
+"""Behind a search's name: the run that trains its winner on all training videos."""
+
+
+def search_job(job: Job, workers: int | None) -> Job:
+    """Return the job with what every search has: a validation part, and a final fit of the winner alone.
+
+    Raises UsageError for a protocol without validation part, and for workers that do not divide the batch.
+    """
+    if job.config.training.protocol != "clean":
+        raise UsageError(
+            f"a search chooses on a validation part, and training.protocol={job.config.training.protocol} has none: "
+            "--set training.protocol=clean holds one out"
+        )
+    changes = [("--workers", "training.workers", workers)] if workers is not None else []
+    config = with_settings(job.config, [*changes, ("search", "training.final_fit", True)])
+    return replace(job, config=config)
+
+
+def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) -> Training:
+    """Check everything that can be wrong before work starts, and open the search's folder; raises UsageError.
+
+    `resume` refuses a search that was never begun.
+    """
+    if resume and job.fresh:
+        raise UsageError("--resume goes on with what is there, --fresh removes it: give one of them")
+    space.check(job.config)
+    _refuse_foreign_winner(job)
+    prepared = training.prepare(job, manifest_path, "searches", more=space.content(), begun=resume)
+    if job.fresh:
+        job.storage.delete(f"runs/{prepared.run.name}{WINNER}")
+    return prepared
+
+
+def run(tracking: TrackedRun, job: Job, prepared: Training, search: SearchPlan) -> list[Outcome]:
+    """Run the trials that have not ended yet, each as a run nested in the search's, and return what all came to.
+
+    Raises JobError where every trial failed; the same command tries them again then.
+    """
+    space, trials = search.space, Trials(tracking, job, prepared.run, search)
+    known = space.points() if space.trials is None else trials.points()
+    for point in known:
+        trials.look_up(point)
+    todo = [point for point in known if not trials.has_ended(point)]
+    drawn = 0 if space.trials is None else max(0, space.trials - len(known))
+    log.info("%d trials: %d have ended, %d are to do", len(known) + drawn, len(known) - len(todo), len(todo) + drawn)
+    try:
+        run_trials(search, todo, drawn, trials.past(), trials)
+    finally:
+        trials.close()
+    return trials.judged()
+
+
+def plan(job: Job, prepared: Training, extracted: Extracted, space: Space) -> SearchPlan:
+    """Return what the search's trials have in common; each is the first of the winner's two fits."""
+    base = training.fit_plan(job, prepared, extracted)
+    content = {
+        "manifest": prepared.manifest_digest,
+        "backbone": prepared.backbone_identity,
+        "features": extracted.digest(),
+    }
+    config = with_settings(job.config, [("search", "training.final_fit", False)])
+    return SearchPlan(replace(base, config=config), space, content)
+
+
+def _refuse_foreign_winner(job: Job) -> None:
+    """Raise UsageError where the run that will train the winner is there already, and not of this search."""
+    winner = f"runs/{job.name}{WINNER}"
+    if job.name and not job.fresh and job.storage.exists(winner) and not job.storage.exists(f"searches/{job.name}"):
+        raise UsageError(f"the winner's run {job.name}{WINNER} exists already: choose another --name, or --fresh")
+
+
+class Trials:
+    """The trials of a search: told how each is doing, and kept in the search's folder and in MLflow."""
+
+    def __init__(self, tracking: TrackedRun, job: Job, run: RunFolder, search: SearchPlan) -> None:
+        self._storage, self._run, self._search = job.storage, run, search
+        self._runs = TrialRuns(tracking, job.tracking_uri, {})
+        self._parent = tracking
+
+    def points(self) -> list[Point]:
+        """Return the points of all trials that were begun."""
+        begun = f"{self._run.key}/trials"
+        return [self._storage.read_json(f"{begun}/{name}/run.json")["point"] for name in self._storage.list(begun)]
+
+    def look_up(self, point: Point) -> None:
+        """Take over what another search, or this one before it was killed, has trained to the end."""
+        if not self.has_ended(point) and self._search.fit(point).result() is not None:
+            trial = self._trial(point)
+            self._runs.start(replace(trial, tags={**trial.tags, "looked_up": "true"}))
+            self.ended(point)
+
+    def has_ended(self, point: Point) -> bool:
+        """Return whether a trial has ended in this search, in whatever way."""
+        return self._trial(point).run.result() is not None
+
+    def past(self) -> list[Past]:
+        """Return the trials that have ended, failed ones without epochs."""
+        ended = [(self._outcome(point), self._trial(point)) for point in self.points() if self.has_ended(point)]
+        return [Past(each.point, () if each.state == "failed" else trial.history()) for each, trial in ended]
+
+    def started(self, point: Point) -> None:
+        """Open a trial's run."""
+        self._runs.start(self._trial(point))
+
+    def look(self) -> None:
+        """Log the epochs whose checkpoints are there."""
+        self._runs.look()
+
+    def ended(self, point: Point) -> None:
+        """Keep what a trial came to, that was trained to the end or stopped before."""
+        trial = self._trial(point)
+        history, whole = trial.history(), self._search.fit(point).result() is not None
+        figures = chosen(history)
+        tags = {} if whole else {STOPPED_EARLY: str(len(history))}
+        run_id = self._runs.end(trial.name, "FINISHED" if whole else "KILLED", figures, tags)
+        state: State = "finished" if whole else "stopped early"
+        trial.run.finish({"run_id": run_id, "state": state, "epochs": len(history), "figures": figures})
+        log.info(
+            "%s: validation AUC %.4f, %s after %d epochs", trial.name, figures["best_video_auc"], state, len(history)
+        )
+        self._tidy()
+
+    def failed(self, point: Point, reason: str) -> None:
+        """Keep why a trial failed."""
+        trial = self._trial(point)
+        epochs = len(trial.history())
+        run_id = self._runs.end(trial.name, "FAILED", tags={FAILURE: reason})
+        trial.run.finish({"run_id": run_id, "state": "failed", "epochs": epochs, "figures": {}, "reason": reason})
+        log.warning("%s failed: %s", trial.name, reason)
+
+    def close(self) -> None:
+        """Leave no run of a trial open."""
+        self._runs.kill()
+        end_strays(self._parent)
+
+    def judged(self) -> list[Outcome]:
+        """Return what all trials came to; raises JobError, and forgets the failures, where none was finished."""
+        outcomes = [self._outcome(point) for point in self.points()]
+        failures = [each for each in outcomes if each.state == "failed"]
+        if len(failures) == len(outcomes):
+            for each in failures:
+                self._storage.delete(f"{self._trial(each.point).run.key}/result.json")
+            raise JobError(f"all {len(failures)} trials failed; the first, {failures[0].name}: {failures[0].reason}")
+        return outcomes
+
+    def _trial(self, point: Point) -> Trial:
+        fit = self._search.fit(point)
+        run = open_run(self._storage, f"{self._run.key}/trials", fit.name, "", {"point": dict(point)}, fresh=False)
+        name = describe(point) if len(point) <= LONGEST_DESCRIPTION else fit.name
+        return Trial(name, {"trial": fit.name}, run, self._search.plan(point), fit)
+
+    def _outcome(self, point: Point) -> Outcome:
+        trial = self._trial(point)
+        kept = trial.run.result() or {}
+        return Outcome(trial.name, point, kept["state"], kept["epochs"], kept["figures"], kept.get("reason"))
+
+    def _tidy(self) -> None:
+        """Remove the checkpoints of finished trials, but those of the best."""
+        outcomes = [self._outcome(point) for point in self.points() if self.has_ended(point)]
+        if not any(each.state == "finished" for each in outcomes):
+            return
+        best = best_of(outcomes, self._search.space)
+        for each in outcomes:
+            if each.state == "finished" and each is not best:
+                self._storage.delete(f"{self._search.fit(each.point).key}/checkpoints")
+
+
+def report(tracking: TrackedRun, job: Job, prepared: Training, space: Space, outcomes: Sequence[Outcome]) -> Outcome:
+    """Keep the table of trials, a plot a parameter and the best configuration; returns the best trial."""
+    best = best_of(outcomes, space)
+    with TemporaryDirectory(dir=scratch()) as temporary:
+        folder = Path(temporary)
+        log.info("\n\n%s", save_search_report(outcomes, best, space, folder))
+        (folder / BEST).write_text(to_yaml(space.applied(job.config, best.point)))
+        tracking.log_artifacts(folder, REPORT)
+        job.storage.publish_folder(folder, f"{prepared.run.key}/{REPORT}")
+    tracking.log_metrics(best.figures)
+    states = Counter(each.state for each in outcomes)
+    tracking.log_tags({"best": best.name, **{f"trials_{state.replace(' ', '_')}": n for state, n in states.items()}})
+    return best
+
+
+def train_winner(
+    job: Job, manifest_path: Path | None, prepared: Training, search: SearchPlan, best: Outcome
+) -> dict[str, Any]:
+    """Train the winner on all training videos, read its test figures, and make it the candidate; returns the result.
+
+    It is a run as `train.py --config best.yaml` makes one; the fit that chose its epoch is the trial's own.
+    """
+    config = search.space.applied(job.config, best.point)
+    own = replace(job, config=config, name=f"{prepared.run.name}{WINNER}", fresh=False)
+    winner = training.prepare(own, manifest_path)
+    trial, checkpoints = search.plan(best.point).checkpoints(), CheckpointStore(job.storage, winner.run.key)
+    if not checkpoints.epochs():
+        for epoch in trial.epochs():
+            checkpoints.save(trial.load(epoch), keep=trial.epochs())
+    result = train_prepared(own, winner)
+    registry = ModelRegistry(reach(job.tracking_uri), job.config.tracking.model_name)
+    registry.put_up(result["model_version"])
+    log.info("models:/%s/%s is the candidate", registry.name, result["model_version"])
+    return result
+
+
+def finish(
+    job: Job, prepared: Training, run_id: str, outcomes: Sequence[Outcome], best: Outcome, winner: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the winner's test figures beside the search, and keep and return the search's result."""
+    parent = TrackedRun(run_id, reach(job.tracking_uri))
+    figures = {name: winner[name] for name in ("auc", "m_auc", "ap")}
+    parent.log_metrics({name: value for name, value in figures.items() if value is not None})
+    parent.log_tags({"winner": winner["run_id"], "model_version": winner["model_version"]})
+    TrackedRun(winner["run_id"], parent.client).log_tags({"search": run_id})
+    report = f"{prepared.run.key}/{REPORT}"
+    result = {
+        "run": prepared.run.name,
+        "run_id": run_id,
+        "trials": dict(Counter(each.state for each in outcomes)),
+        "best": dict(best.point),
+        **best.figures,
+        "winner": {name: winner[name] for name in ("run", "run_id", "model_version")},
+        **figures,
+        "paths": {
+            "run": job.storage.uri(prepared.run.key),
+            "report": job.storage.uri(report),
+            "config": job.storage.uri(f"{report}/{BEST}"),
+            "winner": winner["paths"]["run"],
+        },
+        "tracking_uri": job.tracking_uri,
+    }
+    prepared.run.finish(result)
+    log.info("trials, plots and the best configuration: %s", job.storage.uri(report))
+    return result

@@ -1,0 +1,50 @@
+"""Search over settings: trials judged on the validation part, and the winner registered as a candidate."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anomalyclip import cli
+from anomalyclip.search_space import find_space
+from tuning.space import SPACES
+
+
+def main(argv: Sequence[str]) -> dict[str, Any]:
+    """Run the trials of a space, train the best on all training videos, and register it as a candidate."""
+    command = cli.parser(
+        "Try settings of a search space (tuning/space.py), judged by video-level AUC on the validation part; train\n"
+        "the best on all training videos, read its test figures once, and register it as a candidate.\n"
+        "The same command goes on where it was stopped; what any search has trained to the end is not trained again.",
+        "python tuning/search.py videos/manifest.csv --space wide",
+    )
+    cli.add_optional_manifest(command)
+    command.add_argument("--space", default="grid", help=f"one of: {', '.join(SPACES)} (default grid)")
+    command.add_argument("--workers", type=int, metavar="N", help="train each trial on a group of N workers")
+    command.add_argument("--resume", action="store_true", help="go on, and refuse to begin")
+    cli.add_config_options(command)
+    cli.add_run_options(command)
+    arguments = command.parse_args(argv)
+    space = find_space(SPACES, arguments.space)
+    job = cli.resolve(arguments)
+
+    from anomalyclip.jobs import search, training  # after parsing: their libraries take seconds to import
+    from anomalyclip.jobs.common import stage, tracked
+
+    job = search.search_job(job, arguments.workers)
+    prepared = search.prepare(job, arguments.manifest, space, arguments.resume)
+    if (result := prepared.run.result()) is not None:
+        cli.log.info("search %s is finished; --fresh starts it anew", prepared.run.name)
+        return result
+    with tracked(job, prepared.run) as tracking:
+        training.describe(tracking, job, prepared)
+        extracted = training.obtain(job, prepared)
+        prepared = training.settle(job, prepared, extracted)
+        plan = search.plan(job, prepared, extracted, space)
+        with stage("search", f"space {arguments.space}, judged on the validation part"):
+            outcomes = search.run(tracking, job, prepared, plan)
+            best = search.report(tracking, job, prepared, space, outcomes)
+    winner = search.train_winner(job, arguments.manifest, prepared, plan, best)
+    return search.finish(job, prepared, tracking.run_id, outcomes, best, winner)
+
+
+if __name__ == "__main__":
+    cli.run(main)
