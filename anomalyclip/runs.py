@@ -48,15 +48,22 @@ class RunFolder:
         """Remember the MLflow run, so that a later attempt goes on in it."""
         self.storage.write_json(f"{self.key}/mlflow.json", {"tracking_uri": tracking_uri, "run_id": run_id})
 
-    def keep_features(self, digest: str) -> None:
-        """Remember which features the run is trained on; raises UsageError if an earlier attempt had others."""
+    def keep_features(self, digest: str, needs: Mapping[str, Any]) -> None:
+        """Remember which features the run is trained on, and what it `needs` of the storage root.
+
+        Raises UsageError if an earlier attempt had others.
+        """
         kept = self._read("features.json")
         if kept is not None and kept["digest"] != digest:
             raise UsageError(
                 f"run {self.name} was begun on other features: a video, the quarantine or the precision has changed "
                 "since; --fresh starts it anew"
             )
-        self.storage.write_json(f"{self.key}/features.json", {"digest": digest})
+        self.keep_needs({"digest": digest, **needs})
+
+    def keep_needs(self, needs: Mapping[str, Any]) -> None:
+        """Remember what the run needs of the storage root, so that housekeeping leaves it there."""
+        self.storage.write_json(f"{self.key}/features.json", needs)
 
     def _read(self, name: str) -> Any:
         try:

@@ -8,6 +8,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.runs import RunFolder, open_run, result_settings
 from anomalyclip.storage import Storage
 
+NEEDS = {"fingerprint": "f", "objects": ["h"]}
 CONTENT = {"manifest": "abc", "training.seed": 1, "data.classes": ["a", "b"]}
 
 
@@ -65,11 +66,13 @@ def test_a_run_goes_on_in_its_mlflow_run_and_only_there(storage: Storage) -> Non
 
 
 def test_a_run_goes_on_with_its_own_features_only(storage: Storage) -> None:
-    opened(storage, "mine").keep_features("abc")
-    opened(storage, "mine").keep_features("abc")
+    storage.write_json("runs/mine/features.json", {"digest": "abc"})  # from before runs said what they need
+    opened(storage, "mine").keep_features("abc", NEEDS)
+    opened(storage, "mine").keep_features("abc", NEEDS)
     with pytest.raises(UsageError, match=r"run mine was begun on other features.*--fresh"):
-        opened(storage, "mine").keep_features("def")
-    opened(storage, "mine", fresh=True).keep_features("def")
+        opened(storage, "mine").keep_features("def", NEEDS)
+    assert storage.read_json("runs/mine/features.json") == {"digest": "abc", **NEEDS}
+    opened(storage, "mine", fresh=True).keep_features("def", NEEDS)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -37,10 +39,21 @@ class Extracted:
 
     def digest(self) -> str:
         """Return a name for these videos' features: which they are, and what made them."""
-        videos = self.manifest.select("video_id", "source").join(
-            self.store.index().select(pl.col("video").alias("source"), "hash"), on="source"
-        )
-        return digest(self.store.fingerprint, sorted(videos.select("video_id", "hash").iter_rows()))
+        return digest(self.store.fingerprint, sorted(self._contents().iter_rows()))
+
+    def needs(self, manifest_path: Path, backbone: str | None) -> dict[str, Any]:
+        """Return what a run on these features needs of the storage root, for housekeeping to keep."""
+        return {
+            "fingerprint": self.store.fingerprint,
+            "backbone": backbone,
+            "manifest": str(manifest_path.resolve()),
+            "objects": self._contents()["hash"].unique().sort().to_list(),
+        }
+
+    def _contents(self) -> pl.DataFrame:
+        """Return `video_id` and the hash of what it shows."""
+        index = self.store.index().select(pl.col("video").alias("source"), "hash")
+        return self.manifest.join(index, on="source").select("video_id", "hash")
 
 
 @contextmanager

@@ -55,6 +55,8 @@ def evaluate_on_manifest(job: Job, model: str, manifest_path: Path) -> dict[str,
         extracted = obtain_features(
             job, candidate.extraction, prepared.manifest, candidate.backbone, candidate.imported
         )
+        identity = candidate.backbone.identity if candidate.backbone else None
+        run.keep_needs(extracted.needs(prepared.manifest_path, identity))
         with stage("evaluate", f"{model} on the test videos"):
             metrics = evaluation.evaluate(tracking, job, prepared, extracted, candidate.scorer, candidate.model_id)
         return evaluation.finish(tracking, job, run, metrics, extracted, model=model)

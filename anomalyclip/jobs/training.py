@@ -120,7 +120,8 @@ def settle(job: Job, training: Training, extracted: Extracted) -> Training:
 
     Raises UsageError where too little is left, or the features are not those of an earlier attempt.
     """
-    training.run.keep_features(extracted.digest())
+    needs = extracted.needs(training.manifest_path, training.backbone_identity)
+    training.run.keep_features(extracted.digest(), needs)
     return replace(training, plan=plan_training(extracted.manifest, job.config))
 
 
