@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyarrow import fs
 
@@ -16,6 +16,16 @@ from anomalyclip.errors import UsageError
 
 COMPLETE = "_COMPLETE"
 """Marker written last into an object of several files."""
+
+
+class StoredFile(NamedTuple):
+    """A file as a listing tells of it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    changed: float | None
+    """Seconds since 1970; None where the store does not say."""
 
 
 class Storage:
@@ -64,6 +74,20 @@ class Storage:
     def exists(self, key: str) -> bool:
         """Return whether a file or folder stands under the key."""
         return bool(self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound)
+
+    def files(self) -> list[StoredFile]:
+        """Return all files of the root at any depth, by one recursive listing that opens none of them."""
+        selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
+        try:
+            infos = self.filesystem.get_file_info(selector)
+        except FileNotFoundError:  # a job has just removed a folder that was to be listed
+            infos = self.filesystem.get_file_info(selector)
+        return sorted(self._stored(info) for info in infos if info.type == fs.FileType.File)
+
+    def stat(self, key: str) -> StoredFile | None:
+        """Return what is known of a file without opening it, None where there is none."""
+        info = self.filesystem.get_file_info(self.path(key))
+        return self._stored(info) if info.type == fs.FileType.File else None
 
     def list(self, key: str) -> list[str]:
         """Return the names of the files and folders directly below the key, sorted; none if it is missing."""
@@ -125,6 +149,10 @@ class Storage:
                 target.mkdir()  # copy_files makes only the folders below
             fs.copy_files(self.path(key), str(target), source_filesystem=self.filesystem)
             yield target
+
+    def _stored(self, info: Any) -> StoredFile:
+        key = info.path.strip("/")[len(self._prefix.strip("/")) + 1 :]
+        return StoredFile(key, info.size, info.mtime and info.mtime.timestamp())
 
     @contextmanager
     def _replacing(self, key: str) -> Iterator[str]:

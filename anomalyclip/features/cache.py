@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from anomalyclip.config import digest
@@ -27,6 +27,7 @@ SHARD_BYTES = 2**33
 _LAYOUT = "2"
 _INDEX = "index.parquet"
 _SUMS = "sums.npy"
+_PARTIAL = ".partial"
 
 
 class FeatureCache:
@@ -103,6 +104,30 @@ class FeatureCache:
         return np.asarray(self._sums[video_id])
 
 
+def idle_caches(caches: Path, before: float) -> list[Path]:
+    """Return the caches that no process of this node uses and that were used last before a time (seconds since 1970).
+
+    What a killed build has left is among them.
+    """
+    folders = sorted(path for path in caches.glob("*") if path.is_dir())
+    return [folder for folder in folders if folder.stat().st_mtime < before and not is_in_use(folder)]
+
+
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process of this node uses a cache, or builds it."""
+    with _unused(folder) as unused:
+        return not unused
+
+
+def remove_cache(folder: Path) -> bool:
+    """Remove a cache, or what a killed build has left, unless a process uses it; returns whether it is gone."""
+    try:
+        with FileLock(folder.parent / "build.lock", timeout=0):
+            return _remove(folder)
+    except Timeout:  # a build may need it any moment
+        return False
+
+
 def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
     """Return video_id, hash, object and frames; UsageError that names the videos without features."""
     videos = pl.DataFrame(list(sources.items()), schema=["video_id", "video"], orient="row")
@@ -119,11 +144,11 @@ def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
 
 def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: float) -> None:
     _, crops, dim = next(store.iterate(contents.item(0, "object"))).shape
-    for killed in folder.parent.glob("*.partial"):  # one build at a time: this one
+    for killed in folder.parent.glob(f"*{_PARTIAL}"):  # one build at a time: this one
         shutil.rmtree(killed)
     _make_room(folder.parent, int(contents["frames"].sum()) * crops * dim * 2, limit)
     log.info("building the feature cache %s of %d videos", folder, len(contents))
-    partial = folder.with_suffix(".partial")
+    partial = folder.with_suffix(_PARTIAL)
     partial.mkdir()
     rows, sums = [], np.zeros((len(contents), dim))
     shard = offset = 0
@@ -152,13 +177,22 @@ def _make_room(caches: Path, needed: int, limit: float) -> None:
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
         if sum(sizes.values()) + needed <= limit:
             break
-        with _unused(folder) as unused:
-            if unused:
-                shutil.rmtree(folder)
-                del sizes[folder]
+        if _remove(folder):
+            del sizes[folder]
     free = shutil.disk_usage(caches).free
     if needed > free:
         raise UsageError(f"the feature cache needs {needed / 1e9:.1f} GB in {caches}: {free / 1e9:.1f} GB are free")
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a cache unless a process uses it, and return whether it is gone; one cut off in between is none."""
+    killed = folder.with_suffix(_PARTIAL)
+    with _unused(folder) as unused:
+        if unused:
+            if folder != killed:
+                shutil.rmtree(killed, ignore_errors=True)
+            shutil.rmtree(folder.rename(killed))
+    return unused
 
 
 @contextmanager

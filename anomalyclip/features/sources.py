@@ -5,6 +5,7 @@ A video is a file, or a folder that directly holds pictures, its frames.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,16 +43,28 @@ def stamp(source: str) -> Stamp:
 def stamps(sources: Sequence[str]) -> pl.DataFrame:
     """Return the table STAMPS of the distinct sources, in their order; one request lists many files."""
     distinct = list(dict.fromkeys(sources))
-    by_filesystem: dict[Any, list[tuple[str, str]]] = {}
-    for source in distinct:
-        filesystem, path = _locate(source)
-        by_filesystem.setdefault(id(filesystem), []).append((source, path))
     found: dict[str, Stamp] = {}
-    for files in by_filesystem.values():
-        filesystem = _locate(files[0][0])[0]
+    for filesystem, files in _by_filesystem(distinct):
         infos = filesystem.get_file_info([path for _, path in files])
         found |= {source: _stamp(filesystem, info) for (source, _), info in zip(files, infos, strict=True)}
     return pl.DataFrame([(source, *found[source]) for source in distinct], schema=STAMPS, orient="row")
+
+
+def gone(sources: Sequence[str]) -> set[str]:
+    """Return the sources that were removed or renamed, as far as can be told.
+
+    One counts as gone where its folder is there still and holds something: a disk that is not mounted, a folder of
+    another machine and a store that does not answer prove nothing.
+    """
+    found: set[str] = set()
+    with suppress(OSError, ValueError):
+        for filesystem, files in _by_filesystem(list(dict.fromkeys(sources))):
+            infos = filesystem.get_file_info([path for _, path in files])
+            pairs = zip(files, infos, strict=True)
+            absent = {source: _parent(path) for (source, path), info in pairs if info.type == fs.FileType.NotFound}
+            inhabited = {folder for folder in set(absent.values()) if _holds_something(filesystem, folder)}
+            found |= {source for source, folder in absent.items() if folder in inhabited}
+    return found
 
 
 def fetch(source: str, folder: Path) -> Path:
@@ -112,6 +125,23 @@ def _frames(filesystem: Any, info: Any) -> list[Any]:
     files = filesystem.get_file_info(fs.FileSelector(info.path))
     known = {file.base_name: file for file in files if file.type == fs.FileType.File}
     return [known[name] for name in frame_names(known)]
+
+
+def _parent(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[0]
+
+
+def _holds_something(filesystem: Any, folder: str) -> bool:
+    return bool(filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True)))
+
+
+def _by_filesystem(sources: Sequence[str]) -> list[tuple[Any, list[tuple[str, str]]]]:
+    """Return each filesystem with its sources and their paths there."""
+    groups: dict[int, tuple[Any, list[tuple[str, str]]]] = {}
+    for source in sources:
+        filesystem, path = _locate(source)
+        groups.setdefault(id(filesystem), (filesystem, []))[1].append((source, path))
+    return list(groups.values())
 
 
 def _locate(source: str) -> tuple[Any, str]:

@@ -86,6 +86,12 @@ class FeatureStore:
         if failed.height or self.storage.exists(self._key("quarantine")):
             self._write("quarantine", pl.concat([quarantine, failed.select(*QUARANTINE)]))
 
+    def forget(self, sources: Sequence[str]) -> None:
+        """Take sources out of the index; their objects stay, and are found again by their content."""
+        index = self.index()
+        if index.height:  # else it was lost, and writing would make that final
+            self._write("index", index.filter(~pl.col("video").is_in(list(sources))))
+
     def object_key(self, content: str) -> str:
         """Return the key of the object of a content's hash."""
         return f"{self.key}/{content}.parquet"

@@ -1,0 +1,101 @@
+"""What nobody needs any more of the feature stores; what is in doubt stays."""
+
+import io
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from anomalyclip.data.manifest import load_manifest
+from anomalyclip.errors import UsageError
+from anomalyclip.features.imported import PREFIX
+from anomalyclip.features.sources import gone
+from anomalyclip.housekeeping.garbage import is_old, names_of
+from anomalyclip.housekeeping.inventory import Entry, newest
+from anomalyclip.housekeeping.records import RunRecord
+from anomalyclip.housekeeping.removal import Removal
+from anomalyclip.storage import Storage, StoredFile
+
+TABLES = ("index.parquet", "quarantine.parquet")
+
+
+@dataclass(frozen=True)
+class Named:
+    """What runs and manifests name of the features."""
+
+    objects: Collection[str]
+    """Keys."""
+    sources: Collection[str]
+
+
+def named_features(records: Sequence[RunRecord], sources: Collection[str]) -> Named:
+    """Return what is named by runs, by their manifests as they are now, and by further sources.
+
+    Raises UsageError where that cannot be told.
+    """
+    silent = [record.key for record in records if not record.says_features]
+    if silent:
+        raise UsageError(f"{names_of(silent)} may name any, as they do not say which they need")
+    objects = {f"features/{record.fingerprint}/{each}.parquet" for record in records for each in record.objects}
+    manifests = {Path(record.manifest) for record in records if record.manifest}
+    return Named(objects, {*sources, *sources_of(path for path in manifests if path.is_file())})
+
+
+def sources_of(manifests: Iterable[Path]) -> set[str]:
+    """Return the videos of manifests; raises UsageError for one that cannot be read."""
+    return {source for path in manifests for source in load_manifest(path)["source"]}
+
+
+def read_index(storage: Storage, entry: Entry) -> pl.DataFrame | None:
+    """Return the index of a feature store; None where it was lost, so that objects are found by content alone."""
+    try:
+        return pl.read_parquet(io.BytesIO(storage.read(f"{entry.key}/index.parquet")))
+    except (OSError, pl.exceptions.ComputeError):
+        return None
+
+
+def objects_of(entry: Entry) -> dict[str, StoredFile]:
+    """Return the objects of a feature store by their key."""
+    files = {file.key: file for file in entry.files if file.key.count("/") == 2 and file.key.endswith(".parquet")}
+    return {key: file for key, file in files.items() if not key.endswith(tuple(f"/{name}" for name in TABLES))}
+
+
+def stale_features(storage: Storage, entries: Iterable[Entry], named: Named, before: float) -> list[Removal]:
+    """Return, for each store, the objects that no row of the index and no run names.
+
+    Rows go with them whose video was removed where it lay, unless a run names its features, or a manifest the video.
+    """
+    found = (_stale(storage, entry, named, before) for entry in entries if entry.kind == "features" and entry.name)
+    return [removal for removal in found if removal is not None]
+
+
+def _stale(storage: Storage, entry: Entry, named: Named, before: float) -> Removal | None:
+    index = read_index(storage, entry)
+    if index is None:
+        return None
+    objects = objects_of(entry)
+    old = {key: file for key, file in objects.items() if is_old(file.changed, before)}
+    forgotten = _without_video(entry, index, old, named, before)
+    left = set(index.filter(~pl.col("video").is_in(forgotten))["object"])
+    files = [file for key, file in old.items() if key not in left and key not in named.objects]
+    if not files and not forgotten:
+        return None
+    parts = [f"{len(forgotten)} videos were removed where they lay"] if forgotten else []
+    orphans = sum(file.key not in set(index["object"]) for file in files)
+    parts += [f"{orphans} objects that the index does not name"] if orphans else []
+    return Removal(entry.key, ", ".join(parts), files, [file.key for file in files], forgotten)
+
+
+def _without_video(entry: Entry, index: pl.DataFrame, old: Collection[str], named: Named, before: float) -> list[str]:
+    """Return the videos of an index that are gone, and that nothing names."""
+    # an extraction would write the rows again that it has read; imported features may never have had videos
+    others = newest(file for file in entry.files if not file.key.endswith("/index.parquet"))
+    if entry.name.startswith(PREFIX) or not is_old(others, before):
+        return []
+    unnamed = index.filter(
+        pl.col("object").is_in(list(old))
+        & ~pl.col("object").is_in(list(named.objects))
+        & ~pl.col("video").is_in(list(named.sources))
+    )
+    return sorted(gone(unnamed["video"].to_list()))
