@@ -26,7 +26,7 @@ STALE_SECONDS = 300.0
 """Age at which a lock counts as left behind, where nothing else says so."""
 LEASE_SECONDS = STALE_SECONDS / 2
 """Time after which a holder no longer trusts its own lock."""
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.5
 READINGS = 4
 OWNER, INTENT, MOVING = "promotion.owner", "promotion.intent", "promotion.moving"
@@ -84,7 +84,7 @@ class PromotionLock:
     def check(self) -> None:
         """Raise JobError where others may have taken over: to be asked before every change."""
         late = time.monotonic() - self._since > LEASE_SECONDS
-        if late or not self.is_valid():
+        if late or not self._is_held():
             raise JobError(f"the promotion of {self._model} took too long; the next one settles it (--history)")
 
     def announce(self) -> None:
@@ -92,18 +92,18 @@ class PromotionLock:
         self.check()
         self._client.set_registered_model_tag(lock_name(self._model, self.number), MOVING, "true")
 
-    def is_valid(self) -> bool:
-        """Return whether it is still there, its entry is still to be written, and nobody came after."""
-        return (
-            self._is_ours()
-            and self._position() < self.number
-            and find_lock(self._client, self._model, self.number + 1) is None
-        )
+    def is_first(self) -> bool:
+        """Return whether its entry is still to be written: asked once it is held, for that may have been late."""
+        return self._is_held() and self._position() < self.number
 
     def release(self) -> None:
         """Let the next one have its turn."""
         if self._is_ours():
             remove_lock(self._client, self._model, self.number)
+
+    def _is_held(self) -> bool:
+        """Whether nobody came after: whoever does takes the next number first, and removes this lock at the end."""
+        return find_lock(self._client, self._model, self.number + 1) is None and self._is_ours()
 
     def _is_ours(self) -> bool:
         held = find_lock(self._client, self._model, self.number)
@@ -127,7 +127,7 @@ def acquire(
             number = done + len(held) + 1
             lock = PromotionLock(client, model, number, owner, position)
             if _create(client, model, number, owner, intent):
-                if lock.is_valid():
+                if lock.is_first():
                     return lock, held
                 lock.release()
         elif time.monotonic() - waited_since > PATIENCE_SECONDS:

@@ -276,6 +276,22 @@ def test_one_that_dies_while_it_settles_another_is_settled_by_the_third(
     assert locks(registry) == []
 
 
+def test_one_that_dies_while_it_only_settles_leaves_no_entry(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion_lock.Owner, "is_gone", lambda self: True)
+    with monkeypatch.context() as dying, pytest.raises(Died):
+        die_at(dying, registry, "set_registered_model_alias", after=True)
+        registry.write(entry("promoted", "2", None))
+    with monkeypatch.context() as dying, pytest.raises(Died):
+        die_at(dying, registry, "delete_registered_model", after=True)
+        registry.settle("the second")
+    assert [lock.number for lock in registry.unsettled()] == [2]
+    registry.write(entry("promoted", "3", "2"))
+    assert decisions(registry) == [("promoted", "2"), ("promoted", "3")]
+    assert locks(registry) == []
+
+
 def test_a_lock_in_use_is_waited_for_and_not_taken(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as dying, pytest.raises(Died):
         die_at(dying, registry, "set_registered_model_alias", after=True)

@@ -5,9 +5,11 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import mlflow
@@ -19,10 +21,11 @@ import yaml
 import workflows.promote
 from anomalyclip import cli
 from anomalyclip.config import BackboneConfig
+from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import load_backbone, save_backbone
 from anomalyclip.jobs import judging
 from anomalyclip.storage import Storage
-from anomalyclip.tracking.promotion import ModelRegistry
+from anomalyclip.tracking.promotion import ModelRegistry, new_entry
 from tests.registered import draw_manifest, register
 from tests.servers import TOOLS, free_port, mlflow_server, postgresql, serving
 
@@ -119,22 +122,21 @@ def place(
         yield place
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.accept)])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.accept)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real tracking server."""
+    folder = tmp_path_factory.mktemp("server")
+    database = postgresql() if request.param == "postgresql" else nullcontext(f"sqlite:///{folder}/server.db")
+    with database as uri, mlflow_server(folder, uri) as address:
+        yield address
+
+
+@pytest.fixture
 def served_place(
-    request: pytest.FixtureRequest, tmp_path: Path, draw_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    server: str, tmp_path: Path, draw_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Place]:
     """The same on a real tracking server."""
-
-    @contextmanager
-    def sqlite() -> Iterator[str]:
-        yield f"sqlite:///{tmp_path}/server.db"
-
-    database = postgresql if request.param == "postgresql" else sqlite
-    with (
-        database() as uri,
-        mlflow_server(tmp_path, uri) as server,
-        place_on(server, tmp_path, draw_video, capsys) as place,
-    ):
+    with place_on(server, tmp_path, draw_video, capsys) as place:
         yield place
 
 
@@ -186,7 +188,34 @@ def test_the_story_of_a_registered_model(served_place: Place, caplog: pytest.Log
     lines = [record.message for record in caplog.records if " version " in record.message]
     assert ["refused" in lines[1], "rolled back" in lines[3]] == [True, True]
     assert any(f"champion: version 1, since {story['since']}: it calls" in line for line in lines)
-    assert [model.name for model in place.registry.client.search_registered_models()] == [NAME]
+    beside = place.registry.client.search_registered_models(f"name LIKE '{NAME}.%'")
+    assert list(beside) == []
+
+
+@pytest.mark.accept
+def test_of_promotions_at_the_same_time_one_wins_on_a_server_too(server: str) -> None:
+    client = mlflow.MlflowClient(server, server)
+    client.create_registered_model("contested")
+    run = client.create_run(client.create_experiment("contested")).info
+    for _ in range(4):
+        client.create_model_version("contested", f"{run.artifact_uri}/model", run.run_id)
+    start, won, lost = Barrier(4), list[str](), list[str]()
+
+    def promote(version: str) -> None:
+        registry = ModelRegistry(mlflow.MlflowClient(server, server), "contested")
+        start.wait()
+        try:
+            registry.write(new_entry("promoted", version, None, "because"))
+            won.append(version)
+        except JobError as error:
+            lost.append(str(error))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(promote, "1234"))
+    registry = ModelRegistry(client, "contested")
+    assert [registry.aliased("champion")] == won == [entry.version for entry in registry.history()]
+    assert ["another was faster" in line for line in lost] == [True] * 3
+    assert list(client.search_registered_models("name LIKE 'contested.%'")) == []
 
 
 def test_every_gate_prints_its_figures(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -257,7 +286,7 @@ def test_a_model_without_predictions_on_the_manifest_is_evaluated_there(place: P
 
     def evaluate(job: cli.Job, model: str, manifest: Path) -> dict[str, Any]:
         asked.append((model, manifest))
-        raise judging.JobError("evaluated")
+        raise JobError("evaluated")
 
     place.monkeypatch.setattr(judging, "evaluate_on_manifest", evaluate)
     policy = place.policy(evaluation={"manifest": "videos/other.csv"})
@@ -265,6 +294,38 @@ def test_a_model_without_predictions_on_the_manifest_is_evaluated_there(place: P
     assert (code, line) == (1, "failed: evaluated")
     assert asked == [(f"models:/{NAME}/1", place.folder / "videos/other.csv")]
     assert place.state() == (None, None, [])
+
+
+def test_a_model_of_imported_features_needs_no_backbone_and_no_video(place: Place) -> None:
+    (place.folder / "videos/v0.mp4").write_bytes(b"")
+    place.train(0.3, 1, backbone_identity=None, features="i3d")
+    code, result, _ = place.promote(NAME, "--version", "1")
+    said = {gate["name"]: gate["says"] for gate in result["gates"]}
+    assert (code, said["loads"]) == (0, "loaded, and scored made-up features: 32 frames")
+    assert said["backbone"] == "none needed: the model understands imported features (i3d) only"
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_session")
+def test_a_manifest_that_a_model_was_not_scored_on_is_scored_once(
+    place: Place, draw_video: Callable[..., Path]
+) -> None:
+    place.monkeypatch.undo()
+    place.train(0.3, 1)
+    videos = place.folder / "videos"
+    for number in range(9):
+        draw_video(videos / f"v{number}.mp4", num_frames=24 + number, seed=number)
+    (videos / "other.csv").write_text((videos / "manifest.csv").read_text().replace("8-15", "9-15"))
+    policy = place.policy(evaluation={"manifest": "videos/other.csv"}, floors={"auc": 0.0, "m_auc": 0.0})
+    code, result, _ = place.promote(NAME, "--version", "1", "--dry-run", "--policy", str(policy))
+    assert (code, result["decision"]) == (0, "would be promoted")
+    assert len(place.storage.list("evaluations")) == 1
+    again = place.promote(NAME, "--version", "1", "--policy", str(policy))[1]
+    assert [gate["figures"] for gate in again["gates"]] == [gate["figures"] for gate in result["gates"]]
+    runs = place.registry.client.search_runs(
+        [place.registry.client.get_experiment_by_name("anomalyclip").experiment_id]
+    )
+    assert [run.info.status for run in runs] == ["FINISHED"]
 
 
 def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> None:
