@@ -116,7 +116,7 @@ def checkpoints_from(storage_root: Path, run: str, epoch: int) -> bool:
     return any(int(marker.parent.name.removeprefix("epoch-")) >= epoch for marker in folders)
 
 
-def wait_for(condition: Callable[[], bool], process: Any, seconds: float = 180) -> None:
+def wait_for(condition: Callable[[], bool], process: Any, seconds: float = 480) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[1]
