@@ -138,6 +138,8 @@ def test_the_other_way_round_is_another_comparison_of_opposite_sign(result: Resu
     assert back["run"] != result["run"]
     there, here = result["differences"][0]["auc"], back["differences"][0]["auc"]
     assert (here["difference"], here["low"], here["high"]) == (-there["difference"], -there["high"], -there["low"])
+    renamed = again("runs/good", "evaluations/plain")
+    assert renamed["models"][1]["name"] == "evaluations/plain" and renamed["differences"] == back["differences"]
 
 
 @pytest.fixture
