@@ -330,6 +330,22 @@ def test_one_that_is_overtaken_changes_nothing_more(
     assert (other.aliased(CHAMPION), decisions(other)) == (None if late else "3", expected)
 
 
+def test_a_lock_that_comes_too_late_overwrites_no_entry(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the history and its lock another decision is written, from its lock to its removal."""
+    create, other = registry.client.create_registered_model, ModelRegistry(mlflow.MlflowClient(), registry.name)
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(registry.client, "create_registered_model", create)
+        other.write(entry("refused", "3", None))
+        return create(*arguments)
+
+    monkeypatch.setattr(registry.client, "create_registered_model", late)
+    registry.write(entry("refused", "2", None))
+    assert (decisions(registry), locks(registry)) == ([("refused", "3"), ("refused", "2")], [])
+
+
 def test_an_answer_lost_on_the_way_costs_no_lock(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client sends a request again whose answer it did not get; the second time the name is taken, by itself."""
     create = registry.client.create_registered_model
