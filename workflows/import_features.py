@@ -1,5 +1,6 @@
 """Features that others made, as `.npy` files, to stored features."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -48,8 +49,8 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
+    if not text.isdecimal() or (value := int(text)) < 1:
+        raise ArgumentTypeError(f"{text} is no whole number from 1 on")
     return value
 
 
