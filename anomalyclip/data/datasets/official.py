@@ -56,9 +56,10 @@ def _homes(dataset: str, row: Row) -> Collection[str]:
 def _refuse_another_folder(dataset: str, root: Path, matched: Match, media: Sequence[Media]) -> None:
     """Say in one line what thousands of missing videos would say."""
     if not matched.found and all(fault.kind in ("missing", "in no list") for fault in matched.faults):
+        others = f" but {len(media)} others" if media else ""
         raise UsageError(
-            f"{root} holds none of the videos of {dataset} but {len(media)} others: give the folder in which they lie "
-            "under their official names"
+            f"{root} holds none of the videos of {dataset}{others}: give the folder in which they lie under their "
+            "official names"
         )
 
 
