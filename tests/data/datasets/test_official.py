@@ -110,6 +110,14 @@ def test_the_official_folder_counts_where_copies_lie_elsewhere(ucf: Path) -> Non
     assert "1 video(s) are in no list, passed over: Normal_Videos_for_Event_Recognition/unheard" in made.notes[-1]
 
 
+def test_of_two_videos_the_one_in_its_official_folder_counts(ucf: Path) -> None:
+    (ucf / "a backup").mkdir()
+    (ucf / "a backup/Abuse001_x264.mp4").touch()
+    made = official("ucf-crime", ucf, count=listed)
+    assert path_in(made.table, "Abuse001_x264") == "Abuse/Abuse001_x264.mp4"
+    assert made.notes[-1] == "1 video(s) lie there more than once, taken: Abuse/Abuse001_x264.mp4"
+
+
 def test_a_copy_is_taken_where_there_is_no_other(ucf: Path) -> None:
     copies = ucf / "Normal_Videos_for_Event_Recognition"
     copies.mkdir()
@@ -127,7 +135,10 @@ def test_another_datasets_folder_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_feature_files_stand_in_only_where_there_are_no_videos(ucf: Path, rows: list[Row], tmp_path: Path) -> None:
     stand_ins(ucf / "masks", rows, ".npy")
-    assert set(official("ucf-crime", ucf, count=listed).table["path"].str.slice(-4)) == {".mp4"}
+    (ucf / "masks/thumbnails.npy").touch()
+    made = official("ucf-crime", ucf, count=listed)
+    assert set(made.table["path"].str.slice(-4)) == {".mp4"}
+    assert not any("more than once" in note for note in made.notes)
     features = stand_ins(tmp_path / "features", rows, "__0.npy")
     stand_ins(features, rows, "__1.npy")
     # nothing is counted in a feature file
