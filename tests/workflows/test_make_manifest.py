@@ -91,7 +91,8 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once_and_nothing_written(tree:
     lines = errors.splitlines()
     assert code == 2 and "Traceback" not in errors
     assert lines[0] == (
-        f"error: {tree} has 6 fault(s) (1 missing, 1 in no list, 1 shorter, 2 cut or unreadable, 1 longer):"
+        f"error: {tree} has 6 fault(s) (1 missing, 1 in no list, 1 shorter, 2 cut or unreadable, 1 longer; "
+        "decoders differ by a frame or two, which --frame-tolerance N allows):"
     )
     assert len(lines) == 7
     for words in (

@@ -66,4 +66,6 @@ def _refuse_another_folder(dataset: str, root: Path, matched: Match, media: Sequ
 def _refuse(root: Path, faults: Sequence[Fault]) -> None:
     kinds = Counter(fault.kind for fault in faults)
     summary = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    if kinds.keys() & {"shorter", "longer"}:
+        summary += "; decoders differ by a frame or two, which --frame-tolerance N allows"
     refuse(root, [fault.text for fault in faults], summary)
