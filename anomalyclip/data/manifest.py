@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from anomalyclip.data.labels import is_normal
-from anomalyclip.data.manifest_checks import column_faults, interval_faults, resolve_source, row_faults
+from anomalyclip.data.manifest_checks import column_faults, interval_faults, locate_source, resolve_source, row_faults
 from anomalyclip.data.manifest_files import read_raw, suffix_of, typed, write_csv
 from anomalyclip.data.schema import SCHEMA, Anomaly
 from anomalyclip.errors import UsageError
@@ -40,6 +40,21 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
     if faults:
         raise UsageError("\n  ".join([f"manifest {path} has {len(faults)} fault(s):", *faults]))
     return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}))
+
+
+def named_sources(path: str | Path) -> set[str]:
+    """Return the absolute paths and URIs of the videos that a manifest names, whether they are there or not.
+
+    Nothing else of it is checked; raises UsageError where it is no table with a column `path`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
+    raw = read_raw(path)
+    if "path" not in raw.columns:
+        raise UsageError(f"manifest {path} has no column 'path'")
+    root = path.parent.resolve()
+    return {locate_source(str(cells["path"]), root) for cells in raw.rows if cells.get("path")}
 
 
 def write_manifest(df: pl.DataFrame, path: str | Path) -> None:

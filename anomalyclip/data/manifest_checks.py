@@ -109,13 +109,12 @@ def resolve_source(path: str, root: Path) -> str:
     (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are taken as they stand;
     only what is local is looked for.
     """
-    if path.startswith("file://"):
-        path = unquote(urlsplit(path).path)
-    elif URI.match(path):
+    if is_uri(path):
         return path
+    path = _plain(path)
     if not path or "\0" in path:
         raise ValueError("path is empty" if not path else "path holds a NUL character")
-    source = Path(os.path.realpath(root / path))
+    source = Path(locate_source(path, root))
     confined = not Path(path).is_absolute()
     if confined and not source.is_relative_to(root):
         raise ValueError(f"path {path!r} leaves the manifest's folder: write an absolute path if you mean it")
@@ -124,6 +123,20 @@ def resolve_source(path: str, root: Path) -> str:
     elif not os.path.isfile(source):  # noqa: PTH113 (Path.is_file raises where a folder may not be entered)
         raise ValueError(f"path {path!r} is {'not a file' if source.exists() else 'missing'}")
     return str(source)
+
+
+def locate_source(path: str, root: Path) -> str:
+    """Absolute path or URI of a manifest's `path`, whether anything is there or not."""
+    return path if is_uri(path) else os.path.realpath(root / _plain(path))
+
+
+def is_uri(path: str) -> bool:
+    """Whether a manifest's `path` is a URI of another place than this machine."""
+    return not path.startswith("file://") and bool(URI.match(path))
+
+
+def _plain(path: str) -> str:
+    return unquote(urlsplit(path).path) if path.startswith("file://") else path
 
 
 def _check_frames(path: str, folder: Path, root: Path | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from anomalyclip.data.manifest import load_manifest
+from anomalyclip.data.manifest import named_sources
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import PREFIX
 from anomalyclip.features.sources import gone
@@ -44,7 +44,7 @@ def named_features(records: Sequence[RunRecord], sources: Collection[str]) -> Na
 
 def sources_of(manifests: Iterable[Path]) -> set[str]:
     """Return the videos of manifests; raises UsageError for one that cannot be read."""
-    return {source for path in manifests for source in load_manifest(path)["source"]}
+    return {source for path in manifests for source in named_sources(path)}
 
 
 def read_index(storage: Storage, entry: Entry) -> pl.DataFrame | None:

@@ -12,10 +12,8 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import UsageError
-from anomalyclip.model.bundle import CARD, load_card
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion_lock import is_missing
-from anomalyclip.tracking.registry import LOADER
 from anomalyclip.tracking.runs import reach, reason
 
 RUNS_A_PAGE = 1000
@@ -87,6 +85,9 @@ def backbone_of(version: Version, tracking_uri: str) -> str | None:
     with _refused(tracking_uri):
         if (said := _tag(client, version.run_id)) is not None:
             return None if said == "none" else said
+        from anomalyclip.model.bundle import CARD, load_card  # rarely needed, and torch takes seconds to import
+        from anomalyclip.tracking.registry import LOADER
+
         function = mlflow.models.get_model_info(version.uri).flavors.get("python_function", {})
         if function.get("loader_module") != LOADER:
             return None

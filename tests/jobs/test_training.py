@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -16,7 +17,7 @@ from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.jobs import training as training_job
 from anomalyclip.jobs.common import Extracted
-from anomalyclip.jobs.training import build_bundle, prepare
+from anomalyclip.jobs.training import build_bundle, prepare, settle
 from anomalyclip.model.bundle import TENSORS, load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import Checkpoint, learnt_state
@@ -112,6 +113,20 @@ def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job
     rewrite(manifest, pl.lit("test").alias("split"))
     with pytest.raises(UsageError, match="the training part has 0 abnormal and 0 normal videos"):
         prepare(new_job(), manifest)
+
+
+def test_a_run_says_what_it_needs_of_the_storage_root(
+    manifest: Path, new_job: NewJob, storage: Storage, put_features: Callable[..., None]
+) -> None:
+    training, store = prepare(new_job(), manifest), FeatureStore(storage, "print")
+    for source in training.manifest["source"]:
+        put_features(store, source, np.ones((2, 4), dtype=np.float16))
+    put_features(store, "other.mp4", np.ones((2, 4), dtype=np.float16))
+    settle(new_job(), training, Extracted(store, training.manifest, [], "float32"))
+    needs = storage.read_json(f"{training.run.key}/features.json")
+    assert needs["objects"] == sorted({Path(source).stem for source in training.manifest["source"]})
+    assert (needs["fingerprint"], needs["manifest"]) == ("print", str(manifest.resolve()))
+    assert needs["backbone"] == training.backbone_identity
 
 
 def test_the_bundle_scores_with_the_checkpoints_weights(

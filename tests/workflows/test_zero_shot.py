@@ -52,6 +52,15 @@ def test_predictions_are_those_of_the_stored_features(result: Result, drawn_mani
         np.testing.assert_allclose(found.probabilities[frames], probabilities, atol=1e-6)
 
 
+def test_it_says_what_it_needs_of_the_storage_root(result: Result, drawn_manifest: Path, storage_root: Path) -> None:
+    needs = Storage(str(storage_root)).read_json(f"evaluations/{result['run']}/features.json")
+    identity = load_backbone(BackboneConfig()).identity
+    assert (needs["backbone"], needs["manifest"]) == (identity, str(drawn_manifest.resolve()))
+    index = FeatureStore(Storage(str(storage_root)), needs["fingerprint"]).index()
+    test = load_manifest(drawn_manifest).filter(pl.col("split") == "test")
+    assert needs["objects"] == sorted(set(index.join(test, left_on="video", right_on="source")["hash"]))
+
+
 def test_its_run_in_mlflow_is_recognisable_and_has_what_a_models_has(result: Result) -> None:
     client = mlflow.MlflowClient(result["tracking_uri"])
     run = client.get_run(result["run_id"])
