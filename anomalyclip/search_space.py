@@ -87,13 +87,13 @@ class Space:
                 raise UsageError(f"search space: {setting} decides what trials are compared on; it cannot be searched")
         if config.model.context_text and "model.context_length" in self.rows:
             raise UsageError("search space: model.context_text fixes the length of the context; take one of them away")
-        for point in self.points() if self.trials is None else self._ends():
-            self.applied(config, point)
         continuous = [name for name, values in self.rows.items() if isinstance(values, Between)]
         if self.trials is None and continuous:
             raise UsageError(f"search space: a grid has values one by one, {continuous[0]} has a range")
         if self.trials is not None and not continuous:
             raise UsageError("search space: trials that are drawn need a range somewhere, else they repeat themselves")
+        for point in self.points() if self.trials is None else self._ends():
+            self.applied(config, point)
 
     def _ends(self) -> list[Point]:
         """Return points of one value each: all that a row may have, or the ends of its range."""
@@ -126,4 +126,4 @@ def _settings(name: str) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from anomalyclip.evaluation.plot_style import BLUE, INK, MUTED, RED, figure_of, style
 from anomalyclip.search_space import Between, Point, Space, short
@@ -102,7 +103,7 @@ def _plot(name: str, outcomes: Sequence[Outcome], best: Outcome, space: Space) -
         if shown:
             axes.plot(*_points(shown, name, places), mark, color=colour, markersize=5, alpha=0.8, label=state)
     if isinstance(values, Between):
-        axes.set_xscale("log" if values.log else "linear")
+        _range(axes, values)
     else:
         _means(axes, name, outcomes, places)
         axes.set_xticks(range(len(places)), [str(value) for value in places])
@@ -119,6 +120,16 @@ def _points(outcomes: Sequence[Outcome], name: str, places: Mapping[Any, float])
     """Return where trials stand: the parameter's value, or the place of a choice, and the objective."""
     values = [each.point[name] for each in outcomes]
     return [places.get(value, value) for value in values], [each.auc or 0.0 for each in outcomes]
+
+
+def _range(axes: Axes, values: Between) -> None:
+    """Show the whole range."""
+    axes.set_xlim(values.low, values.high)
+    if values.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _means(axes: Axes, name: str, outcomes: Sequence[Outcome], places: Mapping[Any, float]) -> None:

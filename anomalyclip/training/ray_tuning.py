@@ -1,5 +1,6 @@
 """Ray Tune round `fit`: the trials of a search, as many at a time as the cluster holds."""
 
+import logging
 import math
 import os
 import signal
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import optuna
 import ray
 import torch
 from ray import tune
@@ -100,6 +102,7 @@ def run_trials(search: SearchPlan, todo: Sequence[Point], drawn: int, past: Sequ
             scheduler=_asha(search, past) if search.space.trials else None,
             num_samples=len(todo) + drawn,
             max_concurrent_trials=share.side_by_side,
+            reuse_actors=True,  # libraries take seconds to import
         ),
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex,  # a fresh name: what a search goes on from is its own trials
@@ -213,7 +216,7 @@ def _progress(history: Sequence[EpochMetrics]) -> dict[str, float]:
 
 def _optuna(search: SearchPlan, todo: Sequence[Point], past: Sequence[Past]) -> OptunaSearch:
     """Return a sampler that knows what has ended, and gives out first what is to do."""
-    optuna = OptunaSearch(
+    sampler = OptunaSearch(
         OptunaSearch.convert_search_space(_domains(search.space)),
         metric=OBJECTIVE,
         mode="max",
@@ -222,8 +225,8 @@ def _optuna(search: SearchPlan, todo: Sequence[Point], past: Sequence[Past]) -> 
     )
     for trial in past:
         value = _progress(trial.history)[OBJECTIVE] if trial.history else 0.0
-        optuna.add_evaluated_point(dict(trial.point), value, error=not trial.history)
-    return optuna
+        sampler.add_evaluated_point(dict(trial.point), value, error=not trial.history)
+    return sampler
 
 
 def _asha(search: SearchPlan, past: Sequence[Past]) -> ASHAScheduler:
@@ -256,8 +259,11 @@ def _domain(values: OneOf | Between) -> Any:
 
 
 def _quieten() -> None:
-    """Keep Ray Tune from writing files of its own, and from taking Ctrl-C for itself."""
+    """Keep Ray Tune and Optuna from talking beside us, and from taking Ctrl-C for themselves."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the follower says what failed
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries have put their own in its place

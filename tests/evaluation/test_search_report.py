@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from anomalyclip.evaluation.search_report import Outcome, State, best_of, save_search_report
+from anomalyclip.search_space import Space, log_between, one_of
+
+GRID = Space({"model.k": one_of(1, 2, 3, 4)})
+DRAWN = Space({"model.k": one_of(1, 2), "training.learning_rate": log_between(1e-5, 1e-2)}, trials=4)
+
+
+def outcome(k: int, auc: float, loss: float = 1.0, state: State = "finished", **more: float) -> Outcome:
+    point = {"model.k": k, **{f"training.{name}": value for name, value in more.items()}}
+    return Outcome(f"k={k}", point, state, 5, {"best_epoch": 3.0, "best_video_auc": auc, "best_loss": loss})
+
+
+FAILED = Outcome("k=4", {"model.k": 4, "training.learning_rate": 1e-3}, "failed", 0, {}, "ValueError: a | b")
+
+
+def test_the_best_has_the_highest_auc_then_the_lowest_loss_then_comes_first() -> None:
+    assert best_of([outcome(1, 0.8), outcome(2, 0.9), FAILED], GRID).name == "k=2"
+    assert best_of([outcome(1, 0.9, 2.0), outcome(2, 0.9, 1.0)], GRID).name == "k=2"
+    assert best_of([outcome(1, 0.9), outcome(2, 0.9)], GRID).name == "k=1"
+
+
+def test_losses_of_other_weights_break_no_tie() -> None:
+    space = Space({"model.k": one_of(1, 2), "loss.smooth": log_between(1e-4, 1e-2)}, trials=2)
+    assert best_of([outcome(1, 0.9, 2.0), outcome(2, 0.9, 1.0)], space).name == "k=1"
+
+
+def test_a_trial_that_was_stopped_is_never_the_best() -> None:
+    assert best_of([outcome(1, 0.8), outcome(2, 0.9, state="stopped early")], GRID).name == "k=1"
+
+
+@pytest.mark.parametrize("space", [GRID, DRAWN], ids=["grid", "drawn"])
+def test_the_report_has_all_trials_the_best_first_and_a_plot_a_parameter(space: Space, tmp_path: Path) -> None:
+    outcomes = [
+        outcome(1, 0.8, learning_rate=1e-4), outcome(2, 0.9, learning_rate=3e-4),
+        outcome(1, 0.95, state="stopped early", learning_rate=1e-5), FAILED,
+    ]  # fmt: skip
+    text = save_search_report(outcomes, best_of(outcomes, space), space, tmp_path)
+    rows = text.splitlines()[2:]
+    assert rows[0].startswith("| 1 | 2 |") and "| 0.9000 | 1.0000 | 3 | 5 | finished |" in rows[0]
+    assert rows[-1].endswith("| failed: ValueError: a ¦ b |")
+    table = pl.read_csv(tmp_path / "trials.csv")
+    assert table["state"].to_list() == ["finished", "stopped early", "finished", "failed"]
+    assert table["reason"].to_list()[-1] == "ValueError: a | b"
+    assert len(list((tmp_path / "plots").glob("*.png"))) == len(space.rows)
