@@ -7,7 +7,7 @@ import pytest
 
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
-from anomalyclip.tracking.nested import end_nested, open_nested
+from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_nested, end_strays, open_nested
 from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
@@ -33,3 +33,24 @@ def test_a_nested_run_says_what_it_is_made_from_as_the_one_above_does(open_run: 
 def test_a_nested_run_that_is_gone_is_refused(open_run: OpenRun) -> None:
     with open_run() as parent, pytest.raises(UsageError, match="run trial cannot be opened in MLflow"):
         open_nested(parent, "trial", "0" * 32)
+
+
+def test_a_nested_run_that_is_opened_again_forgets_how_it_ended(open_run: OpenRun) -> None:
+    with open_run() as parent:
+        nested = open_nested(parent, "trial")
+        nested.log_tags({FAILURE: "out of memory", STOPPED_EARLY: "3", "mine": "kept"})
+        end_nested(nested, "FAILED")
+        open_nested(parent, "trial", nested.run_id)
+        run = parent.client.get_run(nested.run_id)
+        assert run.info.status == "RUNNING"
+        assert not {FAILURE, STOPPED_EARLY} & run.data.tags.keys()
+        assert run.data.tags["mine"] == "kept"
+
+
+def test_runs_that_a_killed_process_left_open_are_ended_and_no_others(open_run: OpenRun) -> None:
+    with open_run() as parent:
+        finished, stray = open_nested(parent, "finished"), open_nested(parent, "stray")
+        end_nested(finished, "FINISHED")
+        end_strays(parent)
+        states = [parent.client.get_run(run.run_id).info.status for run in (finished, stray, parent)]
+        assert states == ["FINISHED", "KILLED", "RUNNING"]

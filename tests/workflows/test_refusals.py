@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import ray
 
+import tuning.search
 import workflows.ablate
 import workflows.evaluate
 import workflows.extract
@@ -19,6 +20,7 @@ MAINS = {
     "extract": workflows.extract.main,
     "evaluate": workflows.evaluate.main,
     "ablate": workflows.ablate.main,
+    "search": tuning.search.main,
 }
 Refused = Callable[..., str]
 
@@ -46,6 +48,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         assert not (tmp_path / "root" / "runs").exists()
         assert not (tmp_path / "root" / "evaluations").exists()
         assert not (tmp_path / "root" / "ablations").exists()
+        assert not (tmp_path / "root" / "searches").exists()
         return lines[0]
 
     return run
@@ -59,7 +62,7 @@ def part_of(manifest: Path, name: str, keep: Callable[[str], bool]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["train", "extract"])
+@pytest.mark.parametrize("command", ["train", "extract", "search"])
 def test_a_missing_manifest(refused: Refused, command: str) -> None:
     assert "nowhere.csv" in refused(command, "nowhere.csv")
 
@@ -94,6 +97,23 @@ def test_weights_that_do_not_fit(refused: Refused, drawn_manifest: Path, tmp_pat
     (tmp_path / "garbage.pt").write_bytes(b"garbage")
     line = refused("train", str(drawn_manifest), "--set", f"backbone.weights={tmp_path / 'garbage.pt'}")
     assert "garbage.pt" in line
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--space", "gird"], "unknown space gird; there are: grid, wide"),
+        (["--preset", "ucf-crime"], "training.protocol=paper has none: --set training.protocol=clean"),
+        (["--workers", "3"], "workers=3 must divide half the batch"),
+        (["--workers", "4", "--set", "training.batch_size=64"], "4 workers do not divide a batch of"),
+        (["--resume"], "there is nothing to go on with"),
+        (["--resume", "--name", "mine"], "searches/mine was never begun"),
+        (["--resume", "--fresh"], "--resume goes on with what is there, --fresh removes it"),
+        (["--set", "model.context_text=a video of"], "fixes the length of the context"),
+    ],
+)
+def test_a_search_that_cannot_be(refused: Refused, drawn_manifest: Path, arguments: list[str], message: str) -> None:
+    assert message in refused("search", str(drawn_manifest), *arguments)
 
 
 @pytest.fixture
