@@ -200,3 +200,28 @@ def test_a_scratch_folder_that_cannot_be_made_is_refused(tmp_path: Path, monkeyp
     monkeypatch.setenv("ANOMALYCLIP_SCRATCH", str(tmp_path / "file" / "scratch"))
     with pytest.raises(UsageError, match="set ANOMALYCLIP_SCRATCH"):
         scratch()
+
+
+def test_all_files_are_listed_with_their_sizes_and_times(any_storage: Storage) -> None:
+    assert any_storage.files() == []
+    any_storage.write("b/c/d", b"123")
+    any_storage.write("a", b"1")
+    listed = any_storage.files()
+    assert [(file.key, file.size) for file in listed] == [("a", 1), ("b/c/d", 3)]
+    assert [any_storage.stat(file.key) for file in listed] == listed
+    assert all((file.changed is not None) == any_storage.is_local for file in listed)
+    assert (any_storage.stat("b"), any_storage.stat("none")) == (None, None)
+
+
+def test_a_folder_removed_while_it_is_listed_is_no_failure(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("a/b", b"")
+    behind, asked = storage.filesystem, []
+
+    def vanished_once(selector: Any) -> Any:
+        asked.append(selector)
+        if len(asked) == 1:
+            raise FileNotFoundError("a/c")
+        return behind.get_file_info(selector)
+
+    Faulty(storage, monkeypatch, get_file_info=vanished_once)
+    assert [file.key for file in storage.files()] == ["a/b"]

@@ -11,6 +11,7 @@ from anomalyclip.data.manifest import (
     check_frame_counts,
     load_manifest,
     manifest_digest,
+    named_sources,
     write_manifest,
 )
 from anomalyclip.data.schema import SCHEMA
@@ -252,3 +253,20 @@ def test_features_of_every_third_frame_are_counted_as_such(tmp_path: Path) -> No
     for features in (51, 49):
         with pytest.raises(UsageError, match="features must be 50"):
             check_frame_counts(df, {"c": 50}, {"c": features})
+
+
+def test_the_videos_that_a_manifest_names_are_told_whether_they_are_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "there.mp4").write_bytes(b"")
+    names = ["v/there.mp4", "v/gone.mp4", "/abs/gone.mp4", "s3://bucket/a.mp4", f"file://{tmp_path}/a%20b.mp4", ""]
+    (tmp_path / "m.csv").write_text("path,split\n" + "".join(f"{name},nonsense\n" for name in names))
+    expected = {f"{tmp_path}/v/there.mp4", f"{tmp_path}/v/gone.mp4", "/abs/gone.mp4", "s3://bucket/a.mp4"}
+    assert named_sources(tmp_path / "m.csv") == {*expected, f"{tmp_path}/a b.mp4"}
+    pl.DataFrame({"path": names}).write_parquet(tmp_path / "m.parquet")
+    assert named_sources(tmp_path / "m.parquet") == named_sources(tmp_path / "m.csv")
+
+
+def test_a_table_without_paths_names_no_videos_and_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("file\na.mp4\n")
+    with pytest.raises(UsageError, match="has no column 'path'"):
+        named_sources(tmp_path / "m.csv")

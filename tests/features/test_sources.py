@@ -15,7 +15,7 @@ from anomalyclip.data.video import VideoReader, probe
 from anomalyclip.features import sources
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
-from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, head, stamp, stamps
+from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, gone, head, stamp, stamps
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage
 
@@ -153,3 +153,16 @@ def test_a_folder_in_an_object_store_is_a_video_too(
     assert (probe(copy), content_hash(copy)) == (probe(folder), content_hash(folder))
     result = extract(source)
     assert (result.error, result.frames, result.hash) == (None, 12, content_hash(folder))
+
+
+def test_a_video_is_gone_only_where_its_folder_is_there_and_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "a.mp4").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    paths = [str(tmp_path / folder / name) for folder in ("kept", "empty", "none") for name in ("a.mp4", "b.mp4")]
+    assert gone([*paths, str(tmp_path / "kept" / "frames/")]) == {paths[1], f"{tmp_path}/kept/frames"}
+
+
+def test_a_store_that_does_not_answer_proves_nothing_gone(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert gone(["foo://bucket/b.mp4", str(tmp_path / "b.mp4")]) == set()
