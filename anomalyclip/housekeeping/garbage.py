@@ -41,7 +41,7 @@ def spent_checkpoints(entries: Sequence[Entry]) -> list[Removal]:
     """
     searching = any(entry.kind == "searches" and f"{entry.key}/result.json" not in entry.keys for entry in entries)
     return [
-        whole_folder(folder, files, "checkpoints of a finished run", result)
+        whole_folder(folder, files, "checkpoints of a finished run", [result])
         for entry in entries
         if is_run(entry) and not (searching and entry.kind == "trials")
         for result in entry.files
@@ -154,7 +154,7 @@ def _torn(entry: Entry, before: float) -> Iterator[Removal]:
             yield whole_folder(folder, files, "an upload that broke off")
     for file in entry.files:
         if PARTIAL.search(file.key) and is_old(file.changed, before):
-            yield Removal(file.key, "an upload that broke off", [file], [file.key])
+            yield Removal(file.key, "an upload that broke off", [file], [file.key], witnesses=[file])
 
 
 def _doubt(records: Sequence[RunRecord], tracked: Tracked) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.housekeeping.inventory import Entry, newest, size_of
@@ -22,8 +22,8 @@ class Removal:
     """Keys of files and folders to delete, one after the other."""
     forgotten: Sequence[str] = ()
     """Sources that leave the index of a feature store before anything is deleted."""
-    witness: StoredFile | None = None
-    """Nothing goes unless this file is still what it was: a run started anew meanwhile has another."""
+    witnesses: Sequence[StoredFile] = ()
+    """Nothing goes unless these files are still what they were: a job that came to work meanwhile has others."""
 
     @property
     def size(self) -> int:
@@ -36,10 +36,15 @@ class Removal:
         return newest(self.files)
 
 
-def whole_folder(folder: str, files: Sequence[StoredFile], why: str, witness: StoredFile | None = None) -> Removal:
-    """Remove a folder; the markers of its parts go first, so that none that is left looks whole."""
+def whole_folder(
+    folder: str, files: Sequence[StoredFile], why: str, witnesses: Sequence[StoredFile] | None = None
+) -> Removal:
+    """Remove a folder, whose own files are the witnesses where no others are given.
+
+    The markers of its parts go first, so that none that is left looks whole.
+    """
     markers = [file.key for file in files if file.key.endswith(f"/{COMPLETE}")]
-    return Removal(folder, why, files, [*markers, folder], witness=witness)
+    return Removal(folder, why, files, [*markers, folder], witnesses=files if witnesses is None else witnesses)
 
 
 def run_folder(entry: Entry, why: str) -> Removal:
@@ -49,21 +54,20 @@ def run_folder(entry: Entry, why: str) -> Removal:
     below = len(entry.key) + 1
     parts = {f"{entry.key}/{file.key[below:].partition('/')[0]}" for file in entry.files} - {last}
     steps = [f"{entry.key}/result.json", *markers, *sorted(parts), last, entry.key]
-    witness = next(file for file in entry.files if file.key == last)
-    return Removal(entry.key, why, entry.files, list(dict.fromkeys(steps)), witness=witness)
+    witnesses = [file for file in entry.files if file.key == last]
+    return Removal(entry.key, why, entry.files, list(dict.fromkeys(steps)), witnesses=witnesses)
 
 
-def carry_out(storage: Storage, removal: Removal) -> bool:
-    """Remove it, and return whether that was still right; what is gone already is no error."""
-    if removal.witness is not None and not _is_unchanged(removal.witness, storage.stat(removal.witness.key)):
-        return False
-    steps = removal.steps
+def carry_out(storage: Storage, removal: Removal) -> Removal | None:
+    """Remove it, and return what went of it, None where that is no longer right; what is gone is no error."""
+    if not all(_is_unchanged(file, storage.stat(file.key)) for file in removal.witnesses):
+        return None
     if removal.key.startswith("features/"):
-        steps = _unnamed(storage, removal)
-    for key in steps:
+        removal = _unnamed(storage, removal)
+    for key in removal.steps:
         with suppress(FileNotFoundError):  # a job has just removed it itself
             storage.delete(key)
-    return True
+    return removal
 
 
 def _is_unchanged(before: StoredFile, now: StoredFile | None) -> bool:
@@ -73,10 +77,11 @@ def _is_unchanged(before: StoredFile, now: StoredFile | None) -> bool:
     return before.changed is None or now.changed is None or abs(before.changed - now.changed) < 1
 
 
-def _unnamed(storage: Storage, removal: Removal) -> list[str]:
-    """Take rows out of the index, and return the objects that no row names then, not even one written just now."""
+def _unnamed(storage: Storage, removal: Removal) -> Removal:
+    """Take rows out of the index; return what is left to remove, not an object that a row written just now names."""
     store = FeatureStore(storage, removal.key.split("/")[1])
     if removal.forgotten:
         store.forget(removal.forgotten)
     named = set(store.index()["object"])
-    return [key for key in removal.steps if key not in named]
+    files = [file for file in removal.files if file.key not in named]
+    return replace(removal, files=files, steps=[key for key in removal.steps if key not in named])

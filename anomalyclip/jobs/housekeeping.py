@@ -90,7 +90,7 @@ def collect(job: Job, manifests: Sequence[Path], days: float, dry_run: bool) -> 
     garbage = find_garbage(job, tracked, sources, time.time() - days * DAY)
     removed, cleared = garbage.removals, garbage.places
     if not dry_run:
-        removed = [removal for removal in removed if carry_out(job.storage, removal)]
+        removed = [gone for removal in removed if (gone := carry_out(job.storage, removal)) is not None]
         cleared = [place for place in cleared if clear(place)]
     rows = [removal_row(removal) for removal in removed]
     local = [place_row(place) for place in cleared]

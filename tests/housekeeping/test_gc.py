@@ -54,6 +54,7 @@ def build(root: Root, mlflow_says: Say) -> Root:
     root.run("runs/done", needs={**needs, "manifest": str(manifest)})
     for part in ("runs/done/checkpoints", "runs/done/final/checkpoints"):
         root.folder(f"{part}/epoch-0003")
+    root.folder("runs/done/evaluation", whole=False)
     for name in ("deleted", "versioned"):
         root.run(f"runs/{name}")
         root.folder(f"runs/{name}/checkpoints/epoch-0001")
@@ -155,9 +156,9 @@ def test_killed_anywhere_and_run_again_it_ends_as_an_unbroken_one(
         left -= 1
         if left >= 0:
             return delete(storage, key)
-        folder = Path(storage.path(key))
-        for file in sorted(path for path in folder.rglob("*") if path.is_file())[:1]:
-            file.unlink()  # a folder goes file by file
+        files = [path for path in Path(storage.path(key)).rglob("*") if path.is_file()]
+        for file in sorted(files, key=lambda path: (path.name != "mlflow.json", path.name == COMPLETE, path))[:1]:
+            file.unlink()  # a folder goes file by file, the worst one first
         raise Killed
 
     for number in range(0, 300, 3):  # every third step, for time
@@ -331,6 +332,22 @@ def test_a_run_begun_anew_meanwhile_keeps_its_checkpoints(of_each_kind: Root, mo
     assert root.storage.is_complete("runs/deleted/checkpoints/epoch-0003")
 
 
+def test_an_upload_begun_anew_meanwhile_stays(of_each_kind: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, find = of_each_kind, housekeeping.find_garbage
+    again = {"runs/half/model/two", "backbones/torn/one", "features/f/here.parquet.0123abcd.partial"}
+
+    def then_begun_anew(*arguments: Any) -> Any:
+        garbage = find(*arguments)
+        for key in again:
+            root.storage.write(key, b"more")
+        return garbage
+
+    monkeypatch.setattr(housekeeping, "find_garbage", then_begun_anew)
+    result = removed(root.gc(given(root)))
+    assert not any(key.startswith(("runs/half/model", "backbones/torn", *again)) for key in result)
+    assert again | {"runs/half/model/one"} <= root.keys()
+
+
 def test_an_object_that_an_extraction_finds_again_meanwhile_stays(
     of_each_kind: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,7 +359,7 @@ def test_an_object_that_an_extraction_finds_again_meanwhile_stays(
         return garbage
 
     monkeypatch.setattr(housekeeping, "find_garbage", then_found_again)
-    root.gc(given(root))
+    assert "features/f/orphan.parquet" not in removed(root.gc(given(root)))
     assert root.storage.exists("features/f/orphan.parquet")
     assert not root.storage.exists("features/f/gone.parquet")
     whole(root)
