@@ -197,11 +197,7 @@ def _trained(job: Job, model: str) -> Candidate:
             "backbone": card.backbone.name if card.backbone_identity else "none",
             "backbone_identity": card.backbone_identity or "none",
         },
-        parameters={
-            "extraction.sampling_rate": card.sampling_rate,
-            "extraction.crops": card.crops,
-            **{f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()},
-        },
+        parameters={f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()},
         model_id=model_id,
     )
 
@@ -240,7 +236,7 @@ def _zero_shot(job: Job, manifest: pl.DataFrame) -> Candidate:
             "backbone": backbone.name,
             "backbone_identity": backbone.identity,
         },
-        parameters={"extraction.sampling_rate": extraction.sampling_rate, "extraction.crops": extraction.crops},
+        parameters={},
     )
 
 

@@ -29,6 +29,8 @@ EpochMetrics = Mapping[str, float]
 POLL_SECONDS = 1.0
 DESCRIPTION = ("dataset", "manifest_digest", "protocol", "backbone", "backbone_identity", "imported_features")
 """Tags that say what a run was made from; runs below another take them over."""
+TRIED_OUT = ("model", "loss", "training")
+"""Sections whose settings are parameters; what was read is told by tags and datasets."""
 UNREACHABLE = (MlflowException, OSError, ValueError)
 """What a tracking server that is away for a while is seen by."""
 
@@ -40,8 +42,9 @@ class TrackedRun:
         self.run_id, self.client = run_id, client
 
     def log_config(self, config: RunConfig) -> None:
-        """Log every setting that can change a result as a parameter `section.key`, and the configuration as a file."""
-        self.log_settings(result_settings(config), to_yaml(config))
+        """Log the settings that people try out as parameters `section.key`, and the whole configuration as a file."""
+        tried = {name: value for name, value in result_settings(config).items() if name.partition(".")[0] in TRIED_OUT}
+        self.log_settings(tried, to_yaml(config))
 
     def log_settings(self, parameters: Mapping[str, Any], file: str) -> None:
         """Log parameters, and a configuration's YAML as a file."""

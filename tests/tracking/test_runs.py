@@ -144,7 +144,7 @@ def test_a_dataset_is_one_input_however_often_a_run_is_resumed(open_run: OpenRun
     assert all(str(tmp_path / "m.csv") in item.dataset.source for item in inputs)
 
 
-def test_settings_that_can_change_a_result_are_parameters(open_run: OpenRun) -> None:
+def test_settings_that_people_try_out_are_parameters(open_run: OpenRun) -> None:
     config = build_config(RunConfig(), None, ["training.seed=7", "training.workers=2", "cache.max_gigabytes=3"])
     with open_run() as tracking:
         tracking.log_config(config)
@@ -152,8 +152,8 @@ def test_settings_that_can_change_a_result_are_parameters(open_run: OpenRun) -> 
         run = tracking.client.get_run(tracking.run_id)
         text = Path(tracking.client.download_artifacts(tracking.run_id, "config.yaml")).read_text()
     parameters = run.data.params
-    assert (parameters["training.seed"], parameters["model.k"], parameters["data.classes"]) == ("7", "3", "None")
-    assert not {"training.workers", "cache.max_gigabytes", "tracking.experiment"} & parameters.keys()
+    assert (parameters["training.seed"], parameters["model.k"], parameters["loss.smooth"]) == ("7", "3", "0.0008")
+    assert not {"training.workers", "data.classes", "cache.max_gigabytes", "tracking.experiment"} & parameters.keys()
     assert yaml.safe_load(text)["cache"]["max_gigabytes"] == 3
 
 

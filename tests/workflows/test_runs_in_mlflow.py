@@ -51,10 +51,11 @@ def test_all_runs_have_ended_well(runs: dict[str, Run]) -> None:
 
 def test_trained_models_have_the_same_parameters_with_the_names_of_the_settings(runs: dict[str, Run]) -> None:
     first, second, again = (runs[name].data.params for name in ("k-1", "k-2", "k-2-again"))
-    assert first.keys() == result_settings(RunConfig()).keys()
+    tried_out = ("model.", "loss.", "training.")
+    assert first.keys() == {name for name in result_settings(RunConfig()) if name.startswith(tried_out)}
     assert {name for name in first if first[name] != second.get(name)} == {"model.k"}
     assert again == second
-    assert runs["zero-shot"].data.params.keys() < first.keys()
+    assert runs["zero-shot"].data.params == {}
 
 
 def test_all_runs_have_the_same_figures_and_trainings_those_of_their_choice(runs: dict[str, Run]) -> None:
