@@ -23,6 +23,7 @@ GARBAGE = {
     *(f"backbones/torn/{name}" for name in ("one", "two")),
     *(f"runs/done/{part}epoch-0003/{name}" for part in ("checkpoints/", "final/checkpoints/")
       for name in WHOLE),
+    *(f"runs/done/checkpoints/epoch-0004/{name}" for name in ("one", "two")),
     *(f"runs/deleted/{name}.json" for name in ("run", "features", "mlflow", "result")),
     *(f"runs/deleted/{part}/{name}" for part in ("model", "checkpoints/epoch-0001") for name in WHOLE),
     *(f"runs/half/{part}/{name}" for part in ("model", "checkpoints/epoch-0002") for name in ("one", "two")),
@@ -54,6 +55,7 @@ def build(root: Root, mlflow_says: Say) -> Root:
     root.run("runs/done", needs={**needs, "manifest": str(manifest)})
     for part in ("runs/done/checkpoints", "runs/done/final/checkpoints"):
         root.folder(f"{part}/epoch-0003")
+    root.folder("runs/done/checkpoints/epoch-0004", whole=False)
     root.folder("runs/done/evaluation", whole=False)
     for name in ("deleted", "versioned"):
         root.run(f"runs/{name}")
@@ -296,9 +298,7 @@ def test_a_manifest_of_a_run_that_cannot_be_read_now_keeps_the_features(of_each_
 def test_a_deleted_job_stays_while_one_of_its_trials_does(of_each_kind: Root, mlflow_says: Say) -> None:
     mlflow_says(deleted=("ablations/table", "ablations/table/trials/a"))
     assert "ablations/table/run.json" in removed(of_each_kind.gc(given(of_each_kind), dry_run=True))
-    mlflow_says(
-        deleted=("ablations/table", "ablations/table/trials/a"), versions={"ours": "ablations/table/trials/a"}
-    )
+    mlflow_says(deleted=("ablations/table", "ablations/table/trials/a"), versions={"ours": "ablations/table/trials/a"})
     assert "ablations/table/run.json" not in removed(of_each_kind.gc(given(of_each_kind), dry_run=True))
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from anomalyclip.errors import UsageError
 from anomalyclip.housekeeping import report
+from anomalyclip.housekeeping.inventory import newest
 from anomalyclip.jobs import housekeeping
-from anomalyclip.storage import Storage
+from anomalyclip.storage import Storage, StoredFile
 from tests.housekeeping.conftest import Root
 
 Say = Callable[..., None]
@@ -121,3 +122,9 @@ def test_without_mlflow_the_list_says_that_references_are_unknown(
 def test_a_root_that_is_not_there_is_refused(root: Root) -> None:
     with pytest.raises(UsageError, match="there is no storage root"):
         housekeeping.show(root.job(), [])
+
+
+def test_a_thing_whose_time_is_not_known_of_every_file_has_none() -> None:
+    assert newest([StoredFile("a", 1, 5.0), StoredFile("b", 1, 7.0)]) == 7.0
+    assert newest([StoredFile("a", 1, 5.0), StoredFile("b", 1, None)]) is None
+    assert newest([]) is None
