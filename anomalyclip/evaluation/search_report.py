@@ -42,9 +42,9 @@ class Outcome:
 def best_of(outcomes: Sequence[Outcome], space: Space) -> Outcome:
     """Return the finished trial of the highest AUC, then of the lowest loss where losses compare, then the earlier.
 
-    Losses of trials with other weights of the loss do not compare.
+    Losses of trials with other weights of the loss or another K do not compare.
     """
-    comparable = not any("loss." in name for name in space.rows)
+    comparable = not any("loss." in name or "model.k" in name for name in space.rows)
     finished = [outcome for outcome in outcomes if outcome.state == "finished"]
     return min(finished, key=lambda each: (-(each.auc or 0), each.figures["best_loss"] if comparable else 0))
 

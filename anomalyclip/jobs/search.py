@@ -68,16 +68,16 @@ def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) ->
 def run(tracking: TrackedRun, job: Job, prepared: Training, search: SearchPlan) -> list[Outcome]:
     """Run the trials that have not ended yet, each as a run nested in the search's, and return what all came to.
 
-    Raises JobError where every trial failed; the same command tries them again then.
+    Raises JobError where no trial was finished; the same command tries again then.
     """
     space, trials = search.space, Trials(tracking, job, prepared.run, search)
     known = space.points() if space.trials is None else trials.points()
-    for point in known:
-        trials.look_up(point)
-    todo = [point for point in known if not trials.has_ended(point)]
     drawn = 0 if space.trials is None else max(0, space.trials - len(known))
-    log.info("%d trials: %d have ended, %d are to do", len(known) + drawn, len(known) - len(todo), len(todo) + drawn)
     try:
+        for point in known:
+            trials.look_up(point)
+        todo = [point for point in known if not trials.has_ended(point)]
+        log.info("%d of %d trials are to do", len(todo) + drawn, len(known) + drawn)
         run_trials(search, todo, drawn, trials.past(), trials)
     finally:
         trials.close()
@@ -168,14 +168,15 @@ class Trials:
         end_strays(self._parent)
 
     def judged(self) -> list[Outcome]:
-        """Return what all trials came to; raises JobError, and forgets the failures, where none was finished."""
+        """Return what all trials came to; raises JobError, and forgets it, where none was finished."""
         outcomes = [self._outcome(point) for point in self.points()]
+        if any(each.state == "finished" for each in outcomes):
+            return outcomes
+        for each in outcomes:
+            self._storage.delete(f"{self._trial(each.point).run.key}/result.json")
         failures = [each for each in outcomes if each.state == "failed"]
-        if len(failures) == len(outcomes):
-            for each in failures:
-                self._storage.delete(f"{self._trial(each.point).run.key}/result.json")
-            raise JobError(f"all {len(failures)} trials failed; the first, {failures[0].name}: {failures[0].reason}")
-        return outcomes
+        first = f"{failures[0].name}: {failures[0].reason}"
+        raise JobError(f"{len(failures)} of {len(outcomes)} trials failed, and none was finished; the first, {first}")
 
     def _trial(self, point: Point) -> Trial:
         fit = self._search.fit(point)
