@@ -1,4 +1,9 @@
-"""The two kinds of failure a command reports in one line instead of a traceback."""
+"""The two kinds of failure a command reports in one line instead of a traceback, and how its line names many things."""
+
+from collections.abc import Sequence
+
+MOST_NAMED = 10
+"""Names that a line holds at most."""
 
 
 class UsageError(Exception):
@@ -7,3 +12,8 @@ class UsageError(Exception):
 
 class JobError(Exception):
     """Work that failed although it was asked for correctly (exit code 1)."""
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return the first names, and an ellipsis where there are more."""
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")

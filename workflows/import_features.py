@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyclip import cli
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, first_names
 
 
 def main(argv: Sequence[str]) -> dict[str, Any]:
@@ -41,9 +41,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     report = import_features(manifest, arguments.folders, settings, job.storage)
     cli.log.warning("features %s are as you assert: nothing in them proves what made them", report.name)
     if left := report.without_features:
-        cli.log.warning(
-            "%d videos have no features yet: %s", len(left), ", ".join(left[:10]) + ", …" * (len(left) > 10)
-        )
+        cli.log.warning("%d videos have no features yet: %s", len(left), first_names(left))
     cli.log.info("%d videos have features %s: %s", report.videos, report.name, report.features)
     return asdict(report)
 

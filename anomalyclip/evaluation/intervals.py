@@ -19,13 +19,11 @@ from scipy.special import expit, logit
 from scipy.stats import t as student_t
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, IntArray, Predictions
 
 FEWEST_VIDEOS = 5
 CONFIDENCE = 0.95
-MOST_NAMED = 10
-"""Videos that a refusal names."""
 
 DoubleArray = npt.NDArray[np.float64]
 
@@ -270,7 +268,7 @@ def same_videos(first: Predictions, second: Predictions) -> list[int]:
     ours, theirs = set(first.video_ids), set(second.video_ids)
     if ours != theirs:
         sides = ((ours - theirs, "first"), (theirs - ours, "second"))
-        only = "; ".join(f"{len(ids)} only in the {side}: {_names(sorted(ids))}" for ids, side in sides if ids)
+        only = "; ".join(f"{len(ids)} only in the {side}: {first_names(sorted(ids))}" for ids, side in sides if ids)
         raise UsageError(f"models compare only on the same videos: {only}")
     position = {video_id: i for i, video_id in enumerate(second.video_ids)}
     order = [position[video_id] for video_id in first.video_ids]
@@ -278,7 +276,7 @@ def same_videos(first: Predictions, second: Predictions) -> list[int]:
     if differing:
         raise UsageError(
             f"models compare only on the same annotations: {len(differing)} of {len(order)} videos differ in their "
-            f"frames or labels: {_names(differing)}"
+            f"frames or labels: {first_names(differing)}"
         )
     return order
 
@@ -289,7 +287,3 @@ def _same_truth(first: Predictions, i: int, second: Predictions, j: int) -> bool
         return False
     names = {*first.labels_of(i), *second.labels_of(j)}
     return all(np.array_equal(first.truth_of(name)[ours], second.truth_of(name)[theirs]) for name in names)
-
-
-def _names(video_ids: Sequence[str]) -> str:
-    return ", ".join(video_ids[:MOST_NAMED]) + (", …" if len(video_ids) > MOST_NAMED else "")

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from anomalyclip.config import digest
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, first_names
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import scratch
@@ -134,10 +134,9 @@ def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
     found = videos.join(store.index(), on="video", how="left", maintain_order="left")
     missing = found.filter(pl.col("hash").is_null())["video_id"].to_list()
     if missing or not sources:
-        names = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
         raise UsageError(
             f"{len(missing)} of {len(sources)} videos have no features in {store.storage.uri(store.key)}: "
-            f"{names or 'there are none'}; run extract first, or leave out what it quarantined"
+            f"{first_names(missing) or 'there are none'}; run extract first, or leave out what it quarantined"
         )
     return found.select("video_id", "hash", "object", "frames")
 

@@ -74,6 +74,11 @@ class FeatureStore:
         known = self.index() if retry else pl.concat([table.select(*STAMPS) for table in self._tables()])
         return stamps(sources).join(known, on=list(STAMPS), how="anti", maintain_order="left")
 
+    def without_features(self, manifest: pl.DataFrame) -> list[str]:
+        """Return the ids of a manifest's videos (column `source`) that the index does not name."""
+        absent = manifest.join(self.index(), left_on="source", right_on="video", how="anti", maintain_order="left")
+        return absent["video_id"].to_list()
+
     def record(self, results: Sequence[ExtractionResult]) -> None:
         """Merge results into index and quarantine; a row that another writer loses costs a hash next time."""
         rows = [{**asdict(result), "object": self.object_key(result.hash or "")} for result in results]

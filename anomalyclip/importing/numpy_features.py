@@ -68,13 +68,13 @@ def import_features(
     found, faults = _open_all(folders, videos, settings)
     known = known_import(storage, settings.name)
     features = known or _common(found, settings)
-    results, wrong = _store_all(found, videos, features, settings, FeatureStore(storage, features.fingerprint))
+    store = FeatureStore(storage, features.fingerprint)
+    results, wrong = _store_all(found, videos, features, settings, store)
     if faults := [*faults, *wrong]:
         raise UsageError("\n  ".join([f"{len(faults)} fault(s) in the features, none of which was imported:", *faults]))
     keep_import(storage, features)
-    store = FeatureStore(storage, features.fingerprint)
     store.record(results)
-    missing = manifest.join(store.index(), left_on="source", right_on="video", how="anti")["video_id"].to_list()
+    missing = store.without_features(manifest)
     return ImportReport(
         features.name, features.fingerprint, storage.uri(store.key), manifest.height - len(missing), missing,
         features.dim, features.crops, features.sampling_rate,

@@ -13,7 +13,7 @@ import polars as pl
 from anomalyclip import cluster
 from anomalyclip.cli import Job
 from anomalyclip.config import ExtractionConfig, Precision, digest
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import counted
 from anomalyclip.features.backbone import Backbone, save_backbone
 from anomalyclip.features.imported import find_import
@@ -107,9 +107,8 @@ def obtain_features(
 def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
     """Return the store of the features imported under a name; raises UsageError where a video has none."""
     store = FeatureStore(job.storage, find_import(job.storage, name).fingerprint)
-    absent = manifest.join(store.index(), left_on="source", right_on="video", how="anti")["video_id"].to_list()
-    if absent:
-        names = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
+    if absent := store.without_features(manifest):
+        names = first_names(absent)
         raise UsageError(f"{len(absent)} of {manifest.height} videos have no features {name}: {names}; import them")
     return store
 

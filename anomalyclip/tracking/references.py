@@ -1,7 +1,6 @@
 """What MLflow knows of a storage root's runs: which were deleted, which versions of models came out of them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion_lock import is_missing
-from anomalyclip.tracking.runs import reach, reason
+from anomalyclip.tracking.runs import reach, refusals
 
 RUNS_A_PAGE = 1000
 
@@ -58,7 +57,7 @@ def tracked_state(tracking_uri: str) -> Tracked:
     if path != tracking_uri and not Path(path).is_file():
         raise UsageError(f"MLflow at {tracking_uri}: there is no such database")
     client = reach(tracking_uri)
-    with _refused(tracking_uri):
+    with refusals(tracking_uri):
         experiments = _all(lambda token: client.search_experiments(ViewType.ALL, page_token=token))
         ids = [experiment.experiment_id for experiment in experiments]
         deleted = _all(lambda token: client.search_runs(
@@ -82,7 +81,7 @@ def backbone_of(version: Version, tracking_uri: str) -> str | None:
     What its run says counts, else the model's own card.
     """
     client = reach(tracking_uri)
-    with _refused(tracking_uri):
+    with refusals(tracking_uri):
         if (said := _tag(client, version.run_id)) is not None:
             return None if said == "none" else said
         from anomalyclip.model.bundle import CARD, load_card  # rarely needed, and torch takes seconds to import
@@ -116,11 +115,3 @@ def _all(ask: Callable[[str | None], Any]) -> list[Any]:
         page = ask(page.token)
         items += page
     return items
-
-
-@contextmanager
-def _refused(tracking_uri: str) -> Iterator[None]:
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise UsageError(f"MLflow at {tracking_uri}: {reason(error)}") from error

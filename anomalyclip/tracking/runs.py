@@ -164,7 +164,7 @@ def tracked_run(
     Raises UsageError when the server cannot be reached or the run is gone.
     """
     client = reach(tracking_uri)
-    with _refusals(tracking_uri):
+    with refusals(tracking_uri):
         experiment_id = _experiment(client, experiment, tracking_uri, storage)
         run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name, log_system_metrics=True)
     with run:
@@ -181,7 +181,7 @@ def tracked_run(
 def reach(tracking_uri: str) -> mlflow.MlflowClient:
     """Connect, and ask the server for something; raises UsageError where nothing answers."""
     client = connect(tracking_uri)
-    with _refusals(tracking_uri):
+    with refusals(tracking_uri):
         client.search_experiments(max_results=1)
     return client
 
@@ -204,7 +204,7 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    with _refusals(tracking_uri):
+    with refusals(tracking_uri):
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(tracking_uri)
@@ -213,7 +213,8 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
 
 
 @contextmanager
-def _refusals(tracking_uri: str) -> Iterator[None]:
+def refusals(tracking_uri: str) -> Iterator[None]:
+    """Turn what MLflow raises into a UsageError that names it."""
     try:
         yield
     except (MlflowException, OSError) as error:

@@ -9,11 +9,10 @@ from anomalyclip.data.datasets.matching import Fault
 from anomalyclip.data.datasets.media import Kind, Media
 from anomalyclip.data.manifest_checks import past_the_end
 from anomalyclip.data.video import DecodeError, probe
+from anomalyclip.errors import first_names
 
 # headers are waited for rather than worked on
 THREADS = 8
-NAMED = 10
-"""How many videos a note names at most."""
 
 Row = Mapping[str, Any]
 Count = Callable[[Path], int]
@@ -59,8 +58,8 @@ def tolerated(rows: Sequence[Row], counts: Counts, tolerance: int) -> Iterator[s
         yield (
             f"{len(names)} video(s) differ from the list by at most {tolerance} frame(s), and the manifest keeps the "
             f"list's numbers: add --set data.frame_tolerance={tolerance} to what reads it: "
-            + ", ".join(names[:NAMED]) + ", …" * (len(names) > NAMED)
-        )  # fmt: skip
+            f"{first_names(names)}"
+        )
 
 
 def _differences(row: Row, frames: int, tolerance: int) -> Iterator[Fault]:
