@@ -18,8 +18,8 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
+    from anomalyclip.benchmark.footage import contact_sheet
     from anomalyclip.jobs.training import drawn_manifest  # after parsing: their libraries take seconds to import
-    from anomalyclip.simulation import contact_sheet
 
     if arguments.contact_sheet is not None:
         contact_sheet.save(arguments.contact_sheet)

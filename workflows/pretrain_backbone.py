@@ -24,10 +24,10 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     job = cli.resolve(arguments)
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # busy waiting starves beside any other program: 3 to 7 times
+    from anomalyclip.benchmark.pictures.illustrations import draw_picture
+    from anomalyclip.benchmark.pretraining import job as pretraining
+    from anomalyclip.benchmark.pretraining.settings import PretrainingConfig
     from anomalyclip.config import build_config  # after parsing: their libraries take seconds to import
-    from anomalyclip.jobs import pretraining
-    from anomalyclip.pretraining.pictures import draw_picture
-    from anomalyclip.pretraining.settings import PretrainingConfig
 
     config = build_config(PretrainingConfig(), arguments.settings_file, arguments.settings)
     prepared = pretraining.prepare(job, config, draw_picture, arguments.output)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from anomalyclip.benchmark.footage.videos import draw_benchmark
 from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig, to_yaml
 from anomalyclip.data.manifest import load_manifest, manifest_digest
@@ -18,7 +19,6 @@ from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import find_import
 from anomalyclip.jobs.common import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.runs import RunFolder, open_run, result_settings
-from anomalyclip.simulation.benchmark import draw_benchmark
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint

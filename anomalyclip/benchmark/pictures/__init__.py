@@ -1,0 +1,1 @@
+"""Illustrations with captions, the world that `clip-tiny` learns from."""
