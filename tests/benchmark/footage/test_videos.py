@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anomalyclip.benchmark.footage import benchmark
+from anomalyclip.benchmark.footage import videos
 from anomalyclip.benchmark.footage.anomalies import ANOMALIES, MOTION_ONLY
 from anomalyclip.benchmark.footage.camera import camera
 from anomalyclip.benchmark.footage.places import PLACES
 from anomalyclip.benchmark.footage.videos import FULL, Clip, Size, draw_benchmark, frame, frames, plan, write_clip
-from anomalyclip.benchmark.pretraining import pictures
+from anomalyclip.benchmark.pictures import illustrations
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.data.manifest import load_manifest
 
@@ -36,7 +36,7 @@ def test_the_benchmark_has_120_training_and_50_test_videos_of_eight_places_and_s
 
 def test_an_anomalous_video_is_mostly_normal() -> None:
     anomalous = [clip for clip in plan(FULL) if clip.anomalies]
-    shares = [benchmark.anomalous(clip).mean() for clip in anomalous]
+    shares = [videos.anomalous(clip).mean() for clip in anomalous]
     assert np.mean(shares) < 0.3 and max(shares) < 0.5
 
 
@@ -62,12 +62,12 @@ def test_pre_training_knows_neither_the_cameras_nor_the_seeds_of_the_benchmark()
     pictures_alone = "import sys, anomalyclip.benchmark.pictures.illustrations; "
     code = pictures_alone + "sys.exit(any('footage' in name for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-    of_pictures = {tuple(key) for key in ([0, pictures.STREAM, 0], [7, pictures.STREAM, 123])}
+    of_pictures = {tuple(key) for key in ([0, illustrations.STREAM, 0], [7, illustrations.STREAM, 123])}
     of_clips = {
-        (seed, stream) for clip in plan(FULL) for seed in (clip.camera, clip.scene) for stream in benchmark.STREAMS
+        (seed, stream) for clip in plan(FULL) for seed in (clip.camera, clip.scene) for stream in videos.STREAMS
     }
     assert {key[:2] for key in of_pictures}.isdisjoint(of_clips)
-    assert pictures.STREAM not in benchmark.STREAMS
+    assert illustrations.STREAM not in videos.STREAMS
 
 
 def test_a_seed_draws_the_same_frames_and_another_draws_others(clip: Clip) -> None:

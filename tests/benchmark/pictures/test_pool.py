@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anomalyclip.benchmark.pictures import illustrations, pool
 from anomalyclip.benchmark.pictures.illustrations import Picture
 from anomalyclip.benchmark.pictures.pool import PicturePool, draw_pool
-from anomalyclip.benchmark.pretraining import pictures, pool
 from anomalyclip.errors import UsageError
 
 
@@ -43,8 +43,8 @@ def test_a_pool_holds_the_first_pictures_of_a_seed() -> None:
 
 def test_processes_draw_what_one_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "CHUNK", 5)
-    drawn = draw_pool(pictures.draw_picture, 1, 12, processes=2)
-    assert_same(drawn, [pictures.draw_picture(1, index) for index in range(12)])
+    drawn = draw_pool(illustrations.draw_picture, 1, 12, processes=2)
+    assert_same(drawn, [illustrations.draw_picture(1, index) for index in range(12)])
 
 
 def test_a_pool_is_drawn_once() -> None:

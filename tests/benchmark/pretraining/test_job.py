@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 import workflows.pretrain_backbone
 from anomalyclip import cli
+from anomalyclip.benchmark.pictures import illustrations
 from anomalyclip.benchmark.pictures.pool import DrawPicture
-from anomalyclip.benchmark.pretraining import pictures
 from anomalyclip.benchmark.pretraining.contrastive import Pretraining
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
@@ -31,7 +31,7 @@ Pretrain = Callable[..., dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def _squares(monkeypatch: pytest.MonkeyPatch, draw_square: DrawPicture) -> Iterator[None]:
-    monkeypatch.setattr(pictures, "draw_picture", draw_square)
+    monkeypatch.setattr(illustrations, "draw_picture", draw_square)
     yield
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
