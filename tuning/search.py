@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from anomalyclip import cli
-from anomalyclip.search_space import find_space
-from tuning.space import SPACES
+from anomalyclip.tuning.space import find_space
+from anomalyclip.tuning.spaces import SPACES
 
 
 def main(argv: Sequence[str]) -> dict[str, Any]:
@@ -26,11 +26,12 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     space = find_space(SPACES, arguments.space)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import search, training  # after parsing: their libraries take seconds to import
+    from anomalyclip.jobs import training
     from anomalyclip.jobs.common import stage, tracked
+    from anomalyclip.tuning import search_stages  # after parsing: their libraries take seconds to import
 
-    job = search.search_job(job, arguments.workers)
-    prepared = search.prepare(job, arguments.manifest, space, arguments.resume)
+    job = search_stages.search_job(job, arguments.workers)
+    prepared = search_stages.prepare(job, arguments.manifest, space, arguments.resume)
     if (result := prepared.run.result()) is not None:
         cli.log.info("search %s is finished; --fresh starts it anew", prepared.run.name)
         return result
@@ -38,12 +39,12 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
         prepared = training.settle(job, prepared, extracted)
-        plan = search.plan(job, prepared, extracted, space)
+        plan = search_stages.plan(job, prepared, extracted, space)
         with stage("search", f"space {arguments.space}, judged on the validation part"):
-            outcomes = search.run(tracking, job, prepared, plan)
-            best = search.report(tracking, job, prepared, space, outcomes)
-    winner = search.train_winner(job, arguments.manifest, prepared, plan, best)
-    return search.finish(job, prepared, tracking.run_id, outcomes, best, winner)
+            outcomes = search_stages.run(tracking, job, prepared, plan)
+            best = search_stages.report(tracking, job, prepared, space, outcomes)
+    winner = search_stages.train_winner(job, arguments.manifest, prepared, plan, best)
+    return search_stages.finish(job, prepared, tracking.run_id, outcomes, best, winner)
 
 
 if __name__ == "__main__":

@@ -20,21 +20,22 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import ablation, training  # after parsing: their libraries take seconds to import
+    from anomalyclip.jobs import training
     from anomalyclip.jobs.common import stage, tracked
+    from anomalyclip.tuning import ablation_stages  # after parsing: their libraries take seconds to import
 
-    prepared = ablation.prepare(job, arguments.manifest, arguments.seeds)
-    if (result := ablation.finished(prepared, arguments.seeds)) is not None:
+    prepared = ablation_stages.prepare(job, arguments.manifest, arguments.seeds)
+    if (result := ablation_stages.finished(prepared, arguments.seeds)) is not None:
         cli.log.info("ablation %s is finished; --fresh starts it anew", prepared.run.name)
         return result
     with tracked(job, prepared.run) as tracking:
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
         prepared = training.settle(job, prepared, extracted)
-        trials = ablation.plan(job, prepared, extracted, arguments.seeds)
+        trials = ablation_stages.plan(job, prepared, extracted, arguments.seeds)
         with stage("train", f"{len(trials)} rows with {arguments.seeds} seeds each, as many at a time as CPUs"):
-            ablation.train(tracking, job, prepared, extracted, trials)
-        return ablation.tabulate(tracking, job, prepared, trials)
+            ablation_stages.train(tracking, job, prepared, extracted, trials)
+        return ablation_stages.tabulate(tracking, job, prepared, trials)
 
 
 if __name__ == "__main__":

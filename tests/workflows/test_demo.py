@@ -9,7 +9,7 @@ import pytest
 
 from anomalyclip.evaluation.intervals import paired_difference
 from anomalyclip.evaluation.predictions import read_predictions
-from workflows.demo import main as demo
+from anomalyclip.workflows.demo import main as demo
 
 pytestmark = pytest.mark.cluster
 Result = dict[str, Any]

@@ -12,7 +12,6 @@ import pytest
 import ray
 import torch
 
-import workflows.import_checkpoint
 from anomalyclip import cli
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import ImportedFeatures, keep_import
@@ -20,6 +19,7 @@ from anomalyclip.importing.released_towers import image_tower_identity
 from anomalyclip.model.bundle import load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import find_bundle
+from anomalyclip.workflows import import_checkpoint as command
 from tests.released import (
     TINY,
     Files,
@@ -75,7 +75,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def again(files: Files, root: Path) -> Import:
-    return lambda *more: workflows.import_checkpoint.main(arguments(files, root, *more))
+    return lambda *more: command.main(arguments(files, root, *more))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_an_asserted_name_stands_for_a_missing_image_tower(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = write_files(tmp_path, golden_state(image_tower=False))
-    found = workflows.import_checkpoint.main(arguments(files, root, "--set", "data.features=openai-vit-b-16"))
+    found = command.main(arguments(files, root, "--set", "data.features=openai-vit-b-16"))
     assert (found["features"], found["backbone_identity"]) == ("openai-vit-b-16", None)
     assert "features openai-vit-b-16: nothing but your word" in caplog.text
     _, card = load_bundle(Path(found["paths"]["model"]))
@@ -167,7 +167,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         monkeypatch.setattr(sys, "argv", ["import_checkpoint", *arguments(files, tmp_path / "root", *more)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            cli.run(workflows.import_checkpoint.main)
+            cli.run(command.main)
         output = capsys.readouterr()
         assert stopped.value.code == 2
         assert not output.out

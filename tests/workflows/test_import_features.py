@@ -19,9 +19,9 @@ from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import feature_fingerprint
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from workflows.evaluate import main as evaluate
-from workflows.import_features import main as import_features
-from workflows.train import main as train
+from anomalyclip.workflows.evaluate import main as evaluate
+from anomalyclip.workflows.import_features import main as import_features
+from anomalyclip.workflows.train import main as train
 
 pytestmark = pytest.mark.cluster
 QUICK = ("--set", "training.epochs=2", "--set", "training.warmup_epochs=1")

@@ -14,8 +14,8 @@ import pytest
 from anomalyclip import cli
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import UsageError
+from anomalyclip.workflows.make_manifest import main
 from tests.shortened import shorten
-from workflows.make_manifest import main
 
 DrawVideo = Callable[..., Path]
 Run = Callable[..., tuple[int, str]]

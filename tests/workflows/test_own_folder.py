@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from anomalyclip.data.video import VideoReader
-from workflows.make_manifest import main as make_manifest
-from workflows.train import main as train
+from anomalyclip.workflows.make_manifest import main as make_manifest
+from anomalyclip.workflows.train import main as train
 
 pytestmark = pytest.mark.cluster
 

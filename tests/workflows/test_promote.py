@@ -18,7 +18,7 @@ import ray
 import requests
 import yaml
 
-import workflows.promote
+import anomalyclip.workflows.promote
 from anomalyclip import cli
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import JobError
@@ -75,7 +75,7 @@ class Place:
         self.monkeypatch.setattr(sys, "argv", line)
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            cli.run(workflows.promote.main)
+            cli.run(anomalyclip.workflows.promote.main)
         output = self.capsys.readouterr()
         said = [part for part in output.err.splitlines() if part.startswith(("error: ", "failed: "))]
         assert "Traceback" not in output.err
@@ -351,7 +351,7 @@ def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> No
 
 def test_what_died_half_way_is_told_and_settled_by_the_next(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.train(0.3, 1)
-    line = [sys.executable, "-c", DIES, str(workflows.promote.POLICY.parent.parent), NAME, "--version", "1"]
+    line = [sys.executable, "-c", DIES, str(anomalyclip.workflows.promote.POLICY.parent.parent), NAME, "--version", "1"]
     line += ["--storage", str(place.folder / "root"), "--tracking-uri", place.tracking_uri]
     line += ["--policy", str(place.folder / "policy.yaml")]
     assert subprocess.run(line, capture_output=True, timeout=120).returncode == -9
@@ -369,14 +369,14 @@ DIES = """
 import os, signal, sys
 sys.path.insert(0, sys.argv.pop(1))
 import mlflow
-import workflows.promote
+import anomalyclip.workflows.promote
 move = mlflow.MlflowClient.set_registered_model_alias
 def moves_and_dies(self, name, alias, version):
     move(self, name, alias, version)
     if alias == "champion":
         os.kill(os.getpid(), signal.SIGKILL)
 mlflow.MlflowClient.set_registered_model_alias = moves_and_dies
-workflows.promote.main(sys.argv[1:])
+anomalyclip.workflows.promote.main(sys.argv[1:])
 """
 
 
@@ -446,5 +446,5 @@ def test_the_champion_is_served_and_reads_below_its_root_alone(place: Place) -> 
 def test_the_shipped_policy_is_in_order() -> None:
     from anomalyclip.evaluation.gates import Policy, load_policy
 
-    assert load_policy(workflows.promote.POLICY) == Policy()
-    assert workflows.promote.POLICY.name == "promotion.yaml"
+    assert load_policy(anomalyclip.workflows.promote.POLICY) == Policy()
+    assert anomalyclip.workflows.promote.POLICY.name == "promotion.yaml"

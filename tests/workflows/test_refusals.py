@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import ray
 
-import tuning.search
-import workflows.ablate
-import workflows.evaluate
-import workflows.extract
-import workflows.train
+import anomalyclip.tuning.search
+import anomalyclip.workflows.ablate
+import anomalyclip.workflows.evaluate
+import anomalyclip.workflows.extract
+import anomalyclip.workflows.train
 from anomalyclip import cli
 
 MAINS = {
-    "train": workflows.train.main,
-    "extract": workflows.extract.main,
-    "evaluate": workflows.evaluate.main,
-    "ablate": workflows.ablate.main,
-    "search": tuning.search.main,
+    "train": anomalyclip.workflows.train.main,
+    "extract": anomalyclip.workflows.extract.main,
+    "evaluate": anomalyclip.workflows.evaluate.main,
+    "ablate": anomalyclip.workflows.ablate.main,
+    "search": anomalyclip.tuning.search.main,
 }
 Refused = Callable[..., str]
 

@@ -10,8 +10,8 @@ from mlflow.entities import Run, ViewType
 
 from anomalyclip.config import RunConfig
 from anomalyclip.runs import result_settings
-from workflows.evaluate import main as evaluate
-from workflows.train import main as train
+from anomalyclip.workflows.evaluate import main as evaluate
+from anomalyclip.workflows.train import main as train
 
 pytestmark = pytest.mark.cluster
 EXPERIMENT = "side-by-side"

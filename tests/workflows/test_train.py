@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from anomalyclip.data.manifest import load_manifest
-from workflows.evaluate import main as evaluate
-from workflows.train import main as train
+from anomalyclip.workflows.evaluate import main as evaluate
+from anomalyclip.workflows.train import main as train
 
 pytestmark = pytest.mark.cluster
 EPOCHS = 6

@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import workflows.pretrain_backbone
+import anomalyclip.workflows.pretrain_backbone
 from anomalyclip import cli
 from anomalyclip.benchmark.pictures import illustrations
 from anomalyclip.benchmark.pictures.pool import DrawPicture
@@ -44,7 +44,7 @@ def pretrain(tmp_path: Path) -> Pretrain:
     def pretrain(*options: str, root: str = "root", **settings: Any) -> dict[str, Any]:
         changed = SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
         overrides = [part for name, value in changed.items() for part in ("--set", f"{name}={value}")]
-        return workflows.pretrain_backbone.main([*overrides, *options, "--storage", str(tmp_path / root)])
+        return anomalyclip.workflows.pretrain_backbone.main([*overrides, *options, "--storage", str(tmp_path / root)])
 
     return pretrain
 
@@ -150,7 +150,7 @@ def test_wrong_use_is_one_clear_line_before_anything_is_written(
     little, root = ["--set", "training.architecture=test-little"], ["--storage", str(tmp_path / "root")]
     monkeypatch.setattr(sys, "argv", ["pretrain_backbone", *little, *options, *root])
     with pytest.raises(SystemExit) as stopped:
-        cli.run(workflows.pretrain_backbone.main)
+        cli.run(anomalyclip.workflows.pretrain_backbone.main)
     output = capsys.readouterr()
     assert stopped.value.code == 2
     assert not output.out

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from anomalyclip.config import ModelConfig
-from anomalyclip.evaluation.ablation import DEFAULT, TABLES, Outcome, Row, Table, distinct_rows, markdown
 from anomalyclip.evaluation.intervals import Difference, Interval, PairedDifference
+from anomalyclip.tuning.ablation_tables import DEFAULT, TABLES, Outcome, Row, Table, distinct_rows, markdown
 
 TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
     Row(("MLP", "none"), {"temporal": "mlp"}, 74.86, 84.46),

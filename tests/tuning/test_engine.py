@@ -6,10 +6,10 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from anomalyclip.config import RunConfig
-from anomalyclip.search_space import Point, Space, log_between, one_of
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.training.ray_tuning import EPOCHS, OBJECTIVE, Past, SearchPlan, _asha, _optuna
+from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Past, SearchPlan, _asha, _optuna
+from anomalyclip.tuning.space import Point, Space, log_between, one_of
 
 DRAWN = Space({"training.learning_rate": log_between(1e-5, 1e-2), "model.k": one_of(1, 2, 3)}, trials=8)
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from anomalyclip.evaluation.plot_style import BLUE, INK, MUTED, RED, figure_of, style
-from anomalyclip.search_space import Between, Point, Space, short
+from anomalyclip.tuning.space import Between, Point, Space, short
 
 State = Literal["finished", "stopped early", "failed"]
 _MARKS = {"finished": ("o", BLUE), "stopped early": ("x", MUTED)}

@@ -3,8 +3,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from anomalyclip.evaluation.search_report import Outcome, State, best_of, save_search_report
-from anomalyclip.search_space import Space, log_between, one_of
+from anomalyclip.tuning.search_report import Outcome, State, best_of, save_search_report
+from anomalyclip.tuning.space import Space, log_between, one_of
 
 GRID = Space({"model.k": one_of(1, 2, 3, 4)})
 DRAWN = Space({"model.k": one_of(1, 2), "training.learning_rate": log_between(1e-5, 1e-2)}, trials=4)

@@ -24,13 +24,13 @@ from ray.tune.search.optuna import OptunaSearch
 from anomalyclip.config import TrainingConfig
 from anomalyclip.features.encoder import resolve_device
 from anomalyclip.runs import RunFolder, open_run, result_settings
-from anomalyclip.search_space import Between, OneOf, Point, Space
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan, run_plan
 from anomalyclip.training.ray_training import fit_on_ray
-from anomalyclip.training.side_by_side import POLL_SECONDS, last_line
 from anomalyclip.training.validation import AUC, best_epoch
+from anomalyclip.tuning.side_by_side import POLL_SECONDS, last_line
+from anomalyclip.tuning.space import Between, OneOf, Point, Space
 
 OBJECTIVE, EPOCHS, FAILURE = "best_video_auc", "epochs", "failure"
 """What a trial reports: the highest validation AUC so far, the epochs behind it, or why it failed."""

@@ -18,19 +18,18 @@ import pytest
 import torch
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-import tuning.search
+import anomalyclip.tuning.search
 from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import JobError
-from anomalyclip.evaluation.search_report import Outcome
-from anomalyclip.jobs import search as search_job
-from anomalyclip.jobs.search import Trials
-from anomalyclip.search_space import Point, Space, log_between, one_of
-from anomalyclip.training import ray_tuning
 from anomalyclip.training.fit_plan import run_plan
-from anomalyclip.training.ray_tuning import SearchPlan, run_trials
-from tuning.search import main
-from workflows.train import main as train
+from anomalyclip.tuning import engine, search_stages
+from anomalyclip.tuning.engine import SearchPlan, run_trials
+from anomalyclip.tuning.search import main
+from anomalyclip.tuning.search_report import Outcome
+from anomalyclip.tuning.search_stages import Trials
+from anomalyclip.tuning.space import Point, Space, log_between, one_of
+from anomalyclip.workflows.train import main as train
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent.parent
@@ -42,8 +41,10 @@ SPACES = {
     "group": Space({"model.k": one_of(2)}),
     "hopeless": Space({"model.context_length": one_of(TOO_LONG, TOO_LONG + 1)}),
 }
-RUN = "import sys, tuning.search; from anomalyclip import cli; from tests.workflows.test_search import SPACES; "
-RUN += "tuning.search.SPACES = SPACES; cli.run(tuning.search.main)"
+RUN = (
+    "import sys, anomalyclip.tuning.search; from anomalyclip import cli; from tests.tuning.test_search import SPACES; "
+)
+RUN += "search.SPACES = SPACES; cli.run(search.main)"
 Search = Callable[..., dict[str, Any]]
 
 
@@ -57,7 +58,7 @@ def common(drawn_manifest: Path, storage_root: Path, options: Sequence[str]) -> 
 @pytest.fixture
 def search(ray_session: None, common: list[str], monkeypatch: pytest.MonkeyPatch) -> Search:
     """Run the command over a space of SPACES."""
-    monkeypatch.setattr(tuning.search, "SPACES", SPACES)
+    monkeypatch.setattr(anomalyclip.tuning.search, "SPACES", SPACES)
     return lambda space, *arguments: main([*common, "--space", space, "--name", space, *arguments])
 
 
@@ -70,8 +71,8 @@ def try_out(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
         states = sorted(each.state for each in outcomes)
         return {"states": states, **best.figures, "client": client, "runs": children(client, run_id)}
 
-    monkeypatch.setattr(search_job, "train_winner", lambda *arguments: None)
-    monkeypatch.setattr(search_job, "finish", finish)
+    monkeypatch.setattr(search_stages, "train_winner", lambda *arguments: None)
+    monkeypatch.setattr(search_stages, "finish", finish)
     return search
 
 
@@ -84,7 +85,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SearchPlan, Point]]:
         trials.extend((search, point) for point in todo)
         run_trials(search, todo, *others)
 
-    monkeypatch.setattr(search_job, "run_trials", spy)
+    monkeypatch.setattr(search_stages, "run_trials", spy)
     return trials
 
 
@@ -192,7 +193,7 @@ def test_trials_that_the_scheduler_stops_end_too(
             self.first = self.first or trial.trial_id
             return str(TrialScheduler.CONTINUE if trial.trial_id == self.first else TrialScheduler.STOP)
 
-    monkeypatch.setattr(ray_tuning, "_asha", lambda *arguments: Stopper())
+    monkeypatch.setattr(engine, "_asha", lambda *arguments: Stopper())
     result = try_out("wide")
     assert result["states"] == ["finished", "stopped early", "stopped early"]
     runs = result["runs"].values()
@@ -230,7 +231,7 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(
     before = set(storage_root.glob("trials/*/checkpoints/epoch-*"))
     original = Trials.look
     monkeypatch.setattr(Trials, "look", look)
-    monkeypatch.setattr(ray_tuning, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.0)
     result = try_out("group", "--name", "lost", "--set", "training.epochs=8")
     assert killed
     assert result["states"] == ["finished"]

@@ -11,20 +11,20 @@ from typing import Any
 from anomalyclip.cli import Job
 from anomalyclip.config import to_yaml, with_settings
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.search_report import Outcome, State, best_of, save_search_report
 from anomalyclip.jobs import training
 from anomalyclip.jobs.common import Extracted
 from anomalyclip.jobs.pipelines import train_prepared
 from anomalyclip.jobs.training import Training, chosen
-from anomalyclip.jobs.trials import Trial, TrialRuns
 from anomalyclip.runs import RunFolder, open_run
-from anomalyclip.search_space import Point, Space, describe
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_strays
 from anomalyclip.tracking.promotion import ModelRegistry
 from anomalyclip.tracking.runs import TrackedRun, reach
 from anomalyclip.training.checkpoints import CheckpointStore
-from anomalyclip.training.ray_tuning import Past, SearchPlan, run_trials
+from anomalyclip.tuning.engine import Past, SearchPlan, run_trials
+from anomalyclip.tuning.search_report import Outcome, State, best_of, save_search_report
+from anomalyclip.tuning.space import Point, Space, describe
+from anomalyclip.tuning.trials import Trial, TrialRuns
 
 log = logging.getLogger("anomalyclip")
 

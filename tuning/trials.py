@@ -12,7 +12,7 @@ from anomalyclip.tracking.nested import FAILURE, FinalStatus, end_nested, open_n
 from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.training.side_by_side import Figures
+from anomalyclip.tuning.side_by_side import Figures
 
 log = logging.getLogger("anomalyclip")
 

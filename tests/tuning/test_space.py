@@ -7,8 +7,8 @@ import pytest
 from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.presets import PRESETS
-from anomalyclip.search_space import Space, between, describe, find_space, log_between, one_of
-from tuning.space import SPACES
+from anomalyclip.tuning.space import Space, between, describe, find_space, log_between, one_of
+from anomalyclip.tuning.spaces import SPACES
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,7 +73,7 @@ def test_an_unknown_space_is_answered_with_those_there_are() -> None:
 
 def test_help_loads_no_heavy_library_and_shows_at_most_ten_options() -> None:
     code = (
-        "import sys; from tuning.search import main\n"
+        "import sys; from anomalyclip.tuning.search import main\n"
         "try: main(['--help'])\n"
         "finally: print([name for name in ('torch', 'ray', 'mlflow', 'optuna') if name in sys.modules])"
     )

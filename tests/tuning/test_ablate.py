@@ -12,11 +12,11 @@ import mlflow
 import pytest
 
 from anomalyclip.errors import JobError
-from anomalyclip.evaluation.ablation import Row, Table
-from anomalyclip.jobs import ablation
-from anomalyclip.jobs.trials import Trial, TrialRuns
-from anomalyclip.training.side_by_side import Experiment, Figures, Follower, run_side_by_side
-from workflows.ablate import main
+from anomalyclip.tuning import ablation_stages
+from anomalyclip.tuning.ablation_tables import Row, Table
+from anomalyclip.tuning.side_by_side import Experiment, Figures, Follower, run_side_by_side
+from anomalyclip.tuning.trials import Trial, TrialRuns
+from anomalyclip.workflows.ablate import main
 
 pytestmark = pytest.mark.cluster
 TABLE = Table(5, "Two rows", ("Temporal model",), (Row(("MLP",), {"temporal": "mlp"}, 1, 2), Row(("axial",), {}, 3, 4)))
@@ -29,7 +29,7 @@ def ablate(
     ray_session: None, drawn_manifest: Path, storage_root: Path, options: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> Ablate:
     """Run the command for the rows of TABLE."""
-    monkeypatch.setattr(ablation, "TABLES", (TABLE,))
+    monkeypatch.setattr(ablation_stages, "TABLES", (TABLE,))
     common = ["--storage", str(storage_root), *options, "--set", f"training.epochs={EPOCHS}"]
     return lambda *arguments: main([str(drawn_manifest), *common, *arguments])
 
@@ -43,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.extend(experiments)
         run_side_by_side(experiments, follower)
 
-    monkeypatch.setattr(ablation, "run_side_by_side", spy)
+    monkeypatch.setattr(ablation_stages, "run_side_by_side", spy)
     return names
 
 
@@ -99,9 +99,9 @@ def test_a_trial_that_fails_costs_no_other_and_is_done_the_next_time(
         trial = original(*arguments)
         return replace(trial, plan=replace(trial.plan, backbone_identity="none")) if "mlp" in trial.name else trial
 
-    original = ablation._trial
+    original = ablation_stages._trial
     with monkeypatch.context() as patch, pytest.raises(JobError, match=r"1 of 2 trainings failed.*mlp-1024.*none"):
-        patch.setattr(ablation, "_trial", broken)
+        patch.setattr(ablation_stages, "_trial", broken)
         ablate("--name", "failing", "--seeds", "1")
     client = mlflow.MlflowClient(f"sqlite:///{storage_root}/mlflow/mlflow.db")
     expected = {"failing": "FAILED", "default-1024": "FINISHED", "mlp-1024": "FAILED"}
@@ -139,7 +139,7 @@ def test_the_papers_tables_come_out_of_the_benchmark_within_an_hour(tmp_path: Pa
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=3600, check=True)
     result = json.loads(done.stdout)
     assert len(result["rows"]) == 8 and all(len(values["auc"]) == 3 for values in result["rows"].values())
-    for table in ablation.TABLES:
+    for table in ablation_stages.TABLES:
         text = (Path(result["paths"]["tables"]) / f"table-{table.number}.md").read_text()
         print(text)
         assert all(name in text for row in table.rows for name in row.cells)

@@ -12,17 +12,17 @@ import polars as pl
 from anomalyclip.cli import Job
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.ablation import DEFAULT, TABLES, Outcome, Row, distinct_rows, markdown
 from anomalyclip.evaluation.intervals import mean_paired_difference
 from anomalyclip.jobs import training
 from anomalyclip.jobs.common import Extracted
 from anomalyclip.jobs.training import Training
-from anomalyclip.jobs.trials import Trial, TrialRuns
 from anomalyclip.runs import open_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.plan import plan_training
-from anomalyclip.training.side_by_side import Experiment, run_side_by_side
+from anomalyclip.tuning.ablation_tables import DEFAULT, TABLES, Outcome, Row, distinct_rows, markdown
+from anomalyclip.tuning.side_by_side import Experiment, run_side_by_side
+from anomalyclip.tuning.trials import Trial, TrialRuns
 
 log = logging.getLogger("anomalyclip")
 
