@@ -88,7 +88,7 @@ def _kept_frames(source: str, sampling_rate: int) -> int | None:
     """Return the frames that will be encoded of a video; None if it cannot be opened."""
     with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
         try:
-            return -(-probe(fetch(source, Path(folder))).num_frames // sampling_rate)
+            return -(-probe(fetch(source, Path(folder))) // sampling_rate)
         except (DecodeError, OSError):
             return None
 

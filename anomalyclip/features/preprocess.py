@@ -14,6 +14,9 @@ from anomalyclip.errors import UsageError
 PREPROCESS_VERSION = 1
 """To be raised whenever the same frames would give other numbers: it is part of a feature's fingerprint."""
 
+ROTATION_VERSION = 1
+"""To be raised whenever rotated videos alone would give other frames: it is part of the hash of their content."""
+
 CROPPED_FROM = 8 / 7
 """Shortest side of the picture that several crops are cut from, in sides of a crop: 256 for 224 as in the field."""
 

@@ -24,10 +24,12 @@ INDEX = pl.Schema(
         "frames": pl.Int64(),
         "num_frames": pl.Int64(),
         "fps": pl.Float64(),
+        "rotated": pl.Boolean(),
     }
 )
 """A source as it was when its features were made: its content's hash, its object's key in the storage, the
-stored `frames` (whatever their crops), and the frames and frames per second of the decoded video."""
+stored `frames` (whatever their crops), the frames and frames per second of the decoded video, and whether its frames
+were rotated for display (null in rows from before they were)."""
 
 QUARANTINE = pl.Schema({**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String()})
 """A source whose features could not be made as it was then; no hash where it could not be read at all."""
@@ -46,6 +48,7 @@ class ExtractionResult:
     frames: int = 0
     num_frames: int = 0
     fps: float = 0.0
+    rotated: bool = False
     seconds: float = 0.0
     error: str | None = None
 
@@ -71,7 +74,10 @@ class FeatureStore:
 
         Nothing is opened: a source of the size and time in the index counts as done.
         """
-        known = self.index() if retry else pl.concat([table.select(*STAMPS) for table in self._tables()])
+        index, quarantine = self._tables()
+        # a row without `rotated` may be of a video encoded sideways: its object is looked for again, by content
+        done = index.filter(pl.col("rotated").is_not_null())
+        known = done if retry else pl.concat([table.select(*STAMPS) for table in (done, quarantine)])
         return stamps(sources).join(known, on=list(STAMPS), how="anti", maintain_order="left")
 
     def without_features(self, manifest: pl.DataFrame) -> list[str]:
@@ -148,7 +154,8 @@ class FeatureStore:
 
     def _table(self, name: str, schema: pl.Schema) -> pl.DataFrame:
         try:
-            return pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
+            table = pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
+            return pl.concat([pl.DataFrame(schema=schema), table], how="diagonal")
         except (FileNotFoundError, pl.exceptions.ComputeError):  # lost or half-written: objects are found by hash
             return pl.DataFrame(schema=schema)
 

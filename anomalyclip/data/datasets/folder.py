@@ -45,7 +45,7 @@ def _frames(clips: Sequence[Clip], root: Path) -> tuple[dict[str, int | None], l
         frames[clip.key] = None
         try:
             if clip.media.kind != Kind.FEATURES:
-                frames[clip.key] = probe(clip.media.path).num_frames
+                frames[clip.key] = probe(clip.media.path)
         except DecodeError as error:
             faults.append(f"cannot be opened: {str(error).replace(f'{root}/', '')}")
     return frames, faults

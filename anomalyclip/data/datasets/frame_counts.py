@@ -8,7 +8,7 @@ from typing import Any
 from anomalyclip.data.datasets.matching import Fault
 from anomalyclip.data.datasets.media import Kind, Media
 from anomalyclip.data.manifest_checks import past_the_end
-from anomalyclip.data.video import DecodeError, probe
+from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import first_names
 
 # headers are waited for rather than worked on
@@ -18,11 +18,6 @@ Row = Mapping[str, Any]
 Count = Callable[[Path], int]
 Counts = Mapping[str, int | DecodeError]
 """By video_id; feature files and what was not looked into are missing."""
-
-
-def frames_of(video: Path) -> int:
-    """Return the number of frames of a video by its header, or of pictures in a folder; raises DecodeError."""
-    return probe(video).num_frames
 
 
 def counts_of(rows: Sequence[Row], found: Mapping[str, Media], count: Count) -> Counts:

@@ -5,18 +5,19 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, frames_of, tolerated
+from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, tolerated
 from anomalyclip.data.datasets.matching import Fault, Match, match
 from anomalyclip.data.datasets.media import Kind, Media, find_media, manifest_path
 from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, refuse
+from anomalyclip.data.video import probe
 from anomalyclip.errors import UsageError
 
 Row = Mapping[str, Any]
 
 
 def official(
-    dataset: str, root: Path, frame_tolerance: int = 0, check: bool = True, count: Count = frames_of
+    dataset: str, root: Path, frame_tolerance: int = 0, check: bool = True, count: Count = probe
 ) -> DatasetManifest:
     """Return the manifest of `ucf-crime`, `shanghaitech` or `xd-violence` in a folder of its videos or of their frames.
 
