@@ -56,7 +56,7 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def draw_video() -> DrawVideo:
-    """Return `draw(path, num_frames=24, width=64, height=48, fps=25, seed=0, rotation=0)`: a square wanders in noise."""
+    """Return `draw(path, num_frames=24, width=64, height=48, fps=25, seed=0, rotation=0)`: a square in noise."""
 
     def draw(
         path: Path,
