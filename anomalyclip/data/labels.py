@@ -67,5 +67,6 @@ def frame_labels(
     truth = np.zeros((num_frames, len(names)), dtype=np.bool_)
     for interval in anomalies:
         for name in interval["labels"] or names:
-            truth[interval["start"] : interval["end"] + 1, names.index(name)] = True
+            last = num_frames - 1 if interval["end"] is None else interval["end"]
+            truth[interval["start"] : last + 1, names.index(name)] = True
     return names, truth

@@ -1,4 +1,4 @@
-"""What a row of a manifest must keep; each check yields one line a fault."""
+"""Checks of a manifest's columns and rows; each check yields one line per fault."""
 
 import difflib
 import os
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder, link_out_of
 from anomalyclip.data.labels import NORMAL, is_normal
-from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly
+from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly, span
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -32,7 +32,7 @@ def column_faults(columns: list[str]) -> Iterator[str]:
 
 
 def suggestion(name: str, known: Any) -> str:
-    """`: did you mean 'labels'?`, or which names there are when none is near."""
+    """`: did you mean 'labels'?`, or all known names if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f": did you mean {near[0]!r}?" if near else f" (known: {', '.join(known)})"
 
@@ -83,23 +83,24 @@ def label_faults(labels: list[str]) -> Iterator[str]:
 
 
 def interval_faults(interval: Anomaly, row: Row, frame_tolerance: int) -> Iterator[str]:
-    """Faults of one interval against the frames and labels of its video."""
+    """Faults of one interval, compared with the frames and labels of its video."""
     start, end, frames = interval["start"], interval["end"], row.get("num_frames")
-    if start < 0 or end < 0:
-        yield f"interval {start}-{end} is negative: frames count from 0"
-    elif start > end:
-        yield f"interval {start}-{end} starts after its end"
+    if end is not None and (start < 0 or end < 0):
+        yield f"interval {span(interval)} is negative: frames count from 0"
+    elif end is not None and start > end:
+        yield f"interval {span(interval)} starts after its end"
     elif frames is not None and past_the_end(interval, frames, frame_tolerance):
-        yield f"interval {start}-{end} goes past the last frame, {frames - 1} (of {frames}, counted from 0)"
+        yield f"interval {span(interval)} goes past the last frame, {frames - 1} (of {frames}, counted from 0)"
     if row.get("labels"):
         for name in interval["labels"]:
             if name not in row["labels"]:
-                yield f"interval {start}-{end}: {name!r} is not among the video's ({', '.join(row['labels'])})"
+                yield f"interval {span(interval)}: {name!r} is not among the video's ({', '.join(row['labels'])})"
 
 
 def past_the_end(interval: Anomaly, num_frames: int, frame_tolerance: int) -> bool:
-    """Whether an interval needs more frames than the video has, beyond what the tolerance lets be cut."""
-    return interval["start"] >= num_frames or interval["end"] >= num_frames + frame_tolerance
+    """Whether an interval needs more frames than the video has, by more than the tolerance."""
+    end = interval["end"]
+    return end is not None and (interval["start"] >= num_frames or end >= num_frames + frame_tolerance)
 
 
 def resolve_source(path: str, root: Path) -> str:

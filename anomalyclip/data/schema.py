@@ -24,8 +24,16 @@ SCHEMA = pl.Schema(
 
 
 class Anomaly(TypedDict):
-    """An anomalous interval: 0-based inclusive frames; no labels means all labels of its video."""
+    """An anomalous interval: 0-based inclusive frames; no labels means all labels of its video.
+
+    The whole video is the interval from frame 0 whose end is null (`all` in CSV), however many frames it has.
+    """
 
     start: int
-    end: int
+    end: int | None
     labels: list[str]
+
+
+def span(interval: Anomaly) -> str:
+    """Return the frames of an interval as CSV has them: `start-end`, or `all`."""
+    return "all" if interval["end"] is None else f"{interval['start']}-{interval['end']}"

@@ -163,7 +163,7 @@ def _frames_covered(features: int, sampling_rate: int, annotated: int | None, to
     if abs(covered - annotated) > tolerance:
         raise ValueError(
             f"{features} features, one every {sampling_rate} frame(s), do not fit the manifest's {annotated} frames: "
-            "give the right --every, mend num_frames, or ask for data.frame_tolerance"
+            "give the right --every, fix num_frames, or allow data.frame_tolerance"
         )
     return covered
 

@@ -61,11 +61,15 @@ def make_manifest(dataset: str, root: Path, output: Path | None, options: Mappin
 
 
 def anomalous_frames(manifest: pl.DataFrame) -> int:
-    """Return the number of frames that lie in an interval; those in several count once."""
+    """Return the number of frames that lie in an interval; those in several count once.
+
+    A video that is anomalous from end to end counts with its `num_frames`, and not at all while that is unknown.
+    """
     total = 0
-    for anomalies in manifest["anomalies"].to_list():
-        reached = -1
-        for start, end in sorted((interval["start"], interval["end"]) for interval in anomalies):
+    for anomalies, frames in manifest.select("anomalies", "num_frames").iter_rows():
+        reached, last = -1, (frames or 0) - 1
+        spans = [(i["start"], last if i["end"] is None else i["end"]) for i in anomalies]
+        for start, end in sorted(spans):
             total += max(0, end - max(start, reached + 1) + 1)
             reached = max(reached, end)
     return total

@@ -8,6 +8,7 @@ from typing import Any
 from anomalyclip.data.datasets.matching import Fault
 from anomalyclip.data.datasets.media import Kind, Media
 from anomalyclip.data.manifest_checks import past_the_end
+from anomalyclip.data.schema import span
 from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import first_names
 
@@ -63,8 +64,7 @@ def _differences(row: Row, frames: int, tolerance: int) -> Iterator[Fault]:
     if listed is None:
         for interval in row["anomalies"]:
             if past_the_end(interval, frames, tolerance):
-                span = f"{interval['start']}-{interval['end']}"
-                yield Fault("shorter", f"{video_id} has {frames} frames, too few for its interval {span}")
+                yield Fault("shorter", f"{video_id} has {frames} frames, too few for its interval {span(interval)}")
     elif frames < listed - tolerance:
         yield Fault("shorter", f"{video_id} has {frames} frames, {listed - frames} fewer than its list says ({listed})")
     elif frames > listed + tolerance:

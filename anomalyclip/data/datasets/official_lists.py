@@ -11,6 +11,7 @@ from importlib.resources import as_file, files
 from typing import Any
 
 from anomalyclip.data.manifest_files import read_raw, typed
+from anomalyclip.data.schema import span
 
 DATASETS = ("ucf-crime", "shanghaitech", "xd-violence")
 Row = dict[str, Any]
@@ -38,6 +39,6 @@ def _mend_intervals(row: Row) -> Iterator[str]:
     frames = row["num_frames"]
     for interval in row["anomalies"]:
         if frames is not None and interval["end"] >= frames:
-            span = f"{interval['start']}-{interval['end']}"
+            published = span(interval)
             interval["end"] = frames - 1
-            yield f"{row['video_id']}: the official interval {span} goes past frame {frames - 1}, the last: cut to it"
+            yield f"{row['video_id']}: the official interval {published} goes past the last frame: cut to {frames - 1}"
