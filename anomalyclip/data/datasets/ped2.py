@@ -115,5 +115,5 @@ def _row(clip: _Clip, is_test: bool, root: Path) -> dict[str, Any]:
 def _notes(clips: Sequence[_Clip], test: set[str]) -> Iterator[str]:
     trained = sum(bool(clip.anomalies) and clip.path.name not in test for clip in clips)
     yield f"divided anew by seed: {len(clips) - len(test)} training videos, {len(test)} test videos"
-    yield f"intervals of {trained} training video(s) left out: training knows their label alone"
+    yield f"intervals of {trained} training video(s) left out: training uses their labels alone"
     yield "figures on this division are not comparable with those published for Ped2"
