@@ -49,8 +49,8 @@ def video_class(labels: Sequence[str]) -> str:
 def known_truth() -> pl.Expr:
     """Rows of a manifest whose frames have a known truth: those without labels, and those with an interval.
 
-    The other rows have labels and no interval: something happens in the video, and nothing tells when. They count
-    for figures of whole videos only, and `frame_labels` must not be asked for them.
+    The other rows have labels and no interval: something happens in the video, at an unknown time. They count in
+    figures of whole videos only; `frame_labels` is wrong for them.
     """
     return (pl.col("labels").list.len() == 0) | (pl.col("anomalies").list.len() > 0)
 

@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def column_faults(columns: list[str]) -> Iterator[str]:
-    """Columns that are missing, unknown (with the nearest name) or there twice."""
+    """Columns that are missing, unknown (with the nearest name) or doubled."""
     for name in SCHEMA:
         if name not in columns:
             yield f"column {name!r} is missing"
@@ -28,7 +28,7 @@ def column_faults(columns: list[str]) -> Iterator[str]:
         if name not in SCHEMA:
             yield f"column {name!r} is unknown{suggestion(name, SCHEMA)}"
         if columns.count(name) > 1:
-            yield f"column {name!r} is there {columns.count(name)} times"
+            yield f"column {name!r} occurs {columns.count(name)} times"
 
 
 def suggestion(name: str, known: Any) -> str:
@@ -57,7 +57,7 @@ def row_faults(row: Row, frame_tolerance: int) -> Iterator[str]:
 
 
 def id_faults(video_id: str) -> Iterator[str]:
-    """Why an id cannot name a file on every system, if it cannot."""
+    """Faults of an id that cannot name a file on every system."""
     if not video_id:
         yield "video_id is empty"
     elif UNSAFE.search(video_id) or video_id[0] in ". " or video_id[-1] in ". ":
@@ -77,9 +77,9 @@ def label_faults(labels: list[str]) -> Iterator[str]:
         elif set(name) & set("|;:"):
             yield f"label {name!r} holds one of | ; : (the separators of the CSV form)"
         elif is_normal(name):
-            yield f"label {name!r} stands beside other labels: a video is normal or has abnormal labels"
+            yield f"label {name!r} beside other labels: a video is normal or has abnormal labels"
         if labels.count(name) > 1:
-            yield f"label {name!r} is there {labels.count(name)} times"
+            yield f"label {name!r} occurs {labels.count(name)} times"
 
 
 def interval_faults(interval: Anomaly, row: Row, frame_tolerance: int) -> Iterator[str]:
@@ -104,11 +104,11 @@ def past_the_end(interval: Anomaly, num_frames: int, frame_tolerance: int) -> bo
 
 
 def resolve_source(path: str, root: Path) -> str:
-    """Absolute path or URI of a manifest's `path`; ValueError when it leaves the root or is not there.
+    """Absolute path or URI of a manifest's `path`; ValueError if it leaves the root or does not exist.
 
     A video is a file, or a folder that directly holds pictures. Relative paths are looked up below `root`
-    (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are taken as they stand;
-    only what is local is looked for.
+    (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are used as they are;
+    only local files must exist.
     """
     if is_uri(path):
         return path
@@ -127,12 +127,12 @@ def resolve_source(path: str, root: Path) -> str:
 
 
 def locate_source(path: str, root: Path) -> str:
-    """Absolute path or URI of a manifest's `path`, whether anything is there or not."""
+    """Absolute path or URI of a manifest's `path`, which need not exist."""
     return path if is_uri(path) else os.path.realpath(root / _plain(path))
 
 
 def is_uri(path: str) -> bool:
-    """Whether a manifest's `path` is a URI of another place than this machine."""
+    """Whether a manifest's `path` is a URI outside of this machine."""
     return not path.startswith("file://") and bool(URI.match(path))
 
 

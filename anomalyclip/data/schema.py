@@ -1,7 +1,7 @@
 """The manifest's schema: the only place where columns and types are written down.
 
-A row is a video. `labels` are its classes, none for a normal video. `anomalies` are allowed in test videos only and say
-when the labels hold. A test video with labels and without any interval has an unknown truth per frame (see
+One row per video. `labels` are its classes, none for a normal video. `anomalies` are the frames in which the labels
+hold, in test videos only. A test video with labels and without any interval has an unknown truth per frame (see
 `labels.known_truth`): it is evaluated as a whole video only.
 """
 

@@ -1,4 +1,4 @@
-"""Parts of a dataset: the validation part of the `clean` protocol, other parts by seed, and what no two may share."""
+"""Splits: the validation part of the `clean` protocol, other parts by seed, and videos in two splits."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ def with_validation(df: pl.DataFrame, fraction: float, seed: int) -> pl.DataFram
 
     A manifest that has val rows is returned unchanged. Otherwise each class of n training videos gives
     round(fraction * n), at least 1 and at most n - 1 if n >= 2, chosen by a hash of (seed, video_id):
-    a video that is added later does not reshuffle the others. UsageError when train or val has no
+    a video that is added later does not reshuffle the others. UsageError if train or val has no
     abnormal or no normal video.
     """
     if not (df["split"] == "val").any():
@@ -45,7 +45,7 @@ def _chosen(train: pl.DataFrame, fraction: float, seed: int) -> list[str]:
 def keyed_part(video_ids: Iterable[str], fraction: float, seed: int, most: int) -> list[str]:
     """Return round(fraction * n) of n ids, at least 1 and at most `most`, by a hash of (seed, video_id).
 
-    An id that is added later does not reshuffle the others.
+    Adding an id does not reshuffle the others.
     """
     ordered = sorted(video_ids, key=lambda video_id: _keyed_hash(seed, video_id))
     return ordered[: min(max(round(fraction * len(ordered)), 1), most)]

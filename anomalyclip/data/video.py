@@ -112,7 +112,7 @@ class VideoReader:
 
     @property
     def info(self) -> VideoInfo:
-        """What was decoded; RuntimeError until the frames are exhausted."""
+        """Facts about the decoded video; RuntimeError until the frames are exhausted."""
         if self._info is None:
             raise RuntimeError("the number of frames is known once all of them have been read")
         return self._info
@@ -185,7 +185,7 @@ def _orientation(frame: Any) -> Orientation:
     """
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV lists no side data where one is of a kind that it does not know, such as EXIF
+    except ValueError:  # PyAV lists no side data if it does not know the kind of one of them, such as EXIF
         return Orientation(quarter_turns=round(-frame.rotation / 90) % 4)
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist() if matrix else (1, 0, 0, 0, 1)
     mirrored = a * d < b * c

@@ -30,7 +30,7 @@ Encoder = Callable[[NDArray[np.uint8]], Features]
 def extract_video(
     source: str, encoder: Encoder, store: FeatureStore, settings: ExtractionConfig, decoder: Decoder
 ) -> ExtractionResult:
-    """Put the features of a video in the store, unless those of its content are there already.
+    """Store the features of a video, unless those of its content are stored already.
 
     A video that cannot be read or decoded gives a result with an error and leaves nothing behind; every other fault
     (encoder, disk, store) is raised.
@@ -41,7 +41,11 @@ def extract_video(
         try:
             size, mtime = stamp(source)
             content = content_hash(path := fetch(source, Path(folder)))
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:  # others may pass, and are raised
+        except (
+            FileNotFoundError,
+            PermissionError,
+            IsADirectoryError,
+        ) as error:  # other errors may be temporary, and are raised
             reason = "no such file" if (size, mtime) == ABSENT else " ".join(str(error).split())
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
         fault = None
@@ -61,9 +65,9 @@ def extract_video(
 
 
 def displayed_hash(content: str, rotated: bool) -> str:
-    """Return the hash under which the features of a video are stored, whose file has the hash `content`.
+    """Return the hash that names the stored features of a video whose file has the hash `content`.
 
-    They differ for rotated videos alone, so that features of their sideways frames are not taken for theirs.
+    Both are equal unless the video is rotated: stored features of its sideways frames must not be used again.
     """
     return hashlib.sha256(f"{content} rotated {ROTATION_VERSION}".encode()).hexdigest()[:32] if rotated else content
 

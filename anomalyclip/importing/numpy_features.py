@@ -31,7 +31,7 @@ class ImportSettings:
     sampling_rate: int = 1
     """Frames that a feature stands for."""
     crops: int | None = None
-    """Views of a frame in arrays of two axes; None takes the number that the files show."""
+    """Crops per frame in arrays of two axes; None takes the number that the files show."""
     made_by: str = ""
     """The user's words about their origin."""
     frame_tolerance: int = 0
@@ -69,8 +69,8 @@ def import_features(
     common = known_import(storage, settings.name) or _common(found, settings)
     if settings.sampling_rate != common.sampling_rate:
         raise UsageError(
-            f"features {common.name} are one every {common.sampling_rate} frames, not every {settings.sampling_rate}: "
-            "import these under another name"
+            f"features {common.name} are one per {common.sampling_rate} frames, not per {settings.sampling_rate}: "
+            "import these under another import name"
         )
     checked, wrong = _check_all(found, videos, common, settings.frame_tolerance)
     if faults := [*faults, *wrong]:
@@ -135,7 +135,7 @@ def _check(features: NumpyFeatures, video: Mapping[str, Any], common: ImportedFe
     """Return the frames of the video; raises ValueError for another shape, frame count or number than can be stored."""
     if (features.dim, features.crops) != (common.dim, common.crops):
         raise ValueError(
-            f"{features.crops} crop(s) of {features.dim} numbers, where features {common.name} have "
+            f"{features.crops} crop(s) of {features.dim} numbers, but features {common.name} have "
             f"{common.crops} of {common.dim}"
         )
     num_frames = _frames_covered(features.frames, common.sampling_rate, video["num_frames"], tolerance)
@@ -164,7 +164,7 @@ def _frames_covered(features: int, sampling_rate: int, annotated: int | None, to
     covered = min(max(annotated, shortest), longest)
     if abs(covered - annotated) > tolerance:
         raise ValueError(
-            f"{features} features, one every {sampling_rate} frame(s), do not fit the manifest's {annotated} frames: "
+            f"{features} features, one per {sampling_rate} frame(s), do not fit the manifest's {annotated} frames: "
             "give the right --every, fix num_frames, or allow data.frame_tolerance"
         )
     return covered

@@ -13,10 +13,10 @@ from anomalyclip.errors import UsageError
 
 @dataclass(frozen=True)
 class DatasetManifest:
-    """A dataset as it lies below a root."""
+    """A dataset below a root."""
 
     table: pl.DataFrame
-    """The manifest: the columns of SCHEMA, `path` relative to the root, or absolute where a link leads out."""
+    """The manifest: the columns of SCHEMA, `path` relative to the root, or absolute if a link leads out of it."""
     notes: list[str]
     """What the user should know, one line each: what was fixed, left out or decided."""
     skipped: list[str]

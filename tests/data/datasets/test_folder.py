@@ -246,7 +246,7 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once(tree: Path, draw: Draw) -
     ]
     annotate(tree, [*rows, ("Übergriff/u2.mp4", "1-2:Riot"), ("Fighting/f4.mp4", "1-2,7")])
     expected = [
-        "stray.mp4 lies in no class",
+        "stray.mp4 is in no class",
         "Empty holds no videos",
         "label 'Riot|Arson' holds one of | ; : (the separators of the CSV form): rename the folder",
         "class folders Fighting, fighting differ in case alone",
@@ -275,12 +275,12 @@ def test_a_video_of_the_csv_that_is_missing_is_named_with_the_nearest(tree: Path
 
 @pytest.mark.parametrize(("places", "words"), [
     ([], ["the root holds no class folder"]),
-    (["a.mp4"], ["a.mp4 lies in no class", "the root holds no class folder"]),
+    (["a.mp4"], ["a.mp4 is in no class", "the root holds no class folder"]),
     (["Riot/a.mp4"], ["the root holds no folder Normal"]),
     (["Normal/a.mp4"], ["the root holds no class folder beside Normal"]),
     (["train/Riot/a.mp4", "val/Normal/b.mp4"], ["train holds no folder Normal", "val holds no class folder beside"]),
-    (["train/Riot/a.mp4", "train/Normal/b.mp4", "Riot/c.mp4"], ["Riot/c.mp4 lies outside of train"]),
-    (["train/Riot/a.mp4", "train/Normal/b.mp4", "train/c.mp4"], ["train/c.mp4 lies in no class"]),
+    (["train/Riot/a.mp4", "train/Normal/b.mp4", "Riot/c.mp4"], ["Riot/c.mp4 is outside of train"]),
+    (["train/Riot/a.mp4", "train/Normal/b.mp4", "train/c.mp4"], ["train/c.mp4 is in no class"]),
 ])  # fmt: skip
 def test_a_tree_without_the_classes_that_training_needs_is_refused(
     root: Path, draw: Draw, places: list[str], words: list[str]
@@ -296,7 +296,7 @@ def test_a_tree_without_the_classes_that_training_needs_is_refused(
 def test_a_class_folder_of_loose_pictures_is_refused(tree: Path) -> None:
     (tree / "Riot").mkdir()
     (tree / "Riot/1.png").touch()
-    assert faults_of(tree) == ["Riot holds pictures itself: a folder of frames lies in the folder of its class"]
+    assert faults_of(tree) == ["Riot holds pictures itself: a folder of frames must be in the folder of its class"]
 
 
 @pytest.mark.parametrize(("content", "words"), [
