@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anomalyclip.job import Job
 from anomalyclip.config import RunConfig
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.importing.numpy_features import ImportSettings, import_features
+from anomalyclip.job import Job
 from anomalyclip.jobs.features import obtain_features
 from anomalyclip.storage import Storage
 
