@@ -1,9 +1,13 @@
 """The life of a run, the same for every command: finished already, started or resumed, and its stages in between."""
 
 import logging
+import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from anomalyclip import cluster
 from anomalyclip.job import Job
@@ -45,3 +49,13 @@ def stage(name: str, does: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     log.info("%s: done in %.1f s", name, time.monotonic() - started)
+
+
+def where_runs_are(tracking_uri: str) -> str:
+    """Return what to open to see the runs: the server, or the command that serves this database, as it can be typed."""
+    if not tracking_uri.startswith("sqlite:"):
+        return tracking_uri
+    beside_python = Path(sys.executable).parent / "mlflow"
+    on_path = shutil.which("mlflow") == str(beside_python)
+    command = "mlflow" if on_path else os.path.relpath(beside_python)
+    return f"{command} ui --backend-store-uri {tracking_uri}"
