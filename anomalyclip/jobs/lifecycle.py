@@ -11,6 +11,7 @@ from pathlib import Path
 
 from anomalyclip import cluster
 from anomalyclip.job import Job
+from anomalyclip.progress import working
 from anomalyclip.runs import AnyResult, RunFolder
 from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
 
@@ -31,9 +32,11 @@ def tracked(job: Job, run: RunFolder, experiment: str | None = None, on_ray: boo
 
     Nothing is written before MLflow has answered. Raises UsageError if it does not, or no cluster can be joined.
     """
-    reach(job.tracking_uri)
+    with working("connect to MLflow"):
+        reach(job.tracking_uri)
     if on_ray:
-        cluster.connect(job.tracking_uri)
+        with working("start Ray"):
+            cluster.connect(job.tracking_uri)
     run.start(job.fresh)
     resumed, experiment = run.mlflow_run(job.tracking_uri), experiment or job.config.tracking.experiment
     with tracked_run(job.tracking_uri, job.storage, experiment, run.name, resumed) as tracking:
@@ -47,7 +50,8 @@ def stage(name: str, does: str) -> Iterator[None]:
     """Log what a stage does before it starts, and how long it took."""
     log.info("%s: %s", name, does)
     started = time.monotonic()
-    yield
+    with working(name):
+        yield
     log.info("%s: done in %.1f s", name, time.monotonic() - started)
 
 
