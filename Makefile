@@ -19,10 +19,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: setup  ## Run the test suite
 	$(BIN)/python -m pytest -m "not accept"
 
-lint: setup  ## Check style and types
+lint: setup  ## Check style, types and the rules of who may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
 	$(BIN)/python workflows/demo.py --storage demo
