@@ -23,7 +23,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from anomalyclip.config import TrainingConfig
 from anomalyclip.features.encoder import resolve_device
-from anomalyclip.runs import RunFolder, open_run, result_settings
+from anomalyclip.runs import RunFolder, RunKind, open_run, result_settings
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan, run_plan
@@ -39,6 +39,15 @@ KEPT_PART = 3
 
 
 @dataclass(frozen=True)
+class FitResult:
+    """What a finished fit of a trial returns."""
+
+    epochs: float
+    best_video_auc: float
+    history: Sequence[EpochMetrics]
+
+
+@dataclass(frozen=True)
 class SearchPlan:
     """What all trials of a search have in common; a trial is a fit with a point's values."""
 
@@ -50,7 +59,7 @@ class SearchPlan:
     def fit(self, point: Point) -> RunFolder:
         """Return a trial's place, named by all that decides its result, and shared by all searches."""
         content = {**self.content, **result_settings(self.space.applied(self.base.config, point))}
-        return open_run(Storage(self.base.storage_root), "trials", None, "trial", content, fresh=False)
+        return open_run(Storage(self.base.storage_root), RunKind.TRIAL, None, "trial", content)
 
     def plan(self, point: Point) -> FitPlan:
         """Return a trial's fit."""
@@ -145,13 +154,13 @@ def _share(training: TrainingConfig, trials: int) -> _Share:
 def _train(point: Point, search: SearchPlan, share: _Share) -> None:
     """Run a trial in a process of the cluster; an error is its result, and not tried again as a lost process is."""
     try:
-        result = search.fit(point).result() or _fit(point, search, share)
-        tune.report(_progress(result["history"]))
+        result = search.fit(point).result(FitResult) or _fit(point, search, share)
+        tune.report(_progress(result.history))
     except Exception as error:
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: last_line(error)})
 
 
-def _fit(point: Point, search: SearchPlan, share: _Share) -> dict[str, Any]:
+def _fit(point: Point, search: SearchPlan, share: _Share) -> FitResult:
     """Train, or go on, and keep and return the result."""
     plan = search.plan(point)
     history = plan.checkpoints().history()
@@ -168,7 +177,8 @@ def _fit(point: Point, search: SearchPlan, share: _Share) -> dict[str, Any]:
         torch.set_num_threads(share.threads)
         run_plan(plan, resolve_device(), report)
     kept = plan.checkpoints().history()
-    result = {**_progress(kept), "history": kept}
+    progress = _progress(kept)
+    result = FitResult(progress[EPOCHS], progress[OBJECTIVE], kept)
     search.fit(point).finish(result)
     return result
 

@@ -3,19 +3,18 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anomalyclip.cli import Job
 from anomalyclip.config import to_yaml, with_settings
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.job import Job
 from anomalyclip.jobs import training
-from anomalyclip.jobs.common import Extracted
-from anomalyclip.jobs.pipelines import train_prepared
-from anomalyclip.jobs.training import Training, chosen
-from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.jobs.features import Extracted
+from anomalyclip.jobs.training import Training, TrainingResult, chosen
+from anomalyclip.runs import CHECKPOINTS, CONTENT, REPORT, RESULT, TRIALS, RunFolder, RunKind, RunResult, open_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_strays
 from anomalyclip.tracking.promotion import ModelRegistry
@@ -28,11 +27,40 @@ from anomalyclip.tuning.trials import Trial, TrialRuns
 
 log = logging.getLogger("anomalyclip")
 
-BEST, REPORT = "best.yaml", "report"
+BEST = "best.yaml"
 LONGEST_DESCRIPTION = 4
 """Values up to which a trial is called by them."""
 WINNER = "-best"
 """Behind a search's name: the run that trains its winner on all training videos."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial of a search returns."""
+
+    run_id: str
+    state: State
+    epochs: int
+    figures: Mapping[str, float]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult(RunResult):
+    """What a search returns."""
+
+    trials: Mapping[str, int]
+    """How many by their state."""
+    best: Mapping[str, Any]
+    """The winner's values."""
+    best_epoch: float
+    best_video_auc: float
+    best_loss: float
+    winner: Mapping[str, str]
+    """Name and id of its run, and the version of its model."""
+    auc: float | None
+    m_auc: float | None
+    ap: float | None
 
 
 def search_job(job: Job, workers: int | None) -> Job:
@@ -59,9 +87,11 @@ def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) ->
         raise UsageError("--resume goes on with what is there, --fresh removes it: give one of them")
     space.check(job.config)
     _refuse_foreign_winner(job)
-    prepared = training.prepare(job, manifest_path, "searches", more=space.content(), begun=resume)
+    prepared = training.prepare(job, manifest_path, RunKind.SEARCH, more=space.content())
+    if resume and not job.storage.exists(prepared.run.part(CONTENT)):
+        raise UsageError(f"there is nothing to resume: {prepared.run.uri()} was never started")
     if job.fresh:
-        job.storage.delete(f"runs/{prepared.run.name}{WINNER}")
+        job.storage.delete(f"{RunKind.TRAINING}/{prepared.run.name}{WINNER}")
     return prepared
 
 
@@ -88,7 +118,7 @@ def plan(job: Job, prepared: Training, extracted: Extracted, space: Space) -> Se
     """Return what the search's trials have in common; each is the first of the winner's two fits."""
     base = training.fit_plan(job, prepared, extracted)
     content = {
-        "manifest": prepared.manifest_digest,
+        "manifest": prepared.source.digest,
         "backbone": prepared.backbone_identity,
         "features": extracted.digest(),
     }
@@ -98,8 +128,9 @@ def plan(job: Job, prepared: Training, extracted: Extracted, space: Space) -> Se
 
 def _refuse_foreign_winner(job: Job) -> None:
     """Raise UsageError where the run that will train the winner is there already, and not of this search."""
-    winner = f"runs/{job.name}{WINNER}"
-    if job.name and not job.fresh and job.storage.exists(winner) and not job.storage.exists(f"searches/{job.name}"):
+    winner = f"{RunKind.TRAINING}/{job.name}{WINNER}"
+    started = job.storage.exists(f"{RunKind.SEARCH}/{job.name}")
+    if job.name and not job.fresh and job.storage.exists(winner) and not started:
         raise UsageError(f"the winner's run {job.name}{WINNER} exists already: choose another --name, or --fresh")
 
 
@@ -113,19 +144,19 @@ class Trials:
 
     def points(self) -> list[Point]:
         """Return the points of all trials that were begun."""
-        begun = f"{self._run.key}/trials"
-        return [self._storage.read_json(f"{begun}/{name}/run.json")["point"] for name in self._storage.list(begun)]
+        begun = self._run.part(TRIALS)
+        return [self._storage.read_json(f"{begun}/{name}/{CONTENT}")["point"] for name in self._storage.list(begun)]
 
     def look_up(self, point: Point) -> None:
         """Take over what another search, or this one before it was killed, has trained to the end."""
-        if not self.has_ended(point) and self._search.fit(point).result() is not None:
+        if not self.has_ended(point) and self._search.fit(point).is_finished():
             trial = self._trial(point)
             self._runs.start(replace(trial, tags={**trial.tags, "looked_up": "true"}))
             self.ended(point)
 
     def has_ended(self, point: Point) -> bool:
         """Return whether a trial has ended in this search, in whatever way."""
-        return self._trial(point).run.result() is not None
+        return self._trial(point).run.is_finished()
 
     def past(self) -> list[Past]:
         """Return the trials that have ended, failed ones without epochs."""
@@ -143,12 +174,12 @@ class Trials:
     def ended(self, point: Point) -> None:
         """Keep what a trial came to, that was trained to the end or stopped before."""
         trial = self._trial(point)
-        history, whole = trial.history(), self._search.fit(point).result() is not None
+        history, whole = trial.history(), self._search.fit(point).is_finished()
         figures = chosen(history)
         tags = {} if whole else {STOPPED_EARLY: str(len(history))}
         run_id = self._runs.end(trial.name, "FINISHED" if whole else "KILLED", figures, tags)
         state: State = "finished" if whole else "stopped early"
-        trial.run.finish({"run_id": run_id, "state": state, "epochs": len(history), "figures": figures})
+        trial.run.finish(TrialResult(run_id, state, len(history), figures))
         log.info(
             "%s: validation AUC %.4f, %s after %d epochs", trial.name, figures["best_video_auc"], state, len(history)
         )
@@ -159,7 +190,7 @@ class Trials:
         trial = self._trial(point)
         epochs = len(trial.history())
         run_id = self._runs.end(trial.name, "FAILED", tags={FAILURE: reason})
-        trial.run.finish({"run_id": run_id, "state": "failed", "epochs": epochs, "figures": {}, "reason": reason})
+        trial.run.finish(TrialResult(run_id, "failed", epochs, {}, reason))
         log.warning("%s failed: %s", trial.name, reason)
 
     def close(self) -> None:
@@ -173,21 +204,22 @@ class Trials:
         if any(each.state == "finished" for each in outcomes):
             return outcomes
         for each in outcomes:
-            self._storage.delete(f"{self._trial(each.point).run.key}/result.json")
+            self._storage.delete(self._trial(each.point).run.part(RESULT))
         failures = [each for each in outcomes if each.state == "failed"]
         first = f"{failures[0].name}: {failures[0].reason}"
         raise JobError(f"{len(failures)} of {len(outcomes)} trials failed, and none was finished; the first, {first}")
 
     def _trial(self, point: Point) -> Trial:
         fit = self._search.fit(point)
-        run = open_run(self._storage, f"{self._run.key}/trials", fit.name, "", {"point": dict(point)}, fresh=False)
+        run = open_run(self._storage, self._run.part(TRIALS), fit.name, "", {"point": dict(point)})
         name = describe(point) if len(point) <= LONGEST_DESCRIPTION else fit.name
         return Trial(name, {"trial": fit.name}, run, self._search.plan(point), fit)
 
     def _outcome(self, point: Point) -> Outcome:
         trial = self._trial(point)
-        kept = trial.run.result() or {}
-        return Outcome(trial.name, point, kept["state"], kept["epochs"], kept["figures"], kept.get("reason"))
+        kept = trial.run.result(TrialResult)
+        assert kept is not None
+        return Outcome(trial.name, point, kept.state, kept.epochs, kept.figures, kept.reason)
 
     def _tidy(self) -> None:
         """Remove the checkpoints of finished trials, but those of the best."""
@@ -197,7 +229,7 @@ class Trials:
         best = best_of(outcomes, self._search.space)
         for each in outcomes:
             if each.state == "finished" and each is not best:
-                self._storage.delete(f"{self._search.fit(each.point).key}/checkpoints")
+                self._storage.delete(self._search.fit(each.point).part(CHECKPOINTS))
 
 
 def report(tracking: TrackedRun, job: Job, prepared: Training, space: Space, outcomes: Sequence[Outcome]) -> Outcome:
@@ -208,7 +240,7 @@ def report(tracking: TrackedRun, job: Job, prepared: Training, space: Space, out
         log.info("\n\n%s", save_search_report(outcomes, best, space, folder))
         (folder / BEST).write_text(to_yaml(space.applied(job.config, best.point)))
         tracking.log_artifacts(folder, REPORT)
-        job.storage.publish_folder(folder, f"{prepared.run.key}/{REPORT}")
+        prepared.run.publish(folder, REPORT)
     tracking.log_metrics(best.figures)
     states = Counter(each.state for each in outcomes)
     tracking.log_tags({"best": best.name, **{f"trials_{state.replace(' ', '_')}": n for state, n in states.items()}})
@@ -217,7 +249,7 @@ def report(tracking: TrackedRun, job: Job, prepared: Training, space: Space, out
 
 def train_winner(
     job: Job, manifest_path: Path | None, prepared: Training, search: SearchPlan, best: Outcome
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train the winner on all training videos, read its test figures, and make it the candidate; returns the result.
 
     It is a run as `train.py --config best.yaml` makes one; the fit that chose its epoch is the trial's own.
@@ -226,42 +258,39 @@ def train_winner(
     own = replace(job, config=config, name=f"{prepared.run.name}{WINNER}", fresh=False)
     winner = training.prepare(own, manifest_path)
     trial, checkpoints = search.plan(best.point).checkpoints(), CheckpointStore(job.storage, winner.run.key)
-    if not checkpoints.epochs():
+    if not winner.run.is_finished() and not checkpoints.epochs():
         for epoch in trial.epochs():
             checkpoints.save(trial.load(epoch), keep=trial.epochs())
-    result = train_prepared(own, winner)
+    result = training.run(own, winner)
     registry = ModelRegistry(reach(job.tracking_uri), job.config.tracking.model_name)
-    registry.put_up(result["model_version"])
-    log.info("models:/%s/%s is the candidate", registry.name, result["model_version"])
+    registry.put_up(result.model_version)
+    log.info("models:/%s/%s is the candidate", registry.name, result.model_version)
     return result
 
 
 def finish(
-    job: Job, prepared: Training, run_id: str, outcomes: Sequence[Outcome], best: Outcome, winner: Mapping[str, Any]
-) -> dict[str, Any]:
+    job: Job, prepared: Training, run_id: str, outcomes: Sequence[Outcome], best: Outcome, winner: TrainingResult
+) -> SearchResult:
     """Put the winner's test figures beside the search, and keep and return the search's result."""
     parent = TrackedRun(run_id, reach(job.tracking_uri))
-    figures = {name: winner[name] for name in ("auc", "m_auc", "ap")}
+    figures = {"auc": winner.auc, "m_auc": winner.m_auc, "ap": winner.ap}
     parent.log_metrics({name: value for name, value in figures.items() if value is not None})
-    parent.log_tags({"winner": winner["run_id"], "model_version": winner["model_version"]})
-    TrackedRun(winner["run_id"], parent.client).log_tags({"search": run_id})
-    report = f"{prepared.run.key}/{REPORT}"
-    result = {
-        "run": prepared.run.name,
-        "run_id": run_id,
-        "trials": dict(Counter(each.state for each in outcomes)),
-        "best": dict(best.point),
+    parent.log_tags({"winner": winner.run_id, "model_version": winner.model_version})
+    TrackedRun(winner.run_id, parent.client).log_tags({"search": run_id})
+    run = prepared.run
+    result = SearchResult(
+        run=run.name,
+        run_id=run_id,
+        paths={**run.published(REPORT), "config": run.uri(f"{REPORT}/{BEST}"), "winner": winner.paths["run"]},
+        tracking_uri=job.tracking_uri,
+        trials=dict(Counter(each.state for each in outcomes)),
+        best=dict(best.point),
         **best.figures,
-        "winner": {name: winner[name] for name in ("run", "run_id", "model_version")},
-        **figures,
-        "paths": {
-            "run": job.storage.uri(prepared.run.key),
-            "report": job.storage.uri(report),
-            "config": job.storage.uri(f"{report}/{BEST}"),
-            "winner": winner["paths"]["run"],
-        },
-        "tracking_uri": job.tracking_uri,
-    }
+        winner={"run": winner.run, "run_id": winner.run_id, "model_version": winner.model_version},
+        auc=winner.auc,
+        m_auc=winner.m_auc,
+        ap=winner.ap,
+    )
     prepared.run.finish(result)
-    log.info("trials, plots and the best configuration: %s", job.storage.uri(report))
+    log.info("trials, plots and the best configuration: %s", prepared.run.uri(REPORT))
     return result

@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.jobs.training import chosen
-from anomalyclip.runs import RunFolder
+from anomalyclip.runs import CHECKPOINTS, EVALUATION, FINAL, RunFolder
 from anomalyclip.tracking.nested import FAILURE, FinalStatus, end_nested, open_nested
 from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
+from anomalyclip.tuning.engine import FitResult
 from anomalyclip.tuning.side_by_side import Figures
 
 log = logging.getLogger("anomalyclip")
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """What a trial that was scored on the test videos returns."""
+
+    run_id: str
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -30,12 +39,12 @@ class Trial:
 
     def history(self) -> list[EpochMetrics]:
         """Return the metrics of every epoch so far."""
-        kept = self.fit.result() if self.fit else None
-        return kept["history"] if kept else self.plan.checkpoints().history()
+        kept = self.fit.result(FitResult) if self.fit else None
+        return list(kept.history) if kept else self.plan.checkpoints().history()
 
     def predictions(self) -> Predictions:
         """Return the finished trial's predictions."""
-        with self.run.storage.local(f"{self.run.key}/evaluation/{PREDICTIONS}") as path:
+        with self.run.storage.local(self.run.part(f"{EVALUATION}/{PREDICTIONS}")) as path:
             return read_predictions(path)
 
 
@@ -62,9 +71,9 @@ class TrialRuns:
         """Log what a trial came to, keep it, and remove its checkpoints."""
         run, history = self._trials[name].run, self._trials[name].history()
         run_id = self.end(name, "FINISHED", chosen(history) | figures)
-        run.finish({"run_id": run_id, **figures})
-        for fits in ("checkpoints", "final"):
-            run.storage.delete(f"{run.key}/{fits}")
+        run.finish(ScoredTrial(run_id, figures))
+        for fits in (CHECKPOINTS, FINAL):
+            run.storage.delete(run.part(fits))
         log.info("%s: %s", name, ", ".join(f"{key} {figures[key]:.4f}" for key in ("auc", "m_auc") if key in figures))
 
     def failed(self, name: str, reason: str) -> None:

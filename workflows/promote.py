@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anomalyclip
 from anomalyclip import cli
@@ -10,7 +9,7 @@ from anomalyclip import cli
 POLICY = Path(anomalyclip.__file__).parent / "evaluation" / "promotion.yaml"
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Promote the candidate, put the previous champion back, or tell the history."""
     command = cli.parser(
         "Make the candidate of a registered model its champion, if it passes every gate of the policy.\n"

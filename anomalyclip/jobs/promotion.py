@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from anomalyclip.cli import Job
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.gates import Gate, load_policy
+from anomalyclip.job import Job
 from anomalyclip.jobs.judging import examination, judge
 from anomalyclip.tracking.promotion import (
     CANDIDATE,

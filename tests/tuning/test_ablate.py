@@ -16,7 +16,7 @@ from anomalyclip.tuning import ablation_stages
 from anomalyclip.tuning.ablation_tables import Row, Table
 from anomalyclip.tuning.side_by_side import Experiment, Figures, Follower, run_side_by_side
 from anomalyclip.tuning.trials import Trial, TrialRuns
-from anomalyclip.workflows.ablate import main
+from tests.commands import ablate as main
 
 pytestmark = pytest.mark.cluster
 TABLE = Table(5, "Two rows", ("Temporal model",), (Row(("MLP",), {"temporal": "mlp"}, 1, 2), Row(("axial",), {}, 3, 4)))

@@ -19,17 +19,17 @@ import torch
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 import anomalyclip.tuning.search
-from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import JobError
+from anomalyclip.job import Job
 from anomalyclip.training.fit_plan import run_plan
 from anomalyclip.tuning import engine, search_stages
 from anomalyclip.tuning.engine import SearchPlan, run_trials
-from anomalyclip.tuning.search import main
 from anomalyclip.tuning.search_report import Outcome
 from anomalyclip.tuning.search_stages import Trials
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
-from anomalyclip.workflows.train import main as train
+from tests.commands import search as main
+from tests.commands import train
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent.parent
