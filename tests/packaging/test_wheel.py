@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from anomalyclip.__main__ import COMMANDS
+from anomalyclip.__main__ import commands
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "anomalyclip", "tuning", "workflows")
@@ -73,7 +73,7 @@ def test_the_wheel_has_one_top_level_name_and_all_files_of_the_package(wheel: Pa
 def test_the_console_command_has_help_of_its_own_and_of_every_command(installed: Path, tmp_path: Path) -> None:
     program = str(installed / "bin" / "anomalyclip")
     shown = run(installed, tmp_path, program, "--help")
-    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert all(f"\n  {name} " in shown for name in commands())
     assert "usage: anomalyclip train " in run(installed, tmp_path, program, "train", "--help")
 
 
