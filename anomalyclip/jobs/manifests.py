@@ -1,5 +1,6 @@
 """The manifest of a dataset on disk: the adapter that makes it, and the file."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,7 +9,6 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from anomalyclip.cli import log
 from anomalyclip.data.datasets.folder import folder
 from anomalyclip.data.datasets.official import official
 from anomalyclip.data.datasets.official_lists import DATASETS
@@ -17,6 +17,8 @@ from anomalyclip.data.datasets.result import DatasetManifest
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.manifest_files import suffix_of
 from anomalyclip.errors import MOST_NAMED, UsageError
+
+log = logging.getLogger("anomalyclip")
 
 
 class Adapter(NamedTuple):
