@@ -13,10 +13,10 @@ from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.labels import class_names, unknown_test_classes
 from anomalyclip.data.manifest import load_manifest, manifest_digest
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.metrics import Metrics
+from anomalyclip.evaluation.metrics import Metrics, summary_values
 from anomalyclip.evaluation.report import PREDICTIONS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
-from anomalyclip.evaluation.zero_shot import zero_shot
+from anomalyclip.evaluation.zero_shot import SEGMENT, zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
 from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.imported import find_import
@@ -157,14 +157,13 @@ def finish(
     **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Keep and return the job's result: identities, headline figures, and where everything is."""
-    figures = {name: getattr(metrics, name, None) for name in ("auc", "m_auc", "ap")}
     paths = {name: job.storage.uri(f"{run.key}/{name}") for name in ("model", "evaluation") if
              job.storage.exists(f"{run.key}/{name}")}  # fmt: skip
     result = {
         "run": run.name,
         "run_id": tracking.run_id,
         **more,
-        **figures,
+        **summary_values(metrics),
         "quarantined": len(extracted.quarantined),
         "paths": {"run": job.storage.uri(run.key), **paths},
         "tracking_uri": job.tracking_uri,
@@ -216,16 +215,16 @@ def _zero_shot(job: Job, manifest: pl.DataFrame) -> Candidate:
     imported = job.config.data.features
     if imported and (dim := find_import(job.storage, imported).dim) != backbone.dim:
         raise UsageError(f"features {imported} have {dim} numbers, the texts of {backbone.name} {backbone.dim}")
-    model = zero_shot(backbone, class_names(manifest, job.config.data.classes))
+    model, rate = zero_shot(backbone, class_names(manifest, job.config.data.classes)), extraction.sampling_rate
     return Candidate(
-        scorer=Scorer(model.score, model.classes, extraction.sampling_rate, model.digest),
+        scorer=Scorer(model.score, model.classes, rate, SEGMENT * rate, model.digest),
         classes=model.classes,
         backbone=backbone,
         extraction=extraction,
         imported=imported,
         content={
             "model": model.digest,
-            "sampling_rate": extraction.sampling_rate,
+            "sampling_rate": rate,
             "crops": extraction.crops,
             "features": imported,
         },

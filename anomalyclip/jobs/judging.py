@@ -59,7 +59,7 @@ def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, c
             return [*gates, Gate("data", False, "not scored on the policy's manifest, as other gates failed")]
         theirs = None if champion is None else _champion(job, f"models:/{name}/{champion}", policy, test)
         _check_classes(policy, [*candidate.classes, *(theirs.classes if theirs else ())])
-        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs)]
+        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs, None)]
 
 
 def _model_gates(job: Job, model: str, policy: Policy, test: Examination) -> list[Gate]:

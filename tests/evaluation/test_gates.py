@@ -8,10 +8,12 @@ import yaml
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.gates import Gate, Policy, judge_figures, load_policy
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from tests.predicted import in_memory
 
 CLASSES = ("Arson", "Fighting", "Normal")
 VIDEOS = tuple(f"v{number}" for number in range(12))
 FRAMES = 20
+BASELINES = ("above_chance", "beats_zero_shot")
 
 
 def predictions(
@@ -28,7 +30,7 @@ def predictions(
     own = np.array([quality, *(of_class.get(name, quality) for name in CLASSES)])
     figures = np.random.default_rng(seed).random(hits.shape) * (1 - own) + hits * own
     kept = [1 + CLASSES.index(name) for name in classes]
-    return Predictions(
+    return in_memory(
         video_ids=VIDEOS[:videos],
         offsets=np.arange(videos + 1) * FRAMES,
         scores=figures[:, 0].astype(np.float32),
@@ -44,15 +46,17 @@ def policy(**sections: Any) -> Policy:
     return Policy.model_validate(sections)
 
 
-def judged(given: Policy, candidate: Predictions, champion: Predictions | None = None) -> dict[str, Gate]:
-    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion)}
+def judged(
+    given: Policy, candidate: Predictions, champion: Predictions | None = None, zero_shot: Predictions | None = None
+) -> dict[str, Gate]:
+    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion, zero_shot)}
 
 
 def test_the_first_model_needs_its_floors_alone() -> None:
     gates = judged(policy(), predictions(0.45))
     assert all(gate.passed for gate in gates.values())
-    assert list(gates) == ["data", "auc", "m_auc", "delta_auc", "delta_m_auc", "class_auc"]
-    assert gates["delta_auc"].says == "there is no champion to be held against"
+    assert list(gates) == ["data", "auc", "m_auc", *BASELINES, "delta_auc", "delta_m_auc", "class_auc"]
+    assert gates["delta_auc"].says == "there is no champion to compare with"
 
 
 def test_a_floor_is_reached_from_above_and_at_it() -> None:
@@ -122,7 +126,7 @@ def test_models_scored_on_other_data_are_not_compared(champion: Predictions, say
 
 
 def test_videos_of_another_manifest_fail_and_missing_ones_are_counted() -> None:
-    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None)}
+    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None, None)}
     assert (gates["data"].passed, "3 videos are not in the policy's manifest" in gates["data"].says) == (False, True)
     gates = judged(policy(), predictions(0.4, videos=9))
     assert (gates["data"].passed, gates["data"].says) == (True, "9 of 12 test videos, annotations a")
@@ -136,7 +140,8 @@ def test_an_undefined_figure_passes_no_gate_but_one_that_is_not_asked_for() -> N
     nothing.truth[:] = False
     gates = judged(policy(), nothing)
     assert (gates["auc"].passed, gates["auc"].says) == (False, "AUC undefined is not ≥ 0.8000")
-    off = {"floors": {"auc": None, "m_auc": None}, "margins": {"auc": None, "m_auc": None, "class_auc": None}}
+    off = {"floors": {"auc": None, "m_auc": None}, "margins": {"auc": None, "m_auc": None, "class_auc": None},
+           "baselines": {"above_chance": False, "beats_zero_shot": None}}  # fmt: skip
     assert list(judged(policy(**off), nothing, nothing)) == ["data"]
 
 
