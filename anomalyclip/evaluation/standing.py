@@ -80,5 +80,5 @@ def _beats_text(beats: bool | None, found: Difference | None) -> str:
         return "not comparable with zero-shot CLIP"
     difference = f"difference {difference_text(found)}"
     if beats is None:
-        return f"too few test videos to compare with zero-shot CLIP ({difference})"
-    return f"{'beats' if beats else 'does not beat'} zero-shot CLIP on the same videos ({difference})"
+        return f"too few test videos to compare with zero-shot CLIP, {difference}"
+    return f"{'beats' if beats else 'does not beat'} zero-shot CLIP on the same videos, {difference}"

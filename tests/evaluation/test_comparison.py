@@ -190,3 +190,45 @@ def test_other_annotations_are_refused_and_their_videos_named() -> None:
 def test_another_manifest_of_the_same_annotations_is_no_hindrance() -> None:
     a = table(20)
     assert compare(a, replace(table(21), digests=Digests("other paths", "a", "x"))).figures["auc"]
+
+
+def unlocated(predictions: Predictions, videos: list[int]) -> Predictions:
+    """The same with the truth of frames unknown in some videos."""
+    truth, known = predictions.truth.copy(), predictions.known.copy()
+    known[videos] = False
+    for video in videos:
+        truth[predictions.frames_of(video)] = False
+    return replace(predictions, truth=truth, known=known)
+
+
+def test_frames_of_unknown_truth_do_not_count_and_their_videos_do() -> None:
+    a, b = (unlocated(table(seed, skill), [0, 1]) for seed, skill in ((22, 0.3), (23, 0.1)))
+    found, without = compare(a, b), compare(a.select(range(2, VIDEOS)), b.select(range(2, VIDEOS)))
+    for name in ("auc", "m_auc", "ap", "m_ap"):
+        assert found.figures[name] == without.figures[name]
+    assert found.videos == without.videos
+    whole = compare(table(22, 0.3), table(23, 0.1))
+    for name in ("video_auc", "video_m_ap"):
+        assert found.figures[name] == whole.figures[name] != without.figures[name]
+    shuffled = compare(a, b.select(np.random.default_rng(0).permutation(VIDEOS)))
+    for name, one in found.figures.items():
+        other = shuffled.figures[name]
+        assert one and other and one.value == pytest.approx(other.value, abs=1e-12)
+
+
+def test_without_any_interval_models_compare_by_videos_alone() -> None:
+    anomalous = [video for video in range(VIDEOS) if video % 3 < 2]
+    a, b = (unlocated(table(seed, skill), anomalous) for seed, skill in ((24, 0.3), (25, 0.1)))
+    found = compare(a, b)
+    assert {name for name, difference in found.figures.items() if difference} == {"video_auc", "video_m_ap"}
+    assert found.videos == []
+
+
+def test_truth_that_only_one_table_knows_is_another_truth() -> None:
+    a, b = table(26), unlocated(table(27), [4])
+    with pytest.raises(UsageError, match="1 of 24 videos differ in their frames or labels: v04"):
+        compare(a, b)
+    relabelled = replace(b, video_truth=b.video_truth.copy())
+    relabelled.video_truth[4] = [True, True]
+    with pytest.raises(UsageError, match="1 of 24 videos differ in their frames or labels: v04"):
+        compare(b, relabelled)
