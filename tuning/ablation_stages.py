@@ -10,7 +10,7 @@ import polars as pl
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.intervals import mean_paired_difference
+from anomalyclip.evaluation.comparison import mean_differences
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
 from anomalyclip.jobs.features import Extracted
@@ -135,5 +135,6 @@ def _outcome(of_row: Sequence[Trial], of_default: Sequence[Trial]) -> Outcome:
     results = [result.figures if (result := trial.run.result(ScoredTrial)) else {} for trial in of_row]
     difference = None
     if of_row is not of_default:
-        difference = mean_paired_difference(*([trial.predictions() for trial in of] for of in (of_row, of_default)))
+        tables = ([trial.predictions() for trial in of] for of in (of_row, of_default))
+        difference = mean_differences(("auc", "m_auc"), *tables)
     return Outcome([each.get("auc") for each in results], [each.get("m_auc") for each in results], difference)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from anomalyclip.evaluation.intervals import Difference, PairedDifference
+from anomalyclip.evaluation.intervals import Difference
 
 DEFAULT = "default"
 """Name of the paper's full method, the last row of every table."""
@@ -46,7 +46,7 @@ class Outcome:
 
     auc: Sequence[float | None]
     m_auc: Sequence[float | None]
-    difference: PairedDifference | None
+    difference: Mapping[str, Difference | None] | None
 
 
 TABLES = (
@@ -89,7 +89,7 @@ def markdown(table: Table, outcomes: Mapping[str, Outcome], seeds: Sequence[int]
 def _ours(outcome: Outcome) -> list[str]:
     changes = ["", ""]
     if outcome.difference is not None:
-        changes = [_signed(outcome.difference.auc), _signed(outcome.difference.m_auc)]
+        changes = [_signed(outcome.difference[name]) for name in ("auc", "m_auc")]
     return [_figure(outcome.auc), _figure(outcome.m_auc), *changes]
 
 

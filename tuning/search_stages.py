@@ -58,9 +58,8 @@ class SearchResult(RunResult):
     best_loss: float
     winner: Mapping[str, str]
     """Name and id of its run, and the version of its model."""
-    auc: float | None
-    m_auc: float | None
-    ap: float | None
+    figures: Mapping[str, float | None]
+    """Of the winner, on the test videos."""
 
 
 def search_job(job: Job, workers: int | None) -> Job:
@@ -273,8 +272,7 @@ def finish(
 ) -> SearchResult:
     """Put the winner's test figures beside the search, and keep and return the search's result."""
     parent = TrackedRun(run_id, reach(job.tracking_uri))
-    figures = {"auc": winner.auc, "m_auc": winner.m_auc, "ap": winner.ap}
-    parent.log_metrics({name: value for name, value in figures.items() if value is not None})
+    parent.log_metrics({name: value for name, value in winner.figures.items() if value is not None})
     parent.log_tags({"winner": winner.run_id, "model_version": winner.model_version})
     TrackedRun(winner.run_id, parent.client).log_tags({"search": run_id})
     run = prepared.run
@@ -287,9 +285,7 @@ def finish(
         best=dict(best.point),
         **best.figures,
         winner={"run": winner.run, "run_id": winner.run_id, "model_version": winner.model_version},
-        auc=winner.auc,
-        m_auc=winner.m_auc,
-        ap=winner.ap,
+        figures=winner.figures,
     )
     prepared.run.finish(result)
     log.info("trials, plots and the best configuration: %s", prepared.run.uri(REPORT))

@@ -12,15 +12,20 @@ import polars as pl
 import torch
 
 from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.metrics import Metrics
+from anomalyclip.evaluation.scoring import Scorer
+from anomalyclip.evaluation.standing import Standing
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import find_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import MODEL_KIND
+from anomalyclip.jobs.candidates import MODEL_KIND, zero_shot_scorer
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.registry import log_model, register_model
@@ -57,6 +62,8 @@ class TrainingResult(ScoredResult):
     """What a training returns."""
 
     model_version: str
+    standing: str | None
+    """What the model is worth, beside chance and zero-shot CLIP; None without test videos."""
 
 
 def prepare(
@@ -104,11 +111,12 @@ def run(job: Job, training: Training) -> TrainingResult:
             bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
             model_id = log_model(tracking, bundle)
         with stage("evaluate", "the trained model on the test videos"):
-            metrics = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
+            metrics, found = _evaluate(tracking, training, extracted, bundle, model_id)
         with stage("register", f"as a version of {job.config.tracking.model_name}"):
             version = register_model(tracking, model_id, job.config.tracking.model_name, metrics)
         scored = evaluation.scored(tracking, job, training.run, metrics, extracted)
-        return evaluation.finish(training.run, TrainingResult(**scored, model_version=version))
+        result = TrainingResult(**scored, model_version=version, standing=found.sentence if found else None)
+        return evaluation.finish(training.run, result)
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
@@ -196,6 +204,30 @@ def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint:
     save_trained(bundle, model, weights, job.config, training.backbone_identity, extracted.precision)
     training.run.publish(bundle, MODEL)
     return bundle
+
+
+def _evaluate(
+    tracking: TrackedRun, training: Training, extracted: Extracted, bundle: Path, model_id: str
+) -> tuple[Metrics | None, Standing | None]:
+    """Score the test videos with the model and with zero-shot CLIP, which costs seconds; None without test videos."""
+    run, source = training.run, training.source
+    metrics = evaluation.evaluate(tracking, run, source, extracted, bundle, model_id)
+    if metrics is None:
+        return None, None
+    zero_shot = _zero_shot(training, load_card(bundle))
+    return metrics, evaluation.zero_shot_standing(tracking, run, source, extracted, zero_shot)
+
+
+def _zero_shot(training: Training, card: ModelCard) -> Scorer | None:
+    """Return zero-shot CLIP with the model's classes; None if no text tower belongs to the features."""
+    backbone = training.backbone
+    if backbone is None:
+        return None
+    try:
+        return zero_shot_scorer(backbone, card.classes, card.sampling_rate)
+    except UsageError as error:  # a text tower that reads no prompts, which free directions do not need
+        log.warning("not compared with zero-shot CLIP: %s", error)
+        return None
 
 
 def _is_without_text(config: RunConfig) -> bool:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from anomalyclip.config import ModelConfig
-from anomalyclip.evaluation.intervals import Difference, Interval, PairedDifference
+from anomalyclip.evaluation.intervals import Difference, Interval
 from anomalyclip.tuning.ablation_tables import DEFAULT, TABLES, Outcome, Row, Table, distinct_rows, markdown
 
 TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
@@ -13,7 +13,7 @@ TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
 OUTCOMES = {
     "mlp": Outcome(
         [0.7, 0.72], [0.5, 0.5],
-        PairedDifference(Difference(-0.09, Interval(-0.1234, -0.0566)), Difference(0.001, None)),
+        {"auc": Difference(-0.09, Interval(-0.1234, -0.0566)), "m_auc": Difference(0.001, None)},
     ),
     "default": Outcome([0.8, 0.8], [0.49, 0.508], None),
 }  # fmt: skip
@@ -49,5 +49,5 @@ def test_a_table_holds_means_deviations_and_differences_beside_the_papers_figure
 
 @pytest.mark.parametrize("figures, shown", [([0.5], "50.00"), ([None], "undefined"), ([0.5, None], "undefined")])
 def test_one_training_has_no_deviation_and_an_undefined_figure_no_mean(figures: list[float | None], shown: str) -> None:
-    outcomes = {**OUTCOMES, "mlp": replace(OUTCOMES["mlp"], m_auc=figures, difference=PairedDifference(None, None))}
+    outcomes = {**OUTCOMES, "mlp": replace(OUTCOMES["mlp"], m_auc=figures, difference={"auc": None, "m_auc": None})}
     assert f"| {shown} | undefined | undefined | 74.86 |" in markdown(TABLE, outcomes, [1])
