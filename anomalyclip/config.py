@@ -45,7 +45,7 @@ class DataConfig(Section):
     frame_tolerance: NonNegativeInt = 0
     """Frames by which a manifest's count or interval may differ from the decoded video."""
     features: str | None = None
-    """Imported features, by the name asserted for what made them; None extracts features from the videos."""
+    """Import name of the imported features to use; None extracts features from the videos."""
 
 
 class BackboneConfig(Section):
