@@ -96,8 +96,12 @@ def segment_spacing(num_features: int, config: ModelConfig) -> int:
 
 
 def offset_bound(num_features: int, config: ModelConfig) -> int:
-    """Return the exclusive upper bound of a segment's random offset."""
-    return segment_spacing(num_features, config) - (config.frames_per_segment - 2)
+    """Return the exclusive upper bound of a segment's random offset, at least 1.
+
+    On a short video, segments longer than their number leave no room to move: they overlap and start at their
+    earliest position.
+    """
+    return max(1, segment_spacing(num_features, config) - (config.frames_per_segment - 2))
 
 
 def clip_frames(num_features: int, offsets: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
