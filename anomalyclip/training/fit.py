@@ -1,6 +1,7 @@
 """The training loop, which knows neither Ray nor MLflow: one `fit` for one worker or many."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import RunConfig
+from anomalyclip.errors import JobError
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
 from anomalyclip.model.collectives import all_gather_rows, rank, world_size
@@ -23,9 +25,11 @@ from anomalyclip.training.checkpoints import (
 )
 from anomalyclip.training.sampling import Bag, Batch, draw_clip, epoch_batches
 from anomalyclip.training.schedule import learning_rate
-from anomalyclip.training.validation import best_epoch, validate
+from anomalyclip.training.validation import LOSS, best_epoch, validate
 
 EpochMetrics = dict[str, float]
+
+REMEDY = "try a lower training.learning_rate, or training.precision=float32"
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def fit(
 
     Every worker calls it with the same arguments and the same initial weights. A checkpoint is written by the
     first worker before `on_epoch` is called with an epoch's metrics. `stop_after` ends the fit after so many
-    epochs of the schedule.
+    epochs of the schedule. Raises JobError on every worker, before that epoch's checkpoint, when a loss or a weight is
+    not finite.
     """
     device = model.normality_prototype.device
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -80,10 +85,12 @@ def fit(
     for epoch in range(len(history), stop_after or config.training.epochs):
         rate = learning_rate(epoch, config.training)
         optimizer.param_groups[0]["lr"] = rate
-        losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config)
+        losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
         metrics = {"epoch": float(epoch), "learning_rate": rate, **losses}
+        _refuse_broken_weights(parameters, epoch)  # the epoch's last update has no loss after it
         if data.validation:
             metrics |= validate(model.eval().with_fixed_directions(), data.validation, data.cache, config)
+            _refuse_broken_loss({LOSS: metrics[LOSS]}, f"validation after epoch {epoch}")
         history.append(metrics)
         if rank() == 0:
             saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
@@ -133,21 +140,37 @@ def uses_bfloat16(config: RunConfig, device: torch.device) -> bool:
 
 
 def _train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, steps: Iterator[StepInput], config: RunConfig
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: Iterator[StepInput], config: RunConfig, epoch: int
 ) -> EpochMetrics:
     model.train()
     totals: dict[str, Tensor] = {}
     count = 0
     for step in steps:
         terms = step_loss(model, step, config)
+        loss = torch.stack(list(terms.values())).sum()
+        # the terms are those of the whole batch, equal on every worker: all of them stop here, and none waits for
+        # another. On a GPU this waits for the forward pass, once per step.
+        if not loss.isfinite():
+            _refuse_broken_loss({name: term.item() for name, term in terms.items()}, f"epoch {epoch}, step {count}")
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
+        loss.backward()
         optimizer.step()
         count += 1
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
     means = {f"loss/{name}": total.item() / count for name, total in totals.items()}
     return {"loss": sum(means.values()), **means}
+
+
+def _refuse_broken_loss(terms: Mapping[str, float], where: str) -> None:
+    if not all(map(math.isfinite, terms.values())):
+        values = ", ".join(f"{name}={value:.4g}" for name, value in terms.items())
+        raise JobError(f"{where}: the loss is not finite ({values}); {REMEDY}")
+
+
+def _refuse_broken_weights(parameters: Sequence[Tensor], epoch: int) -> None:
+    if not torch.stack([parameter.isfinite().all() for parameter in parameters]).all():
+        raise JobError(f"epoch {epoch}: weights are not finite after the last step; {REMEDY}")
 
 
 def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig) -> StepInput:

@@ -52,16 +52,18 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_si
         ),
     )
     try:
-        _interruptible(trainer)
+        refusal = _interruptible(trainer)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise JobError(f"training failed: {reason[-1] if reason else type(error).__name__}") from error
     finally:
         storage.delete(ray_folder)
+    if refusal:
+        raise JobError(f"training failed: {refusal}")
 
 
-def _interruptible(trainer: TorchTrainer) -> None:
-    """Fit in a thread: in the main thread Ray Train would take Ctrl-C for itself, and go on for a while."""
+def _interruptible(trainer: TorchTrainer) -> str | None:
+    """Return what the workers do. Fit in a thread: in the main thread Ray Train would take Ctrl-C for itself, and go on for a while."""
     outcome: Future[Any] = Future()
 
     def run() -> None:
@@ -73,12 +75,17 @@ def _interruptible(trainer: TorchTrainer) -> None:
     threading.Thread(target=run, daemon=True).start()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries have put their own in its place
-    outcome.result()
+    return outcome.result().return_value
 
 
-def _worker(loop_config: dict[str, Any]) -> None:
+def _worker(loop_config: dict[str, Any]) -> str | None:
+    """Run a worker's part of a fit; returns why it stopped, if starting it again would end in the same way."""
     plan: FitPlan = loop_config["plan"]
     context = ray.train.get_context()
     sharing = context.get_local_world_size() * loop_config["side_by_side"]
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // sharing))
-    run_plan(plan, get_device(), on_epoch=ray.train.report)
+    try:
+        run_plan(plan, get_device(), on_epoch=ray.train.report)
+    except JobError as error:  # a raised error would be retried like a lost worker
+        return str(error)
+    return None
