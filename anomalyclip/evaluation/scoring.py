@@ -76,13 +76,13 @@ def _predictions(
         yield VideoPrediction(
             row["video_id"],
             [[name for name, holds in zip(names, flags, strict=True) if holds] for flags in truth],
-            _per_frame(scores, scorer.sampling_rate, frames),
-            _per_frame(probabilities, scorer.sampling_rate, frames),
+            per_frame(scores, scorer.sampling_rate, frames),
+            per_frame(probabilities, scorer.sampling_rate, frames),
         )
 
 
-def _per_frame(values: Tensor, sampling_rate: int, num_frames: int) -> NDArray[np.float32]:
-    """Repeat each stored frame's value over the frames that it stands for, the last one over all that are left."""
+def per_frame(values: Tensor, sampling_rate: int, num_frames: int) -> NDArray[np.float32]:
+    """Return each stored frame's value `(stored frames, ...)` for every frame it stands for, the last for the rest."""
     stored = (torch.arange(num_frames) // sampling_rate).clamp(max=len(values) - 1)
     repeated: NDArray[np.float32] = values.cpu()[stored].numpy()
     return repeated

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from anomalyclip.config import RunConfig
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.metrics import video_score
+from anomalyclip.evaluation.scoring import per_frame
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
 from anomalyclip.model.collectives import rank, world_size
@@ -60,5 +61,7 @@ def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig)
     clip = draw_clip(Draw(bag, 0), cache.num_frames(video), 0, seed, config.model, cache.crops(video))
     features = torch.from_numpy(cache.gather(video, clip.frames, clip.crop)).to(device, torch.float32)
     output = model(features[None])
-    score = video_score(scores.cpu().numpy(), segment_frames=config.model.frames_per_segment)
+    rate = config.extraction.sampling_rate  # frames and segments are counted as in the predictions table
+    of_frames = per_frame(scores, rate, cache.video_frames(video))
+    score = video_score(of_frames, segment_frames=config.model.frames_per_segment * rate)
     return score, ClipOutput(*(part.cpu() for part in output))

@@ -73,7 +73,7 @@ def test_training_on_crops_is_the_same_on_one_crop_five_times(
     class Repeated:
         """The same features in each of five crops."""
 
-        num_frames = staticmethod(cache.num_frames)
+        num_frames = video_frames = staticmethod(cache.num_frames)
 
         def crops(self, video_id: str) -> int:
             return 5
@@ -148,6 +148,7 @@ class BrokenCache:
     def __init__(self, cache: Any, video: str) -> None:
         self._cache, self._video = cache, video
         self.num_frames, self.crops, self.video = cache.num_frames, cache.crops, cache.video
+        self.video_frames = cache.num_frames
 
     def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
         return self._cache.gather(video_id, frames, crop) * np.float16(np.nan if video_id == self._video else 1)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
 def test_a_loss_that_is_not_finite_ends_all_workers_once_and_leaves_no_checkpoint(
     storage: Storage, put_features: Callable[..., None], bags: list[Bag]
 ) -> None:
-    store = FeatureStore(storage, "f")
+    store = FeatureStore(storage, "broken")
     for number, bag in enumerate(bags):
         features = np.random.default_rng(number).normal(size=(40, 8)).astype(np.float16)
         put_features(store, bag.video_id, features * np.float16(np.nan if bag.video_id == "a0" else 1))
@@ -34,7 +34,7 @@ def test_a_loss_that_is_not_finite_ends_all_workers_once_and_leaves_no_checkpoin
         train=bags,
         validation=(),
         backbone_identity=None,
-        fingerprint="f",
+        fingerprint="broken",
         sources={bag.video_id: bag.video_id for bag in bags},
     )
     with pytest.raises(JobError, match=r"^training failed: epoch 0, step [01]: the loss is not finite \(dir.*=nan"):
