@@ -22,7 +22,7 @@ from pydantic import (
 
 from anomalyclip.errors import UsageError
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 class Section(BaseModel):

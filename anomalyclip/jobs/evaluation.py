@@ -12,13 +12,13 @@ from anomalyclip.cli import Job
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.labels import class_names, unknown_test_classes
 from anomalyclip.data.manifest import load_manifest, manifest_digest
+from anomalyclip.device import resolve_device
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.report import PREDICTIONS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
-from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.imported import find_import
 from anomalyclip.jobs.common import Extracted, imported_store, warn_of_unknown
 from anomalyclip.jobs.training import MODEL_KIND, Training

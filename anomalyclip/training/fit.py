@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import RunConfig
+from anomalyclip.device import resolve_precision, tf32_allowed
 from anomalyclip.errors import JobError
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
@@ -85,7 +86,8 @@ def fit(
     for epoch in range(len(history), stop_after or config.training.epochs):
         rate = learning_rate(epoch, config.training)
         optimizer.param_groups[0]["lr"] = rate
-        losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
+        with tf32_allowed(resolve_precision(config.training.precision, device)):
+            losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
         metrics = {"epoch": float(epoch), "learning_rate": rate, **losses}
         _refuse_broken_weights(parameters, epoch)  # the epoch's last update has no loss after it
         if data.validation:
@@ -105,7 +107,8 @@ def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str,
     Logits are gathered with their gradient, so that data-parallel averaging gives one worker's gradients.
     """
     device = step.features.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device)):
+    bfloat16 = resolve_precision(config.training.precision, device) == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         output = model(step.features)
     whole = gather_outputs(output, step.abnormal_here)
     selection = semantic_selection(whole.ranking, step.labels, config.model.k, step.keep_top, step.keep_bottom)
@@ -131,12 +134,6 @@ def step_inputs(data: FitData, epoch: int, config: RunConfig, device: torch.devi
             waiting = following
         if waiting is not None:
             yield _to_device(waiting.result(), device)
-
-
-def uses_bfloat16(config: RunConfig, device: torch.device) -> bool:
-    """Return whether a training step runs under bfloat16 autocast: by default on GPUs only."""
-    precision = config.training.precision
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
 
 
 def _train_epoch(

@@ -14,6 +14,7 @@ from anomalyclip.errors import JobError
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.collectives import rank, world_size
 from anomalyclip.storage import Storage
+from anomalyclip.training import fit as fit_module
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
 from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
 from anomalyclip.training.sampling import Bag, draw_clip, epoch_batches
@@ -140,6 +141,26 @@ def test_the_best_epoch_breaks_ties_by_loss_then_by_age() -> None:
     history = [{"learning_rate": rate, AUC: auc, LOSS: loss} for rate, auc, loss in rows]
     assert best_epoch(history) == 2
     assert best_epoch([{"learning_rate": 0.1}] * 4) == 3
+
+
+@pytest.mark.parametrize("precision, arithmetic", [("auto", "ieee"), ("tf32", "tf32")])
+def test_tf32_trains_only_where_it_is_asked_for(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    precision: str, arithmetic: str,
+) -> None:  # fmt: skip
+    used: list[str] = []
+
+    def note(*_: Any) -> None:
+        used.append(torch.backends.cudnn.conv.fp32_precision)
+
+    monkeypatch.setattr(fit_module, "resolve_precision", lambda *_: {"auto": "float32"}.get(precision, precision))
+    config = config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
+    model = new_model()
+    layer = model.temporal.get_submodule("axial.layers.0.feed_forward_a.expand")
+    layer.register_forward_hook(note)
+    layer.register_full_backward_hook(note)
+    fit(model, data, config, store(tmp_path), stop_after=1)
+    assert set(used) == {arithmetic} and len(used) > 2
 
 
 class BrokenCache:
