@@ -85,15 +85,16 @@ def prepare(
         log.warning("the manifest has no test videos: the model will be registered without figures")
     build_model(plan.classes, backbone, torch.zeros(_feature_dim(job, backbone)), job.config)  # refuses what is wrong
     digest = manifest_digest(manifest)
-    content = {"manifest": digest, "backbone": backbone and backbone.identity, **result_settings(job.config), **more}
+    content = {"manifest": digest, "backbone": backbone and backbone.identity, **result_settings(plan.config), **more}
     run = open_run(job.storage, kind, job.name, path.resolve().parent.name, content, job.fresh, begun)
     return Training(path, manifest, digest, plan, backbone, run)
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     """Keep what the run is made of: configuration, tags and the manifest."""
-    job.storage.write(f"{training.run.key}/config.yaml", to_yaml(job.config).encode())
-    tracking.log_config(job.config)
+    config = training.plan.config
+    job.storage.write(f"{training.run.key}/config.yaml", to_yaml(config).encode())
+    tracking.log_config(config)
     tracking.log_tags(
         {
             "dataset": training.manifest_path.resolve().parent.name,
@@ -122,7 +123,7 @@ def settle(job: Job, training: Training, extracted: Extracted) -> Training:
     """
     needs = extracted.needs(training.manifest_path, training.backbone_identity)
     training.run.keep_features(extracted.digest(), needs)
-    return replace(training, plan=plan_training(extracted.manifest, job.config))
+    return replace(training, plan=plan_training(extracted.manifest, training.plan.config))
 
 
 def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
@@ -131,7 +132,7 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
     ids = {bag.video_id for part in bags.values() for bag in part}
     sources = extracted.manifest.filter(pl.col("video_id").is_in(ids)).select("video_id", "source")
     return FitPlan(
-        config=job.config,
+        config=training.plan.config,
         storage_root=job.storage.root,
         key=training.run.key,
         classes=training.plan.classes,

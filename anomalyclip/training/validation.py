@@ -1,6 +1,6 @@
 """How `clean` runs judge an epoch: video-level AUC and loss on the validation part, never the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -42,7 +42,7 @@ def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, confi
     return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
 
 
-def best_epoch(history: Sequence[dict[str, float]]) -> int:
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """Return the epoch to keep: the highest video-level AUC, then the lower loss, then the earlier epoch.
 
     Epochs without learning rate are passed over while there is another; without validation it is the last.
