@@ -24,8 +24,9 @@ from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.training.plan import TrainingPlan, plan_training
+from anomalyclip.training.plan import TrainingPlan, plan_training, warnings_after, warnings_before
 from anomalyclip.training.ray_training import fit_on_ray
+from anomalyclip.training.sampling import steps_per_epoch
 from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
@@ -55,9 +56,13 @@ class Training:
 
 def drawn_manifest(storage: Storage) -> Path:
     """Return the manifest of the benchmark, for those without videos, drawn where that is still to do."""
-    folder = Path(storage.path("benchmark")) if storage.is_local else scratch() / "benchmark"
+    folder = _benchmark_folder(storage)
     log.info("the benchmark's videos, drawn where they are missing: %s", folder)
     return draw_benchmark(folder)
+
+
+def _benchmark_folder(storage: Storage) -> Path:
+    return Path(storage.path("benchmark")) if storage.is_local else scratch() / "benchmark"
 
 
 def prepare(
@@ -148,6 +153,10 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
+    counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")
+    is_benchmark = training.manifest_path.resolve().is_relative_to(_benchmark_folder(job.storage).resolve())
+    for line in warnings_before(training.plan, dict(counts.select("video_id", "frames").iter_rows()), is_benchmark):
+        log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
     epoch = best_epoch(history)
@@ -155,6 +164,8 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     if AUC in history[epoch]:
         log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
                  "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
+    for line in warnings_after(history, plan.validation):
+        log.warning("%s", line)
     if plan.validation and job.config.training.final_fit:
         plan = plan.final(epoch + 1)
         _fit(tracking, plan, "final/")
@@ -190,9 +201,11 @@ def _feature_dim(job: Job, backbone: Backbone | None) -> int:
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
     epochs = plan.stop_after or plan.config.training.epochs
+    training = plan.config.training
+    steps = steps_per_epoch(plan.train, training)
     log.info(
-        "training on %d videos, %d held out, %d epochs, %d workers",
-        len(plan.train), len(plan.validation), epochs, plan.config.training.workers,
+        "training on %d videos, %d held out: %d epochs of %d steps (%d in all), batches of %d videos, %d workers",
+        len(plan.train), len(plan.validation), epochs, steps, epochs * steps, training.batch_size, training.workers,
     )  # fmt: skip
     checkpoints = plan.checkpoints()
     with tracking.following(checkpoints.history, prefix):
