@@ -119,15 +119,16 @@ def _trial(job: Job, prepared: Training, extracted: Extracted, row: Row, seed: i
     model = job.config.model.model_copy(update=dict(row.change))
     seeded = job.config.training.model_copy(update={"seed": seed})
     own = replace(job, config=job.config.model_copy(update={"model": model, "training": seeded}))
+    plan = plan_training(extracted.manifest, own.config)
     content = {
         "manifest": prepared.source.digest,
         "backbone": prepared.backbone_identity,
         "features": extracted.digest(),
-        **result_settings(own.config),
+        **result_settings(plan.config),
     }
     name = f"{row.name}-{seed}"
     run = open_run(job.storage, prepared.run.part(TRIALS), None, name, content)
-    planned = replace(prepared, plan=plan_training(extracted.manifest, own.config), run=run)
+    planned = replace(prepared, plan=plan, run=run)
     return Trial(name, {"row": row.name, "seed": str(seed)}, run, training.fit_plan(own, planned, extracted))
 
 

@@ -22,7 +22,7 @@ from ray.tune.search import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from anomalyclip.config import TrainingConfig
-from anomalyclip.features.encoder import resolve_device
+from anomalyclip.device import resolve_device
 from anomalyclip.runs import RunFolder, RunKind, open_run, result_settings
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics

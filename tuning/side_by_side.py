@@ -11,9 +11,9 @@ import ray
 import torch
 
 from anomalyclip.config import Precision
+from anomalyclip.device import resolve_device
 from anomalyclip.evaluation.report import PREDICTIONS, write_report
 from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
-from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.training.fit_plan import FitPlan, run_plan

@@ -15,6 +15,7 @@ from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import bundle_digest, load_bundle
 
 
@@ -38,14 +39,17 @@ class Scorer:
 def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     """Return the trained model in a folder, ready to score on a device; raises UsageError if there is none."""
     model, card = load_bundle(bundle)
-    model.to(device)
+    return model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
+
+
+def model_scorer(model: AnomalyCLIP, sampling_rate: int, digest: str = "") -> Scorer:
+    """Return a model in evaluation mode as what scores; one in training needs no `digest`."""
 
     def score(features: Tensor) -> tuple[Tensor, Tensor]:
         scores = model.score_video(features)
         return scores.scores, scores.probabilities
 
-    segment_frames = card.model.frames_per_segment * card.sampling_rate
-    return Scorer(score, card.classes, card.sampling_rate, segment_frames, bundle_digest(bundle))
+    return Scorer(score, model.classes, sampling_rate, model.config.frames_per_segment * sampling_rate, digest)
 
 
 def counted(manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0) -> pl.DataFrame:

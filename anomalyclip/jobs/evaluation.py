@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import polars as pl
 
 from anomalyclip.data.labels import unknown_test_classes
+from anomalyclip.device import resolve_device
 from anomalyclip.evaluation.metrics import Metrics, summary_values
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.standing import Standing, standing
-from anomalyclip.features.encoder import resolve_device
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import ZERO_SHOT, Candidate, find_candidate
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown

@@ -33,8 +33,9 @@ from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.training.plan import TrainingPlan, plan_training
+from anomalyclip.training.plan import TrainingPlan, plan_training, warnings_after, warnings_before
 from anomalyclip.training.ray_training import fit_on_ray
+from anomalyclip.training.sampling import steps_per_epoch
 from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
@@ -91,7 +92,7 @@ def prepare(
     content = {
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
-        **result_settings(job.config),
+        **result_settings(plan.config),
         **more,
     }
     run = find_run(job.storage, kind, job.name, source.dataset, content, job.fresh)
@@ -121,9 +122,10 @@ def run(job: Job, training: Training) -> TrainingResult:
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     """Keep what the run is made of: configuration, tags and the manifest."""
+    config = training.plan.config
     source = training.source
-    job.storage.write(training.run.part(CONFIG), to_yaml(job.config).encode())
-    tracking.log_config(job.config)
+    job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
+    tracking.log_config(config)
     tracking.log_tags(
         {
             **source.tags(),
@@ -151,7 +153,7 @@ def settle(job: Job, training: Training, extracted: Extracted) -> Training:
     """
     needs = extracted.needs(training.source.path, training.backbone_identity)
     training.run.keep_features(extracted.digest(), needs)
-    return replace(training, plan=plan_training(extracted.manifest, job.config))
+    return replace(training, plan=plan_training(extracted.manifest, training.plan.config))
 
 
 def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
@@ -160,7 +162,7 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
     ids = {bag.video_id for part in bags.values() for bag in part}
     sources = extracted.manifest.filter(pl.col("video_id").is_in(ids)).select("video_id", "source")
     return FitPlan(
-        config=job.config,
+        config=training.plan.config,
         storage_root=job.storage.root,
         key=training.run.key,
         classes=training.plan.classes,
@@ -176,6 +178,10 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     """Fit, and fit again on all training videos if that is asked for; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
+    counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")
+    frames = dict(counts.select("video_id", "frames").iter_rows())
+    for line in warnings_before(training.plan, frames, training.source.is_benchmark):
+        log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
     epoch = best_epoch(history)
@@ -183,6 +189,8 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     if AUC in history[epoch]:
         log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
                  "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
+    for line in warnings_after(history, plan.validation):
+        log.warning("%s", line)
     if plan.validation and job.config.training.final_fit:
         plan = plan.final(epoch + 1)
         _fit(tracking, plan, "final/")
@@ -242,9 +250,11 @@ def _feature_dim(job: Job, backbone: Backbone | None) -> int:
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
     epochs = plan.stop_after or plan.config.training.epochs
+    training = plan.config.training
+    steps = steps_per_epoch(plan.train, training)
     log.info(
-        "training on %d videos, %d held out, %d epochs, %d workers",
-        len(plan.train), len(plan.validation), epochs, plan.config.training.workers,
+        "training on %d videos, %d held out: %d epochs of %d steps (%d in all), batches of %d videos, %d workers",
+        len(plan.train), len(plan.validation), epochs, steps, epochs * steps, training.batch_size, training.workers,
     )  # fmt: skip
     checkpoints = plan.checkpoints()
     with tracking.following(checkpoints.history, prefix):
