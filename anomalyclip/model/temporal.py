@@ -1,4 +1,4 @@
-"""The Temporal model (Section 2), and the architectures it is compared with (Table 5)."""
+"""The Temporal model (Section 2) and the architectures of Table 5."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from anomalyclip.model.axial import AxialTransformer
 Architecture = Literal["axial", "transformer", "mlp"]
 
 ENCODER_LAYERS = 12
-"""Of a plain transformer for one axial layer: 3.7 % fewer parameters at width 256, 0.9 % more at 64."""
+"""Layers of a plain transformer per axial layer: 3.7 % fewer parameters at width 256, 0.9 % more at 64."""
 POSITION_STD = 0.02
 
 
