@@ -67,14 +67,15 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
     Args:
         plan: the plan of the fit.
         stored: the number of stored features of every training video, by `video_id`.
-        is_benchmark: whether the footage is the drawn benchmark, for which `clip-tiny` was made.
+        is_benchmark: whether the footage is the drawn benchmark: `clip-tiny` was made for it, and its preset's steps
+            are known to be enough.
     """
     config, lines = plan.config, []
     bags, training = plan.bags("train"), config.training
     steps = steps_per_epoch(bags, training)
-    if steps * training.epochs < FEW_STEPS:
+    if steps * training.epochs < FEW_STEPS and not is_benchmark:
         lines.append(
-            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} rarely train a model; "
+            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} are seldom enough; "
             f"raise training.epochs={training.epochs} or lower training.batch_size={training.batch_size}"
         )
     if config.backbone.name == "clip-tiny" and config.data.features is None and not is_benchmark:
