@@ -52,13 +52,17 @@ def best_epoch(history: Sequence[dict[str, float]]) -> int:
     return min(trained, key=lambda epoch: (-history[epoch][AUC], history[epoch][LOSS], epoch))
 
 
+def score_video(model: AnomalyCLIP, video: str, cache: FeatureCache, config: RunConfig) -> float:
+    """Return the score of a video, by its id, that its epoch is judged by; the model is in evaluation mode."""
+    _, scores, _ = mean_over_crops(model.score_video, torch.from_numpy(cache.video(video)))
+    return video_score(scores.cpu().numpy(), segment_frames=config.model.frames_per_segment)
+
+
 def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, ClipOutput]:
     device = model.normality_prototype.device
     video = bag.video_id
-    _, scores, _ = mean_over_crops(model.score_video, torch.from_numpy(cache.video(video)))
     seed = config.training.seed
     clip = draw_clip(Draw(bag, 0), cache.num_frames(video), 0, seed, config.model, cache.crops(video))
     features = torch.from_numpy(cache.gather(video, clip.frames, clip.crop)).to(device, torch.float32)
     output = model(features[None])
-    score = video_score(scores.cpu().numpy(), segment_frames=config.model.frames_per_segment)
-    return score, ClipOutput(*(part.cpu() for part in output))
+    return score_video(model, video, cache, config), ClipOutput(*(part.cpu() for part in output))
