@@ -1,4 +1,4 @@
-"""The paper's ablation tables: what each row changes, its figures on UCF-Crime, and the same table of our own."""
+"""The paper's ablation tables: what each row changes, its figures on UCF-Crime, and the same tables of our own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from anomalyclip.evaluation.intervals import Difference, PairedDifference
+from anomalyclip.tuning.space import Point
 
+SEED = "training.seed"
 DEFAULT = "default"
 """Name of the paper's full method, the last row of every table."""
 
@@ -30,6 +32,10 @@ class Row(NamedTuple):
         """The value of the setting that it changes."""
         return next(iter(self.change.values()), DEFAULT)
 
+    def point(self, seed: int) -> Point:
+        """Return the settings of the row's trial with a seed."""
+        return {**{f"model.{setting}": value for setting, value in self.change.items()}, SEED: seed}
+
 
 class Table(NamedTuple):
     """One of the paper's tables, and the columns that name its rows."""
@@ -41,8 +47,8 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a row came to: a figure a seed, and how its means differ from the full method's (None for that itself)."""
+class RowFigures:
+    """A row's result: one figure per seed, and how its means differ from the full method's (None for that itself)."""
 
     auc: Sequence[float | None]
     m_auc: Sequence[float | None]
@@ -76,21 +82,27 @@ def distinct_rows(tables: Sequence[Table]) -> dict[str, Row]:
     return {DEFAULT: rows[DEFAULT], **rows}
 
 
-def markdown(table: Table, outcomes: Mapping[str, Outcome], seeds: Sequence[int]) -> str:
-    """Return a table of the outcomes by the rows' names, beside the paper's figures."""
+def labels(point: Point) -> dict[str, str]:
+    """Return the tags of a row's trial, which make its name: row and seed."""
+    changed = [value for name, value in point.items() if name != SEED]
+    return {"row": changed[0] if changed else DEFAULT, "seed": str(point[SEED])}
+
+
+def markdown(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[int]) -> str:
+    """Return a table of the results by the rows' names, beside the paper's figures."""
     figures = ("AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC")
     lines = [[*table.columns, *figures], ["---"] * len(table.columns) + ["--:"] * len(figures)]
-    lines += [[*row.cells, *_ours(outcomes[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
+    lines += [[*row.cells, *_ours(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     note = NOTE.format(seeds=", ".join(map(str, seeds)))
     return f"### Table {table.number}. {table.title}\n\n{body}\n\n{note}\n"
 
 
-def _ours(outcome: Outcome) -> list[str]:
+def _ours(result: RowFigures) -> list[str]:
     changes = ["", ""]
-    if outcome.difference is not None:
-        changes = [_signed(outcome.difference.auc), _signed(outcome.difference.m_auc)]
-    return [_figure(outcome.auc), _figure(outcome.m_auc), *changes]
+    if result.difference is not None:
+        changes = [_signed(result.difference.auc), _signed(result.difference.m_auc)]
+    return [_figure(result.auc), _figure(result.m_auc), *changes]
 
 
 def _figure(values: Sequence[float | None]) -> str:

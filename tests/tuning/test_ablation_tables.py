@@ -4,18 +4,28 @@ import pytest
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.evaluation.intervals import Difference, Interval, PairedDifference
-from anomalyclip.tuning.ablation_tables import DEFAULT, TABLES, Outcome, Row, Table, distinct_rows, markdown
+from anomalyclip.tuning.ablation_tables import (
+    DEFAULT,
+    SEED,
+    TABLES,
+    Row,
+    RowFigures,
+    Table,
+    distinct_rows,
+    labels,
+    markdown,
+)
 
 TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
     Row(("MLP", "none"), {"temporal": "mlp"}, 74.86, 84.46),
     Row(("axial", "two"), {}, 86.36, 90.66),
 ))  # fmt: skip
 OUTCOMES = {
-    "mlp": Outcome(
+    "mlp": RowFigures(
         [0.7, 0.72], [0.5, 0.5],
         PairedDifference(Difference(-0.09, Interval(-0.1234, -0.0566)), Difference(0.001, None)),
     ),
-    "default": Outcome([0.8, 0.8], [0.49, 0.508], None),
+    "default": RowFigures([0.8, 0.8], [0.49, 0.508], None),
 }  # fmt: skip
 
 
@@ -26,6 +36,12 @@ def test_every_row_changes_one_setting_and_the_full_method_none() -> None:
     for name, row in rows.items():
         changed = ModelConfig(**row.change).model_dump().items() - ModelConfig().model_dump().items()
         assert [value for _, value in changed] == ([] if name == DEFAULT else [name])
+
+
+def test_a_trial_is_named_by_its_row_and_seed() -> None:
+    for name, row in distinct_rows(TABLES).items():
+        assert row.point(7)[SEED] == 7
+        assert labels(row.point(7)) == {"row": name, "seed": "7"}
 
 
 def test_every_table_ends_with_the_full_method_at_the_papers_figures() -> None:
