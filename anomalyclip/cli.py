@@ -1,4 +1,4 @@
-"""What every command shares: its options, its log, its exit codes and its last line."""
+"""The command line: options, log, exit codes and last line, the same for every command."""
 
 import argparse
 import json
@@ -6,28 +6,28 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import build_config
+from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.imported import with_imported
-from anomalyclip.presets import PRESETS, preset
+from anomalyclip.job import Job
+from anomalyclip.presets import BENCHMARK, DEMONSTRATION, PRESETS, names_benchmark, preset
 from anomalyclip.storage import Storage, default_root, scratch
 
 log = logging.getLogger("anomalyclip")
 
-
-@dataclass(frozen=True)
-class Job:
-    """The shared options of a command, resolved."""
-
-    storage: Storage
-    config: RunConfig
-    name: str | None
-    fresh: bool
-    tracking_uri: str
+Result = Any
+"""What a command returns: a dataclass or a mapping of JSON-like values."""
+DRAWN = (
+    "DEMONSTRATION on drawn footage: its figures say nothing about real video. Give your own as MANIFEST "
+    "(README, Your own videos)"
+)
+_closing_lines: list[str] = []
+"""Logged once more when the command has ended well."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,10 +49,11 @@ def parser(description: str, example: str, storage: bool = True) -> argparse.Arg
     return command
 
 
-def add_optional_manifest(command: argparse.ArgumentParser) -> None:
-    """Add the manifest of a command that takes the drawn benchmark, with its preset, where none is given."""
-    command.add_argument("manifest", nargs="?", type=Path, metavar="MANIFEST",
-                         help="CSV or Parquet table of videos (else the drawn benchmark, with its preset)")  # fmt: skip
+def add_manifest(command: argparse.ArgumentParser, optional: bool = False) -> None:
+    """Add the manifest; where it is `optional`, the command runs on the drawn benchmark without one."""
+    otherwise = f"; without one, as with `{BENCHMARK}`, a demonstration on drawn footage" if optional else ""
+    command.add_argument("manifest", nargs="?" if optional else None, type=Path, metavar="MANIFEST",
+                         help=f"CSV or Parquet table of videos, or `{BENCHMARK}`{otherwise}")  # fmt: skip
 
 
 def add_config_options(command: argparse.ArgumentParser, preset: bool = True) -> None:
@@ -67,7 +68,7 @@ def add_config_options(command: argparse.ArgumentParser, preset: bool = True) ->
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options of commands that keep a run and track it in MLflow."""
     command.add_argument("--name", help="name of the run (else derived from data, features, config and seed)")
-    command.add_argument("--fresh", action="store_true", help="start anew what is there under that name")
+    command.add_argument("--fresh", action="store_true", help="start again what is there under that name")
     add_tracking_option(command)
 
 
@@ -80,17 +81,24 @@ def add_tracking_option(command: argparse.ArgumentParser) -> None:
 def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
     """Return the shared options of parsed arguments, validated; raises UsageError.
 
-    Imported features that the configuration names must be there, unless they are not `features_needed` yet.
+    A manifest that is missing or lacks columns is refused here, before any library that takes seconds to import.
+    Imported features that the configuration names must exist, unless they are not `features_needed` yet.
     """
     options = vars(arguments)
-    storage = Storage(options["storage"] or default_root())
+    on_benchmark = "manifest" in options and names_benchmark(options["manifest"])
+    if options.get("manifest") and not on_benchmark:
+        check_manifest_head(options["manifest"])
+    storage = Storage(options.get("storage") or default_root())
     storage.check_usable()
     scratch()
-    usual = "default" if options.get("manifest", True) else "benchmark"
-    base = preset(options.get("preset") or usual)
+    base = preset(options.get("preset") or (BENCHMARK if on_benchmark else "default"))
+    base = base.model_copy(update={"tracking": DEMONSTRATION}) if on_benchmark else base
     config = build_config(base, options.get("config"), options.get("overrides", ()))
     config = with_imported(config, storage) if features_needed else config
     tracking = options.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(storage)
+    if on_benchmark:
+        log.warning(DRAWN)
+        _closing_lines.append(DRAWN)
     log.info("storage root: %s", storage.root)
     return Job(storage, config, options.get("name"), options.get("fresh", False), tracking)
 
@@ -101,10 +109,10 @@ def _sqlite(storage: Storage) -> str:
     return f"sqlite:///{storage.path('mlflow/mlflow.db')}"
 
 
-def run(main: Callable[[Sequence[str]], Mapping[str, Any] | None]) -> NoReturn:
+def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     """Run a command's `main(arguments)` and exit.
 
-    Standard output gets one line, the JSON of what `main` returns; everything else goes to standard error.
+    Standard output gets one line, the JSON of the result; everything else goes to standard error.
     Exit code 2 for wrong use, 1 for failed work, each with one clear message.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -118,8 +126,15 @@ def run(main: Callable[[Sequence[str]], Mapping[str, Any] | None]) -> NoReturn:
         print(f"failed: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         sys.exit(130)
+    while _closing_lines:
+        log.warning(_closing_lines.pop())
     if result is not None:
-        print(json.dumps(result), flush=True)
+        print(json.dumps(as_json(result)), flush=True)
     sys.exit(0)
+
+
+def as_json(result: Result) -> Mapping[str, Any]:
+    """Return a command's result as JSON-like values."""
+    return asdict(result) if is_dataclass(result) and not isinstance(result, type) else result

@@ -1,7 +1,14 @@
 """Presets: whole configurations by name; those of the paper's datasets reproduce its settings."""
 
-from anomalyclip.config import BackboneConfig, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from pathlib import Path
+
+from anomalyclip.config import BackboneConfig, DataConfig, ModelConfig, RunConfig, TrackingConfig, TrainingConfig
 from anomalyclip.errors import UsageError
+
+BENCHMARK = "benchmark"
+"""The drawn benchmark: its name instead of a manifest's path, and its preset."""
+DEMONSTRATION = TrackingConfig(experiment="anomalyclip-benchmark", model_name="anomalyclip-benchmark")
+"""Where runs on the drawn benchmark are filed: never beside real ones."""
 
 _UCF_CRIME = (
     "Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting", "RoadAccidents", "Robbery",
@@ -42,7 +49,7 @@ PRESETS: dict[str, RunConfig] = {
     ),
     "xd-violence": _paper(_XD_VIOLENCE, ModelConfig(embedding_dim=128), learning_rate=5e-6, epochs=50),
     # chosen on the embedded benchmark's validation cameras
-    "benchmark": RunConfig(
+    BENCHMARK: RunConfig(
         model=ModelConfig(embedding_dim=64),
         training=TrainingConfig(batch_size=16, epochs=15, warmup_epochs=2, learning_rate=3e-4),
     ),
@@ -54,3 +61,8 @@ def preset(name: str) -> RunConfig:
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def names_benchmark(manifest: Path | None) -> bool:
+    """Return whether a command's manifest is the drawn benchmark: none was given, or its name."""
+    return manifest is None or str(manifest) == BENCHMARK

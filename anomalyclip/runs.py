@@ -1,13 +1,43 @@
-"""The folder of a run in the storage root: what it is a run of, how far it came, what came out."""
+"""Runs in the storage root: their kinds, the files of their folders, and what a finished one returns."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anomalyclip.config import RunConfig, digest
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import Storage
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+AnyResult = TypeVar("AnyResult", bound="DataclassInstance")
+"""What a run returns: a dataclass of JSON-like values."""
+
+
+class RunKind(StrEnum):
+    """Folders of the storage root with one folder per run."""
+
+    TRAINING = "runs"
+    EVALUATION = "evaluations"
+    ABLATION = "ablations"
+    SEARCH = "searches"
+    TRIAL = "trials"
+    COMPARISON = "comparisons"
+    IMPORT = "imports"
+    PRETRAINING = "pretraining"
+
+
+CONTENT, MLFLOW, FEATURES, RESULT = "run.json", "mlflow.json", "features.json", "result.json"
+"""Files of a run: what decides its result, its MLflow run, the stored features it needs, and its result."""
+CONFIG = "config.yaml"
+MODEL, EVALUATION, ZERO_SHOT, TABLES, REPORT = "model", "evaluation", "zero-shot", "tables", "report"
+"""Folders that a run publishes, each whole or not at all."""
+CHECKPOINTS, FINAL, TRIALS = "checkpoints", "final", "trials"
+"""Folders of a run's fit, of its second fit on all training videos, and of the runs that belong to it."""
 
 _RESULT_SETTINGS = {
     "data": {"classes", "frame_tolerance", "features"},
@@ -16,92 +46,139 @@ _RESULT_SETTINGS = {
 _RESOURCES = {"workers", "cpus_per_worker", "max_failures"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What every command with a run returns; kept as `result.json`."""
+
+    run: str
+    run_id: str
+    """Of the MLflow run."""
+    paths: Mapping[str, str]
+    """Where everything is, as URIs by name."""
+    tracking_uri: str
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run's place, `<kind>/<name>` in the storage root."""
 
     storage: Storage
+    kind: str
     name: str
-    key: str
+    content: Mapping[str, Any]
+    """Everything that decides the result, as JSON-like values by name."""
 
-    def result(self) -> dict[str, Any] | None:
-        """Return what a finished run came to, None while it is unfinished."""
-        return self._read("result.json")
+    @property
+    def key(self) -> str:
+        """Key of the folder."""
+        return f"{self.kind}/{self.name}"
 
-    def finish(self, result: Mapping[str, Any]) -> None:
+    def part(self, name: str) -> str:
+        """Return the key of a file or folder of the run."""
+        return f"{self.key}/{name}"
+
+    def uri(self, name: str = "") -> str:
+        """Return where a user finds the run, or a part of it."""
+        return self.storage.uri(self.part(name) if name else self.key)
+
+    def publish(self, folder: Path, name: str) -> None:
+        """Put a local folder there as a part of the run."""
+        self.storage.publish_folder(folder, self.part(name))
+
+    def published(self, *names: str) -> dict[str, str]:
+        """Return the URIs of those parts that are there, by name, after that of the run."""
+        return {"run": self.uri(), **{name: self.uri(name) for name in names if self.storage.exists(self.part(name))}}
+
+    def start(self, fresh: bool = False) -> None:
+        """Make the folder, after removing what an earlier attempt left if a `fresh` start is wanted."""
+        if fresh:
+            self.storage.delete(self.key)
+        if self._read(CONTENT) is None:
+            self.storage.write_json(self.part(CONTENT), self.content)
+
+    def is_finished(self) -> bool:
+        """Return whether the run has a result."""
+        return self.storage.exists(self.part(RESULT))
+
+    def result(self, as_type: type[AnyResult]) -> AnyResult | None:
+        """Return the result of a finished run, None while it is unfinished; raises UsageError for another command's."""
+        kept = self._read(RESULT)
+        if kept is None:
+            return None
+        names = {field.name for field in fields(as_type)}
+        if not names <= kept.keys():
+            raise UsageError(f"{self.uri(RESULT)} is not a result of this command; --fresh starts again")
+        return as_type(**{name: kept[name] for name in names})
+
+    def finish(self, result: "DataclassInstance") -> None:
         """Keep the result; the run counts as finished from then on."""
-        self.storage.write_json(f"{self.key}/result.json", result)
+        self.storage.write_json(self.part(RESULT), asdict(result))
 
     def mlflow_run(self, tracking_uri: str) -> str | None:
-        """Return the id of the MLflow run that an earlier attempt began; raises UsageError if it is elsewhere."""
-        kept = self._read("mlflow.json")
+        """Return the id of the MLflow run that an earlier attempt started; raises UsageError if it is elsewhere."""
+        kept = self._read(MLFLOW)
         if kept is None:
             return None
         if kept["tracking_uri"] != tracking_uri:
             raise UsageError(
-                f"run {self.name} was begun at {kept['tracking_uri']}, not {tracking_uri}; "
-                "give that one as --tracking-uri, or --fresh to start anew"
+                f"run {self.name} was started at {kept['tracking_uri']}, not {tracking_uri}; "
+                "give that one as --tracking-uri, or --fresh to start again"
             )
         return str(kept["run_id"])
 
     def keep_mlflow_run(self, tracking_uri: str, run_id: str) -> None:
-        """Remember the MLflow run, so that a later attempt goes on in it."""
-        self.storage.write_json(f"{self.key}/mlflow.json", {"tracking_uri": tracking_uri, "run_id": run_id})
+        """Remember the MLflow run, so that a later attempt resumes it."""
+        self.storage.write_json(self.part(MLFLOW), {"tracking_uri": tracking_uri, "run_id": run_id})
 
     def keep_features(self, digest: str, needs: Mapping[str, Any]) -> None:
         """Remember which features the run is trained on, and what it `needs` of the storage root.
 
         Raises UsageError if an earlier attempt had others.
         """
-        kept = self._read("features.json")
+        kept = self._read(FEATURES)
         if kept is not None and kept["digest"] != digest:
             raise UsageError(
-                f"run {self.name} was begun on other features: a video, the quarantine or the precision has changed "
-                "since; --fresh starts it anew"
+                f"run {self.name} was started on other features: a video, the quarantine or the precision has changed "
+                "since; --fresh starts it again"
             )
         self.keep_needs({"digest": digest, **needs})
 
     def keep_needs(self, needs: Mapping[str, Any]) -> None:
-        """Remember what the run needs of the storage root, so that housekeeping leaves it there."""
-        self.storage.write_json(f"{self.key}/features.json", needs)
+        """Remember what the run needs of the storage root, so that housekeeping keeps it."""
+        self.storage.write_json(self.part(FEATURES), needs)
 
     def _read(self, name: str) -> Any:
         try:
-            return self.storage.read_json(f"{self.key}/{name}")
+            return self.storage.read_json(self.part(name))
         except FileNotFoundError:
             return None
 
 
-def open_run(
-    storage: Storage,
-    kind: str,
-    name: str | None,
-    prefix: str,
-    content: Mapping[str, Any],
-    fresh: bool,
-    begun: bool = False,
+def find_run(
+    storage: Storage, kind: str, name: str | None, prefix: str, content: Mapping[str, Any], fresh: bool = False
 ) -> RunFolder:
-    """Return the folder of a run, new or begun before.
+    """Return the folder of a run, new or started before; nothing is written.
 
-    `content` is everything that decides the result, as JSON-like values by name; without a name given it
-    gives the run its name. Raises UsageError where the name belongs to a run of other content, or could leave
-    the folder of its kind, and where one that must have been `begun` before was not.
+    Without a name, the `prefix` and a hash of the `content` give the run its name. Raises UsageError for a name that
+    could leave the folder of its kind, and, unless the run starts `fresh`, for one that belongs to other content.
     """
     if name and not re.fullmatch(r"[\w-][\w. -]*", name):
         raise UsageError(f"--name {name!r} must be letters, digits, and any of - _ . and spaces after the first")
-    name = name or f"{prefix}-{digest(content)[:10]}"
-    run = RunFolder(storage, name, f"{kind}/{name}")
-    if fresh:
-        storage.delete(run.key)
-    kept = run._read("run.json")
+    run = RunFolder(storage, kind, name or f"{prefix}-{digest(content)[:10]}", content)
+    kept = None if fresh else run._read(CONTENT)
     if kept is not None and kept != content:
         differing = [key for key in sorted({*kept, *content}) if kept.get(key) != content.get(key)]
         changes = ", ".join(f"{key} was {kept.get(key)}, now {content.get(key)}" for key in differing[:3])
-        raise UsageError(f"run {name} exists with other content ({changes}); choose another --name, or --fresh")
-    if kept is None and begun:
-        raise UsageError(f"there is nothing to go on with: {storage.uri(run.key)} was never begun")
-    if kept is None:
-        storage.write_json(f"{run.key}/run.json", content)
+        raise UsageError(f"run {run.name} exists with other content ({changes}); choose another --name, or --fresh")
+    return run
+
+
+def open_run(
+    storage: Storage, kind: str, name: str | None, prefix: str, content: Mapping[str, Any], fresh: bool = False
+) -> RunFolder:
+    """Return the folder of a run as `find_run` does, and make it."""
+    run = find_run(storage, kind, name, prefix, content, fresh)
+    run.start(fresh)
     return run
 
 

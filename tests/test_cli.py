@@ -11,6 +11,7 @@ import pytest
 
 from anomalyclip import cli
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.job import Job
 
 WORKFLOWS = sorted(path.stem for path in (Path(__file__).parent.parent / "workflows").glob("[!_]*.py"))
 Main = Callable[[Sequence[str]], Mapping[str, Any] | None]
@@ -45,7 +46,7 @@ def raising(error: BaseException) -> Main:
     [
         (UsageError("no such file"), 2, "error: no such file\n"),
         (JobError("lost its workers"), 1, "failed: lost its workers\n"),
-        (KeyboardInterrupt(), 130, "stopped; the same command goes on from here\n"),
+        (KeyboardInterrupt(), 130, "stopped; the same command resumes from here\n"),
     ],
 )
 def test_a_failure_is_one_line_and_an_exit_code(
@@ -85,7 +86,7 @@ def test_a_command_without_a_result_prints_nothing(
     assert run(lambda arguments: None, capsys, monkeypatch) == (0, "", "")
 
 
-def job(*arguments: str) -> cli.Job:
+def job(*arguments: str) -> Job:
     command = cli.parser("Does a job.", "job")
     cli.add_config_options(command)
     cli.add_run_options(command)

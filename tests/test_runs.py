@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -5,10 +6,19 @@ import pytest
 
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import UsageError
-from anomalyclip.runs import RunFolder, open_run, result_settings
+from anomalyclip.runs import RunFolder, find_run, open_run, result_settings
 from anomalyclip.storage import Storage
 
 NEEDS = {"fingerprint": "f", "objects": ["h"]}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A result."""
+
+    auc: float | None = None
+
+
 CONTENT = {"manifest": "abc", "training.seed": 1, "data.classes": ["a", "b"]}
 
 
@@ -25,27 +35,40 @@ def test_a_run_without_a_name_is_named_by_its_content(storage: Storage, tmp_path
 
 
 def test_the_same_content_goes_on_in_the_same_folder(storage: Storage) -> None:
-    opened(storage, "first try").finish({"auc": 0.5})
-    assert opened(storage, "first try").result() == {"auc": 0.5}
+    opened(storage, "first try").finish(Figures(0.5))
+    assert opened(storage, "first try").result(Figures) == Figures(0.5)
 
 
 def test_an_unfinished_run_has_no_result(storage: Storage) -> None:
-    assert opened(storage).result() is None
+    assert opened(storage).result(Figures) is None
 
 
 def test_other_content_under_a_name_is_refused_by_what_differs(storage: Storage) -> None:
-    opened(storage, "mine").finish({})
+    opened(storage, "mine").finish(Figures())
     with pytest.raises(UsageError, match=r"run mine exists with other content \(manifest was abc, now def\)"):
         opened(storage, "mine", manifest="def")
-    assert opened(storage, "mine").result() == {}
+    assert opened(storage, "mine").result(Figures) == Figures()
 
 
 def test_fresh_starts_anew_even_with_other_content(storage: Storage) -> None:
-    opened(storage, "mine").finish({})
+    opened(storage, "mine").finish(Figures())
     storage.write("runs/mine/checkpoints/x", b"")
     run = opened(storage, "mine", fresh=True, manifest="new")
-    assert (run.result(), storage.exists("runs/mine/checkpoints")) == (None, False)
+    assert (run.result(Figures), storage.exists("runs/mine/checkpoints")) == (None, False)
     opened(storage, "mine", manifest="new")
+
+
+def test_a_result_of_another_command_is_refused(storage: Storage) -> None:
+    storage.write_json("runs/mine/result.json", {"other": 1})
+    with pytest.raises(UsageError, match="not a result of this command"):
+        opened(storage, "mine").result(Figures)
+
+
+def test_finding_a_run_writes_nothing(storage: Storage) -> None:
+    run = find_run(storage, "runs", "mine", "videos", CONTENT)
+    assert not storage.exists("runs")
+    run.start()
+    assert storage.read_json("runs/mine/run.json") == CONTENT
 
 
 @pytest.mark.parametrize("name", ["..", "../other", "/etc", "a/b", "a\\b", ".hidden", " ", "a\n"])
@@ -61,15 +84,15 @@ def test_a_run_goes_on_in_its_mlflow_run_and_only_there(storage: Storage) -> Non
     assert run.mlflow_run("sqlite:///a") is None
     run.keep_mlflow_run("sqlite:///a", "id")
     assert opened(storage, "mine").mlflow_run("sqlite:///a") == "id"
-    with pytest.raises(UsageError, match=r"run mine was begun at sqlite:///a, not http://b; .*--tracking-uri"):
+    with pytest.raises(UsageError, match=r"run mine was started at sqlite:///a, not http://b; .*--tracking-uri"):
         run.mlflow_run("http://b")
 
 
 def test_a_run_goes_on_with_its_own_features_only(storage: Storage) -> None:
-    storage.write_json("runs/mine/features.json", {"digest": "abc"})  # from before runs said what they need
+    storage.write_json("runs/mine/features.json", {"digest": "abc"})  # left by an attempt that died just then
     opened(storage, "mine").keep_features("abc", NEEDS)
     opened(storage, "mine").keep_features("abc", NEEDS)
-    with pytest.raises(UsageError, match=r"run mine was begun on other features.*--fresh"):
+    with pytest.raises(UsageError, match=r"run mine was started on other features.*--fresh"):
         opened(storage, "mine").keep_features("def", NEEDS)
     assert storage.read_json("runs/mine/features.json") == {"digest": "abc", **NEEDS}
     opened(storage, "mine", fresh=True).keep_features("def", NEEDS)

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import polars as pl
 
-from anomalyclip.cli import Job
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.intervals import mean_paired_difference
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.job import Job
 from anomalyclip.jobs import training
-from anomalyclip.jobs.common import Extracted
+from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import Training
+from anomalyclip.runs import EVALUATION, TRIALS, RunKind, RunResult
+from anomalyclip.runs import TABLES as TABLES_FOLDER
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.tuning.ablation_tables import DEFAULT, SEED, TABLES, RowFigures, distinct_rows, labels, markdown
@@ -28,6 +30,15 @@ from anomalyclip.tuning.trials import Outcome, Study
 log = logging.getLogger("anomalyclip")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AblationResult(RunResult):
+    """What an ablation returns."""
+
+    seeds: Sequence[int]
+    rows: Mapping[str, Mapping[str, Sequence[float | None]]]
+    """AUC and mAUC of each row, one per seed."""
+
+
 def prepare(job: Job, manifest_path: Path | None, seeds: int) -> Training:
     """Check everything that can be wrong before work starts, and open the ablation's folder; raises UsageError."""
     if seeds < 1:
@@ -35,13 +46,13 @@ def prepare(job: Job, manifest_path: Path | None, seeds: int) -> Training:
     for setting in {setting: None for row in distinct_rows(TABLES).values() for setting in row.change}:
         if getattr(job.config.model, setting) != ModelConfig.model_fields[setting].default:
             raise UsageError(f"model.{setting} is what rows of the tables change: leave it at its default")
-    return training.prepare(job, manifest_path, kind="ablations", needs_test=True)
+    return training.prepare(job, manifest_path, kind=RunKind.ABLATION, needs_test=True)
 
 
-def finished(prepared: Training, seeds: int) -> dict[str, Any] | None:
+def finished(job: Job, prepared: Training, seeds: int) -> AblationResult | None:
     """Return the result of an ablation with so many seeds, None while some of it remains."""
-    result = prepared.run.result()
-    return result if result and len(result["seeds"]) == seeds else None
+    result = None if job.fresh else prepared.run.result(AblationResult)
+    return result if result and len(result.seeds) == seeds else None
 
 
 def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
@@ -51,12 +62,12 @@ def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
         base=training.fit_plan(job, prepared, extracted),
         manifest=extracted.manifest,
         content={
-            "manifest": prepared.manifest_digest,
+            "manifest": prepared.source.digest,
             "backbone": prepared.backbone_identity,
             "features": extracted.digest(),
         },
-        folder=f"{prepared.run.key}/trials",
-        scoring=ScoreTestVideos(test, prepared.manifest_digest, extracted.precision),
+        folder=prepared.run.part(TRIALS),
+        scoring=ScoreTestVideos(test, prepared.source.digest, extracted.precision),
         labels=labels,
         threads=1,  # two trainings of one thread each are faster than one after the other on two
     )
@@ -94,7 +105,7 @@ def tabulate(
     ablation: Study,
     rows: Mapping[str, Sequence[Point]],
     outcomes: Sequence[Outcome],
-) -> dict[str, Any]:
+) -> AblationResult:
     """Write one Markdown table for each of the paper's, and keep and return the ablation's result."""
     of_rows = {
         name: [each for point in of_row for each in outcomes if each.point == point] for name, of_row in rows.items()
@@ -111,27 +122,26 @@ def tabulate(
         for name, of_row in of_rows.items()
     }
     seeds = [point[SEED] for point in rows[DEFAULT]]
-    tables = f"{prepared.run.key}/tables"
     with TemporaryDirectory(dir=scratch()) as folder:
         for table in TABLES:
             text = markdown(table, results, seeds)
             (Path(folder) / f"table-{table.number}.md").write_text(text)
             log.info("\n\n%s", text)
-        tracking.log_artifacts(Path(folder), "tables")
-        job.storage.publish_folder(Path(folder), tables)
-    result = {
-        "run": prepared.run.name,
-        "run_id": tracking.run_id,
-        "seeds": seeds,
-        "rows": {name: {"auc": figures.auc, "m_auc": figures.m_auc} for name, figures in results.items()},
-        "paths": {"run": job.storage.uri(prepared.run.key), "tables": job.storage.uri(tables)},
-        "tracking_uri": job.tracking_uri,
-    }
+        tracking.log_artifacts(Path(folder), TABLES_FOLDER)
+        prepared.run.publish(Path(folder), TABLES_FOLDER)
+    result = AblationResult(
+        run=prepared.run.name,
+        run_id=tracking.run_id,
+        paths=prepared.run.published(TABLES_FOLDER),
+        tracking_uri=job.tracking_uri,
+        seeds=seeds,
+        rows={name: {"auc": figures.auc, "m_auc": figures.m_auc} for name, figures in results.items()},
+    )
     prepared.run.finish(result)
-    log.info("tables: %s", job.storage.uri(tables))
+    log.info("tables: %s", prepared.run.uri(TABLES_FOLDER))
     return result
 
 
 def _predictions(storage: Storage, ablation: Study, outcome: Outcome) -> Predictions:
-    with storage.local(f"{ablation.folder}/{outcome.key}/evaluation/{PREDICTIONS}") as path:
+    with storage.local(f"{ablation.folder}/{outcome.key}/{EVALUATION}/{PREDICTIONS}") as path:
         return read_predictions(path)

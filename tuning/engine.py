@@ -28,7 +28,7 @@ from anomalyclip.training.fit_plan import FitPlan, run_plan
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.validation import AUC, best_epoch
 from anomalyclip.tuning.space import Between, OneOf, Point, Space
-from anomalyclip.tuning.trials import Past, Study, Trial
+from anomalyclip.tuning.trials import Past, Study, Trial, TrialResult
 
 OBJECTIVE, EPOCHS, FAILURE = "best_video_auc", "epochs", "failure"
 """What a trial reports: the highest validation AUC so far, the number of epochs so far, or why it failed."""
@@ -136,13 +136,13 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
     """Run a trial in a process of the cluster; unlike a lost process, an error is a result and not tried again."""
     try:
         trial = study.trial(_point(config))
-        result = trial.folder.result() or _fit(trial, study, share)
-        tune.report(_progress(result["history"]))
+        result = trial.result() or _fit(trial, study, share)
+        tune.report(_progress(result.history))
     except Exception as error:
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: _last_line(error)})
 
 
-def _fit(trial: Trial, study: Study, share: _Share) -> dict[str, Any]:
+def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
     """Train or resume, score, and keep and return the result."""
     torch.set_num_threads(share.threads)
     history = trial.history()
@@ -161,7 +161,7 @@ def _fit(trial: Trial, study: Study, share: _Share) -> dict[str, Any]:
     epoch = best_epoch(kept)
     if (last := trial.last_fit(epoch)) is not trial.plan:
         _run_to_end(last, share)
-    result = {"history": kept, "figures": study.scoring(trial, epoch)}
+    result = TrialResult(kept, study.scoring(trial, epoch))
     trial.folder.finish(result)
     return result
 

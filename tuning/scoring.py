@@ -16,6 +16,7 @@ from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.runs import EVALUATION, MODEL
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.fit_plan import FitPlan
@@ -44,7 +45,7 @@ def score_validation(trial: Trial, epoch: int) -> dict[str, float]:
     schema = {"video_id": pl.String, "abnormal": pl.Boolean, "score": pl.Float64}
     file = BytesIO()
     pl.DataFrame(rows, schema, orient="row").sort("video_id").write_parquet(file)
-    trial.folder.storage.write(f"{trial.folder.key}/{VALIDATION}", file.getvalue())
+    trial.folder.storage.write(trial.folder.part(VALIDATION), file.getvalue())
     return {}
 
 
@@ -67,17 +68,16 @@ class ScoreTestVideos:
         """Score the test videos with the model of the last fit's chosen epoch."""
         plan, device = trial.last_fit(epoch), resolve_device()
         model, weights = _trained(plan, epoch, device)
-        storage, key = trial.folder.storage, trial.folder.key
         with TemporaryDirectory(dir=scratch()) as temporary:
-            bundle, evaluation = Path(temporary) / "model", Path(temporary) / "evaluation"
+            bundle, evaluation = Path(temporary) / MODEL, Path(temporary) / EVALUATION
             save_trained(bundle, model, weights, plan.config, plan.backbone_identity, self.precision)
             evaluation.mkdir()
             scorer = bundle_scorer(bundle, device)
-            store = FeatureStore(storage, plan.fingerprint)
+            store = FeatureStore(trial.folder.storage, plan.fingerprint)
             score_manifest(scorer, self.test, self.manifest_digest, store, evaluation / PREDICTIONS)
             figures = write_report(evaluation).flat()
-            storage.publish_folder(bundle, f"{key}/model")
-            storage.publish_folder(evaluation, f"{key}/evaluation")
+            trial.folder.publish(bundle, MODEL)
+            trial.folder.publish(evaluation, EVALUATION)
         return figures
 
 

@@ -1,14 +1,13 @@
 """Search over settings: trials judged on the validation part, and the winner registered as a candidate."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from anomalyclip import cli
 from anomalyclip.tuning.space_file import find_space
 from anomalyclip.tuning.spaces import SPACES
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Run the trials of a space, train the best on all training videos, and register it as a candidate."""
     command = cli.parser(
         "Try settings of a search space, judged by video-level AUC on the validation part; train the best on all\n"
@@ -16,7 +15,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "The same command resumes a stopped search; a trial that any search has finished is not trained again.",
         "python tuning/search.py videos/manifest.csv --space wide",
     )
-    cli.add_optional_manifest(command)
+    cli.add_manifest(command, optional=True)
     command.add_argument("--space", default="grid", metavar="NAME|FILE",
                          help=f"{', '.join(SPACES)}, or a YAML table of settings (default grid)")  # fmt: skip
     command.add_argument("--workers", type=int, metavar="N", help="train each trial on a group of N workers")
@@ -28,13 +27,12 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import training
-    from anomalyclip.jobs.common import stage, tracked
+    from anomalyclip.jobs.lifecycle import finished, stage, tracked
     from anomalyclip.tuning import search_job  # after parsing: their libraries take seconds to import
 
     job = search_job.with_search_settings(job, arguments.workers)
     prepared = search_job.prepare(job, arguments.manifest, space, arguments.resume)
-    if (result := prepared.run.result()) is not None:
-        cli.log.info("search %s is finished; --fresh starts it again", prepared.run.name)
+    if (result := finished(job, prepared.run, search_job.SearchResult)) is not None:
         return result
     with tracked(job, prepared.run) as tracking:
         training.describe(tracking, job, prepared)

@@ -3,18 +3,18 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anomalyclip.cli import Job
 from anomalyclip.config import to_yaml, with_settings
 from anomalyclip.errors import UsageError
+from anomalyclip.job import Job
 from anomalyclip.jobs import training
-from anomalyclip.jobs.common import Extracted
-from anomalyclip.jobs.pipelines import train_prepared
-from anomalyclip.jobs.training import Training
+from anomalyclip.jobs.features import Extracted
+from anomalyclip.jobs.training import Training, TrainingResult
+from anomalyclip.runs import CONTENT, REPORT, RunKind, RunResult
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion import ModelRegistry
 from anomalyclip.tracking.runs import TrackedRun, reach
@@ -28,11 +28,29 @@ from anomalyclip.tuning.trials import Outcome, Study
 
 log = logging.getLogger("anomalyclip")
 
-BEST, REPORT = "best.yaml", "report"
-TRIALS = "trials"
-"""Folder of the trials of all searches, in the storage root."""
+BEST = "best.yaml"
 WINNER = "-best"
 """After a search's name: the run that trains its winner on all training videos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult(RunResult):
+    """What a search returns."""
+
+    trials: Mapping[str, int]
+    """How many by their state."""
+    best: Mapping[str, Any]
+    """The winner's values."""
+    best_epoch: float
+    best_video_auc: float
+    best_loss: float
+    separation: Mapping[str, Any]
+    """How far the validation part separates the winner from the other trials."""
+    winner: Mapping[str, str]
+    """Name and id of its run, and the version of its model."""
+    auc: float | None
+    m_auc: float | None
+    ap: float | None
 
 
 def with_search_settings(job: Job, workers: int | None) -> Job:
@@ -59,9 +77,11 @@ def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) ->
         raise UsageError("--resume continues what is there, --fresh removes it: give one of them")
     space.check(job.config)
     _refuse_foreign_winner(job)
-    prepared = training.prepare(job, manifest_path, "searches", more=space.content(), begun=resume)
+    prepared = training.prepare(job, manifest_path, RunKind.SEARCH, more=space.content())
+    if resume and not job.storage.exists(prepared.run.part(CONTENT)):
+        raise UsageError(f"there is nothing to resume: {prepared.run.uri()} was never started")
     if job.fresh:
-        job.storage.delete(f"runs/{prepared.run.name}{WINNER}")
+        job.storage.delete(f"{RunKind.TRAINING}/{prepared.run.name}{WINNER}")
     return prepared
 
 
@@ -72,11 +92,11 @@ def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
         base=replace(training.fit_plan(job, prepared, extracted), config=config),
         manifest=extracted.manifest,
         content={
-            "manifest": prepared.manifest_digest,
+            "manifest": prepared.source.digest,
             "backbone": prepared.backbone_identity,
             "features": extracted.digest(),
         },
-        folder=TRIALS,
+        folder=RunKind.TRIAL,
         scoring=score_validation,
     )
 
@@ -111,7 +131,7 @@ def report(
         log.info("\n\n%s", save_search_report(outcomes, best, space, apart, folder))
         (folder / BEST).write_text(to_yaml(applied(job.config, best.point)))
         tracking.log_artifacts(folder, REPORT)
-        job.storage.publish_folder(folder, f"{prepared.run.key}/{REPORT}")
+        prepared.run.publish(folder, REPORT)
     tracking.log_metrics({**best.figures, **apart.metrics()})
     states = Counter(each.state for each in outcomes)
     counts = {f"trials_{state.replace(' ', '_')}": n for state, n in states.items()}
@@ -121,7 +141,7 @@ def report(
 
 def train_winner(
     job: Job, manifest_path: Path | None, prepared: Training, search: Study, best: Outcome
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train the winner on all training videos, read its test figures, and make it the candidate; returns the result.
 
     Its run is the one that `train.py --config best.yaml` makes; the fit that chose its epoch is the trial's own.
@@ -130,13 +150,13 @@ def train_winner(
     own = replace(job, config=config, name=f"{prepared.run.name}{WINNER}", fresh=False)
     winner = training.prepare(own, manifest_path)
     trial, checkpoints = search.trial(best.point).plan.checkpoints(), CheckpointStore(job.storage, winner.run.key)
-    if not checkpoints.epochs():
+    if not winner.run.is_finished() and not checkpoints.epochs():
         for epoch in trial.epochs():
             checkpoints.save(trial.load(epoch), keep=trial.epochs())
-    result = train_prepared(own, winner)
+    result = training.run(own, winner)
     registry = ModelRegistry(reach(job.tracking_uri), job.config.tracking.model_name)
-    registry.put_up(result["model_version"])
-    log.info("models:/%s/%s is the candidate", registry.name, result["model_version"])
+    registry.put_up(result.model_version)
+    log.info("models:/%s/%s is the candidate", registry.name, result.model_version)
     return result
 
 
@@ -147,34 +167,31 @@ def finish(
     outcomes: Sequence[Outcome],
     best: Outcome,
     apart: Separation,
-    winner: Mapping[str, Any],
-) -> dict[str, Any]:
+    winner: TrainingResult,
+) -> SearchResult:
     """Log the winner's test figures beside the search, and keep and return the search's result."""
     parent = TrackedRun(run_id, reach(job.tracking_uri))
-    figures = {name: winner[name] for name in ("auc", "m_auc", "ap")}
+    figures = {"auc": winner.auc, "m_auc": winner.m_auc, "ap": winner.ap}
     parent.log_metrics({name: value for name, value in figures.items() if value is not None})
-    parent.log_tags({"winner": winner["run_id"], "model_version": winner["model_version"]})
-    TrackedRun(winner["run_id"], parent.client).log_tags({"search": run_id})
-    report = f"{prepared.run.key}/{REPORT}"
-    result = {
-        "run": prepared.run.name,
-        "run_id": run_id,
-        "trials": dict(Counter(each.state for each in outcomes)),
-        "best": dict(best.point),
+    parent.log_tags({"winner": winner.run_id, "model_version": winner.model_version})
+    TrackedRun(winner.run_id, parent.client).log_tags({"search": run_id})
+    run = prepared.run
+    result = SearchResult(
+        run=run.name,
+        run_id=run_id,
+        paths={**run.published(REPORT), "config": run.uri(f"{REPORT}/{BEST}"), "winner": winner.paths["run"]},
+        tracking_uri=job.tracking_uri,
+        trials=dict(Counter(each.state for each in outcomes)),
+        best=dict(best.point),
         **best.figures,
-        "separation": apart.values(),
-        "winner": {name: winner[name] for name in ("run", "run_id", "model_version")},
-        **figures,
-        "paths": {
-            "run": job.storage.uri(prepared.run.key),
-            "report": job.storage.uri(report),
-            "config": job.storage.uri(f"{report}/{BEST}"),
-            "winner": winner["paths"]["run"],
-        },
-        "tracking_uri": job.tracking_uri,
-    }
-    prepared.run.finish(result)
-    log.info("trials, plots and the best configuration: %s", job.storage.uri(report))
+        separation=apart.values(),
+        winner={"run": winner.run, "run_id": winner.run_id, "model_version": winner.model_version},
+        auc=winner.auc,
+        m_auc=winner.m_auc,
+        ap=winner.ap,
+    )
+    run.finish(result)
+    log.info("trials, plots and the best configuration: %s", run.uri(REPORT))
     return result
 
 
@@ -182,7 +199,7 @@ def _separation(job: Job, space: Space, outcomes: Sequence[Outcome], best: Outco
     finished = [each for each in outcomes if each.state == "finished"]
     others = [each for each in finished if each is not best]
     return separate(
-        {each.key: validation_scores(f"{TRIALS}/{each.key}", job.storage) for each in finished},
+        {each.key: validation_scores(f"{RunKind.TRIAL}/{each.key}", job.storage) for each in finished},
         best=best.key,
         following=best_of(others, space).key if others else None,
         default=next((each.key for each in finished if applied(job.config, each.point) == job.config), None),
@@ -191,6 +208,7 @@ def _separation(job: Job, space: Space, outcomes: Sequence[Outcome], best: Outco
 
 def _refuse_foreign_winner(job: Job) -> None:
     """Raise UsageError if the run that will train the winner exists, and belongs to no search of this name."""
-    winner = f"runs/{job.name}{WINNER}"
-    if job.name and not job.fresh and job.storage.exists(winner) and not job.storage.exists(f"searches/{job.name}"):
+    winner = f"{RunKind.TRAINING}/{job.name}{WINNER}"
+    started = job.storage.exists(f"{RunKind.SEARCH}/{job.name}")
+    if job.name and not job.fresh and job.storage.exists(winner) and not started:
         raise UsageError(f"the winner's run {job.name}{WINNER} exists already: choose another --name, or --fresh")

@@ -36,7 +36,7 @@ class TrialRuns:
         self._trials: dict[str, Trial] = {}
         self._open: dict[str, TrackedRun] = {}
         self._logged: dict[str, int] = {}
-        key = f"{run.key}/{TABLE}"
+        key = run.part(TABLE)
         self._table: dict[str, dict[str, Any]] = run.storage.read_json(key) if run.storage.exists(key) else {}
 
     def trial(self, point: Point) -> Trial:
@@ -58,7 +58,7 @@ class TrialRuns:
         """End the trials that another job, or this one before it was killed, has trained to the end."""
         for point in points:
             trial = self.trial(point)
-            if not self.has_ended(point) and trial.folder.result() is not None:
+            if not self.has_ended(point) and trial.folder.is_finished():
                 by_another = trial.folder.name not in self._table
                 self.started(point)
                 self._end(trial, "finished", {"looked_up": "true"} if by_another else {})
@@ -96,7 +96,7 @@ class TrialRuns:
     def ended(self, point: Point) -> None:
         """Keep the outcome of a trial that was trained to the end, or stopped before."""
         trial = self.trial(point)
-        if trial.folder.result() is not None:
+        if trial.folder.is_finished():
             self._end(trial, "finished", {})
         else:
             self._end(trial, "stopped early", {STOPPED_EARLY: str(len(trial.history()))})
@@ -135,8 +135,8 @@ class TrialRuns:
         raise JobError(f"{len(failures)} of {len(outcomes)} trials failed{consequence}; the first, {first}")
 
     def _end(self, trial: Trial, state: State, tags: Mapping[str, str]) -> None:
-        history, result = trial.history(), trial.folder.result() or {"figures": {}}
-        figures = {**chosen(history), **result["figures"]}
+        history, result = trial.history(), trial.result()
+        figures = {**chosen(history), **(result.figures if result else {})}
         self._close(trial, "FINISHED" if state == "finished" else "KILLED", figures, tags)
         self._keep_outcome(trial, state, figures)
         shown = ", ".join(f"{title} {figures[name]:.4f}" for name, title in _LOGGED.items() if name in figures)
@@ -167,7 +167,7 @@ class TrialRuns:
 
     def _keep(self, name: str, row: dict[str, Any]) -> None:
         self._table[name] = row
-        self._run.storage.write_json(f"{self._run.key}/{TABLE}", self._table)
+        self._run.storage.write_json(self._run.part(TABLE), self._table)
 
     def _tidy(self) -> None:
         """Remove the checkpoints of finished trials that are not needed any longer."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 import polars as pl
 
-from anomalyclip.runs import RunFolder, open_run, result_settings
+from anomalyclip.runs import CHECKPOINTS, FINAL, RunFolder, open_run, result_settings
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
@@ -19,6 +19,15 @@ LONGEST_DESCRIPTION = 4
 
 
 @dataclass(frozen=True)
+class TrialResult:
+    """What a finished trial returns."""
+
+    history: Sequence[EpochMetrics]
+    figures: Mapping[str, float]
+    """Of its scoring."""
+
+
+@dataclass(frozen=True)
 class Trial:
     """One fit of a study."""
 
@@ -28,10 +37,14 @@ class Trial:
     folder: RunFolder
     plan: FitPlan
 
+    def result(self) -> TrialResult | None:
+        """Return the result of a trial that was trained to the end, None for others."""
+        return self.folder.result(TrialResult)
+
     def history(self) -> list[EpochMetrics]:
         """Return the metrics of every epoch so far; they outlive the checkpoints of a finished trial."""
-        kept = self.folder.result()
-        return kept["history"] if kept else self.plan.checkpoints().history()
+        kept = self.result()
+        return list(kept.history) if kept else self.plan.checkpoints().history()
 
     def last_fit(self, epoch: int) -> FitPlan:
         """Return the fit whose checkpoint of the chosen epoch counts: the one on all training videos, if asked for."""
@@ -41,8 +54,8 @@ class Trial:
 
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints of all its fits."""
-        for fits in ("checkpoints", "final"):
-            self.folder.storage.delete(f"{self.folder.key}/{fits}")
+        for fits in (CHECKPOINTS, FINAL):
+            self.folder.storage.delete(self.folder.part(fits))
 
 
 class Scoring(Protocol):
@@ -77,7 +90,7 @@ class Study:
         name = "-".join(tags.values())
         content = {**self.content, **result_settings(config)}
         storage = Storage(self.base.storage_root)
-        folder = open_run(storage, self.folder, None, name or "trial", content, fresh=False)
+        folder = open_run(storage, self.folder, None, name or "trial", content)
         parts = plan_training(self.manifest, config)
         plan = replace(
             self.base, config=config, key=folder.key, train=parts.bags("train"), validation=parts.bags("val")

@@ -1,15 +1,14 @@
-"""Models side by side, from their predictions tables alone: is one better than another, or lucky, and where."""
+"""Models side by side, from their predictions tables alone: is one better, how surely, and on which videos."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from anomalyclip import cli
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
-    """Hold models against the first one named, and say how they differ, how surely, and on which videos."""
+def main(argv: Sequence[str]) -> cli.Result:
+    """Compare models with the first one, and say how they differ, how surely, and on which videos."""
     command = cli.parser(
-        "Compare models that were scored on the same videos: each is held against the first.\n"
+        "Compare models that were scored on the same videos: each with the first.\n"
         "Nothing is scored again: what a model's training predicted on its test videos counts, or an evaluation.",
         "python workflows/compare.py models:/anomalyclip@champion models:/anomalyclip/3",
     )
@@ -20,12 +19,10 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import comparison  # after parsing: its libraries take seconds to import
+    from anomalyclip.jobs import comparison  # after the checks above: its libraries take seconds to import
 
     prepared = comparison.prepare(job, arguments.models)
-    if (result := comparison.finished(job, prepared)) is not None:
-        return result
-    return comparison.report(job, prepared, comparison.hold_against_each_other(prepared))
+    return comparison.run(job, prepared)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Draw the videos, and a picture of all classes and places if that is asked for."""
     command = cli.parser(
         "Draw the embedded benchmark where train.py looks for it: 120 training, 28 validation and 50 test videos.\n"
@@ -18,8 +17,8 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.benchmark.footage import contact_sheet
-    from anomalyclip.jobs.training import drawn_manifest  # after parsing: their libraries take seconds to import
+    from anomalyclip.benchmark.footage import contact_sheet  # after the checks above: OpenCV takes its time
+    from anomalyclip.jobs.sources import drawn_manifest
 
     if arguments.contact_sheet is not None:
         contact_sheet.save(arguments.contact_sheet)

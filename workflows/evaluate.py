@@ -1,35 +1,34 @@
 """A model on the test part of a manifest: figures with intervals, plots and the table of predictions."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
 from anomalyclip.errors import UsageError
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Score the test videos of a manifest with a trained model, or with CLIP as it comes."""
     command = cli.parser(
         "Evaluate a model on the test rows of a manifest.\n"
-        "In the place of a trained model, zero-shot is CLIP as it comes: frames against the text of each class.",
+        "Instead of a trained model, zero-shot is CLIP as it comes: frames against the text of each class.",
         "python workflows/evaluate.py models:/anomalyclip/1 videos/manifest.csv\n"
         "  python workflows/evaluate.py zero-shot videos/manifest.csv",
     )
     command.add_argument("model", metavar="MODEL",
                          help="models:/NAME/VERSION, a run's id, a folder with a model, or zero-shot")  # fmt: skip
-    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet table of the videos")
+    cli.add_manifest(command)
     cli.add_config_options(command)
     cli.add_run_options(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs.evaluation import ZERO_SHOT  # after parsing: its libraries take seconds to import
-    from anomalyclip.jobs.pipelines import evaluate_on_manifest
+    from anomalyclip.jobs import evaluation  # after the checks above: its libraries take seconds to import
+    from anomalyclip.jobs.candidates import ZERO_SHOT
 
     if arguments.model != ZERO_SHOT and arguments.preset not in (None, "default"):
-        raise UsageError(f"--preset goes with {ZERO_SHOT} alone: a trained model brings its own settings")
-    return evaluate_on_manifest(job, arguments.model, arguments.manifest)
+        raise UsageError(f"--preset is for {ZERO_SHOT} only: a trained model brings its own settings")
+    prepared = evaluation.prepare(job, arguments.model, arguments.manifest)
+    return evaluation.run(job, prepared)
 
 
 if __name__ == "__main__":

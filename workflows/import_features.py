@@ -2,15 +2,12 @@
 
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
-from anomalyclip.errors import UsageError, first_names
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Import the features of a manifest's videos, or refuse them all with everything that is wrong."""
     command = cli.parser(
         "Put features that others made, one .npy file a video or NAME__0.npy ... NAME__9.npy, in the feature store.\n"
@@ -18,7 +15,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         "not CLIP's.",
         "python workflows/import_features.py ucf/manifest.csv features/ --as openai-vit-b-16 --every 16",
     )
-    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV or Parquet table of the videos")
+    cli.add_manifest(command)
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="where the .npy files are")
     command.add_argument("--as", required=True, dest="name", metavar="NAME", help="what made them: asserted, and kept")
     command.add_argument("--every", type=_positive, default=1, metavar="N",
@@ -30,20 +27,13 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.data.manifest import load_manifest  # after parsing: its libraries take seconds to import
-    from anomalyclip.importing.numpy_features import ImportSettings, import_features
+    from anomalyclip.importing.numpy_features import ImportSettings  # after the checks above: takes seconds to import
+    from anomalyclip.jobs import feature_import
 
-    if missing := [str(folder) for folder in arguments.folders if not folder.is_dir()]:
-        raise UsageError(f"no such folder: {', '.join(missing)}")
     tolerance = job.config.data.frame_tolerance
-    manifest = load_manifest(arguments.manifest, tolerance)
     settings = ImportSettings(arguments.name, arguments.every, arguments.crops, arguments.made_by, tolerance)
-    report = import_features(manifest, arguments.folders, settings, job.storage)
-    cli.log.warning("features %s are as you assert: nothing in them proves what made them", report.name)
-    if left := report.without_features:
-        cli.log.warning("%d videos have no features yet: %s", len(left), first_names(left))
-    cli.log.info("%d videos have features %s: %s", report.videos, report.name, report.features)
-    return asdict(report)
+    prepared = feature_import.prepare(job, arguments.manifest, arguments.folders, settings)
+    return feature_import.run(job, prepared)
 
 
 def _positive(text: str) -> int:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
 from anomalyclip.jobs.manifests import ADAPTERS, make_manifest
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Write the manifest of a dataset, or refuse its tree with everything that is wrong with it."""
     command = cli.parser(
         "Write the manifest of a dataset that lies below a folder, as videos or as folders of frames: who trains, who\n"

@@ -3,16 +3,15 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
-    """Pre-train the small CLIP from scratch, going on where an earlier attempt stopped."""
+def main(argv: Sequence[str]) -> cli.Result:
+    """Pre-train the small CLIP from scratch, resuming where an earlier attempt stopped."""
     command = cli.parser(
         "Pre-train the small CLIP on drawn pictures with captions; below an hour on two cores.\n"
-        "The same command goes on where it was stopped, and gives the result of what is finished.",
+        "The same command resumes where it was stopped, and returns the result of what is finished.",
         "python workflows/pretrain_backbone.py --output anomalyclip/features/open_clip_weights/clip-tiny.safetensors",
     )
     command.add_argument("--output", type=Path, metavar="FILE", help="where to put the weights beside the run's folder")
@@ -24,23 +23,14 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     job = cli.resolve(arguments)
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # busy waiting starves beside any other program: 3 to 7 times
-    from anomalyclip.benchmark.pictures.illustrations import draw_picture
+    from anomalyclip.benchmark.pictures.illustrations import draw_picture  # after the checks above: takes seconds
     from anomalyclip.benchmark.pretraining import job as pretraining
     from anomalyclip.benchmark.pretraining.settings import PretrainingConfig
-    from anomalyclip.config import build_config  # after parsing: their libraries take seconds to import
+    from anomalyclip.config import build_config
 
     config = build_config(PretrainingConfig(), arguments.settings_file, arguments.settings)
     prepared = pretraining.prepare(job, config, draw_picture, arguments.output)
-    if (result := prepared.run.result()) is not None:
-        cli.log.info("run %s is finished; --fresh starts it anew", prepared.run.name)
-    else:
-        with pretraining.tracked(job, prepared) as tracking:
-            learnt, held_out = pretraining.draw_pictures(prepared)
-            training = pretraining.train(tracking, job, prepared, learnt, held_out)
-            accuracy = pretraining.publish(tracking, job, prepared, training, held_out)
-            result = pretraining.finish(tracking, job, prepared, accuracy)
-    pretraining.copy_weights(job, prepared, arguments.output)
-    return result
+    return pretraining.run(job, prepared)
 
 
 if __name__ == "__main__":

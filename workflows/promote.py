@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
 
 POLICY = Path(__file__).parent.parent / "infra" / "promotion.yaml"
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """Promote the candidate, put the previous champion back, or tell the history."""
     command = cli.parser(
         "Make the candidate of a registered model its champion, if it passes every gate of the policy.\n"

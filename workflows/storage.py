@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from anomalyclip import cli
 from anomalyclip.errors import UsageError
 
 
-def main(argv: Sequence[str]) -> dict[str, Any]:
+def main(argv: Sequence[str]) -> cli.Result:
     """List what there is by size and by who refers to it, or remove what nothing refers to."""
     command = cli.parser(
         "Say what the storage root and the scratch folder hold, how big it is and who refers to it (list), or remove\n"

@@ -42,6 +42,12 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
     return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}))
 
 
+def check_manifest_head(path: Path) -> None:
+    """Raise UsageError unless there is such a table with the schema's columns; its rows are not looked at."""
+    if not path.is_file():
+        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
+
+
 def named_sources(path: str | Path) -> set[str]:
     """Return the absolute paths and URIs of the videos that a manifest names, whether they are there or not.
 

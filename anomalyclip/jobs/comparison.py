@@ -1,23 +1,23 @@
-"""The stages of `workflows/compare.py`: predictions found and held against each other; no Ray, no features."""
+"""Comparison of models on the same videos, from their predictions tables alone; no Ray, no features."""
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anomalyclip.cli import Job
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import check_comparable, compare_measured, measure
 from anomalyclip.evaluation.comparison_plots import save_comparison_plots
 from anomalyclip.evaluation.comparison_report import LETTERS, SideBySide, flat_values, markdown, values
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
-from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.job import Job
+from anomalyclip.jobs.lifecycle import tracked
+from anomalyclip.runs import REPORT, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.predictions import find_predictions
-from anomalyclip.tracking.runs import reach, tracked_run
 
 log = logging.getLogger("anomalyclip")
 
@@ -26,7 +26,7 @@ TABLE = "comparison.md"
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A comparison that was found to be in order."""
+    """A comparison that was checked and found to be in order."""
 
     names: Sequence[str]
     """As the models were asked for, the reference first."""
@@ -34,10 +34,20 @@ class Prepared:
     run: RunFolder
 
 
-def prepare(job: Job, names: Sequence[str]) -> Prepared:
-    """Find the predictions of all models, check that they compare, and open the comparison's folder.
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult(RunResult):
+    """What a comparison returns."""
 
-    Raises UsageError where a model has no predictions, or two differ in videos or annotations.
+    models: Sequence[Mapping[str, Any]]
+    """Letter, name and figures of each."""
+    differences: Sequence[Mapping[str, Any]]
+    """Of each of the others minus the first."""
+
+
+def prepare(job: Job, names: Sequence[str]) -> Prepared:
+    """Find the predictions of all models, and check that they compare.
+
+    Raises UsageError if a model has no predictions, or two differ in videos or annotations.
     """
     if not 2 <= len(names) <= len(LETTERS):
         raise UsageError(f"give two models at least, {len(LETTERS)} at most: each is compared with the first")
@@ -49,55 +59,51 @@ def prepare(job: Job, names: Sequence[str]) -> Prepared:
         except UsageError as error:
             raise UsageError(f"{names[0]} and {name} cannot be compared: {error}") from None
     content = {"models": [[name, _content(path)] for name, path in zip(names, paths, strict=True)]}
-    run = open_run(job.storage, "comparisons", job.name, f"{len(names)}-models", content, job.fresh)
+    run = find_run(job.storage, RunKind.COMPARISON, job.name, f"{len(names)}-models", content, job.fresh)
     return Prepared(names, tables, run)
 
 
-def finished(job: Job, prepared: Prepared) -> dict[str, Any] | None:
-    """Return what an earlier comparison of the same came to, having said it again; None where there is none."""
-    result = prepared.run.result()
-    if result is not None:
-        log.info("\n\n%s", job.storage.read(f"{prepared.run.key}/report/{TABLE}").decode())
-        log.info("comparison %s is finished; --fresh starts it anew", prepared.run.name)
+def run(job: Job, prepared: Prepared) -> ComparisonResult:
+    """Compare all models with the first; write table and plots, in MLflow and in the storage root."""
+    folder = prepared.run
+    if not job.fresh and (result := folder.result(ComparisonResult)) is not None:
+        log.info("\n\n%s", job.storage.read(folder.part(f"{REPORT}/{TABLE}")).decode())
+        log.info("comparison %s is finished; --fresh starts it again", folder.name)
+        return result
+    models = compare_with_first(prepared)
+    # runs of an experiment compare by the same parameters and metrics, and a comparison has others
+    experiment = f"{job.config.tracking.experiment}-comparisons"
+    with tracked(job, folder, experiment, on_ray=False) as tracking, TemporaryDirectory(dir=scratch()) as temporary:
+        text = _save_report(models, Path(temporary))
+        tracking.log_tags({f"model_{letter}": name for letter, name in zip(LETTERS, models.names, strict=False)})
+        tracking.log_metrics(flat_values(models))
+        tracking.log_artifacts(Path(temporary), "comparison")
+        folder.publish(Path(temporary), REPORT)
+    result = ComparisonResult(
+        run=folder.name,
+        run_id=tracking.run_id,
+        paths=folder.published(REPORT),
+        tracking_uri=job.tracking_uri,
+        **values(models),
+    )
+    folder.finish(result)
+    log.info("\n\n%s", text)
+    log.info("table and plots: %s", folder.uri(REPORT))
     return result
 
 
-def hold_against_each_other(prepared: Prepared) -> SideBySide:
-    """Return the figures of all models and how each differs from the first."""
+def compare_with_first(prepared: Prepared) -> SideBySide:
+    """Return the figures of all models, and how each differs from the first."""
     measured = [measure(table) for table in prepared.tables]
     return SideBySide(prepared.names, measured, [compare_measured(other, measured[0]) for other in measured[1:]])
 
 
-def report(job: Job, prepared: Prepared, models: SideBySide) -> dict[str, Any]:
-    """Write table and plots, as artifacts of an MLflow run and in the storage root; keep and return the result."""
-    run, key = prepared.run, f"{prepared.run.key}/report"
-    reach(job.tracking_uri)
-    # runs of an experiment compare by the same parameters and metrics, and a comparison has others
-    experiment = f"{job.config.tracking.experiment}-comparisons"
-    begun = run.mlflow_run(job.tracking_uri)
-    with (
-        tracked_run(job.tracking_uri, job.storage, experiment, run.name, begun) as tracking,
-        TemporaryDirectory(dir=scratch()) as folder,
-    ):
-        run.keep_mlflow_run(job.tracking_uri, tracking.run_id)
-        text = markdown(models)
-        (Path(folder) / TABLE).write_text(text)
-        save_comparison_plots(models, Path(folder))
-        tracking.log_tags({f"model_{letter}": name for letter, name in zip(LETTERS, models.names, strict=False)})
-        tracking.log_metrics(flat_values(models))
-        tracking.log_artifacts(Path(folder), "comparison")
-        job.storage.publish_folder(Path(folder), key)
-    result = {
-        "run": run.name,
-        "run_id": tracking.run_id,
-        **values(models),
-        "paths": {"run": job.storage.uri(run.key), "report": job.storage.uri(key)},
-        "tracking_uri": job.tracking_uri,
-    }
-    run.finish(result)
-    log.info("\n\n%s", text)
-    log.info("table and plots: %s", job.storage.uri(key))
-    return result
+def _save_report(models: SideBySide, folder: Path) -> str:
+    """Write table and plots into a folder, and return the table."""
+    text = markdown(models)
+    (folder / TABLE).write_text(text)
+    save_comparison_plots(models, folder)
+    return text
 
 
 def _content(table: Path) -> str:

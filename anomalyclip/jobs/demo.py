@@ -1,12 +1,12 @@
-"""The demo's own stages: the drawn benchmark, and a trained model beside zero-shot CLIP on its test videos."""
+"""The demo's own stages: the drawn benchmark, and a trained model compared with zero-shot CLIP on its test videos."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anomalyclip.cli import Job, log
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import JobError
 from anomalyclip.evaluation.intervals import Difference, Interval, PairedDifference, paired_difference
@@ -14,11 +14,16 @@ from anomalyclip.evaluation.metrics import Metrics, compute_metrics, video_score
 from anomalyclip.evaluation.plots import save_timeline
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS
-from anomalyclip.jobs.common import stage
-from anomalyclip.jobs.training import drawn_manifest
+from anomalyclip.job import Job
+from anomalyclip.jobs.evaluation import ScoredResult
+from anomalyclip.jobs.lifecycle import stage
+from anomalyclip.jobs.sources import drawn_manifest
+from anomalyclip.jobs.training import TrainingResult
+from anomalyclip.runs import EVALUATION, RESULT, RunKind
 from anomalyclip.storage import Storage, scratch
 
-Result = Mapping[str, Any]
+log = logging.getLogger("anomalyclip")
+
 BEFORE, AFTER = "zero-shot CLIP", "AnomalyCLIP"
 
 
@@ -71,14 +76,15 @@ def draw(job: Job) -> Path:
     return path
 
 
-def compare(job: Job, trained: Result, zero_shot: Result) -> dict[str, Any]:
-    """Hold two finished evaluations against each other, say so in a table and where to look, and keep both."""
+def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[str, Any]:
+    """Compare two finished evaluations, log the table and where to look, and keep both."""
     with stage("compare", "the two on the same test videos, paired by video"):
-        after, before = _predictions(job.storage, "runs", trained), _predictions(job.storage, "evaluations", zero_shot)
+        after = _predictions(job.storage, RunKind.TRAINING, trained)
+        before = _predictions(job.storage, RunKind.EVALUATION, zero_shot)
         comparison = Comparison(
             compute_metrics(before), compute_metrics(after), paired_difference(after, before), len(after.video_ids)
         )
-        key = f"comparisons/{trained['run']}"
+        key = f"{RunKind.COMPARISON}/{trained.run}"
         video = _most_anomalous(after)
         _publish(job.storage, key, comparison, after, video)
     log.info("AUC by class, one against the rest:\n\n%s\n", comparison.class_table())
@@ -86,21 +92,21 @@ def compare(job: Job, trained: Result, zero_shot: Result) -> dict[str, Any]:
     timeline = job.storage.uri(f"{key}/timeline.png")
     _say_where(job, trained, zero_shot, after.video_ids[video], timeline)
     result = {
-        "run": trained["run"],
-        "zero_shot": zero_shot["run"],
-        "model_version": trained["model_version"],
+        "run": trained.run,
+        "zero_shot": zero_shot.run,
+        "model_version": trained.model_version,
         **comparison.figures(),
-        "paths": {"run": trained["paths"]["run"], "zero_shot": zero_shot["paths"]["run"], "timeline": timeline},
+        "paths": {"run": trained.paths["run"], "zero_shot": zero_shot.paths["run"], "timeline": timeline},
         "tracking_uri": job.tracking_uri,
     }
-    job.storage.write_json(f"{key}/result.json", result)
+    job.storage.write_json(f"{key}/{RESULT}", result)
     return result
 
 
-def _predictions(storage: Storage, kind: str, result: Result) -> Predictions:
-    if "evaluation" not in result["paths"]:
-        raise JobError(f"{result['run']} has scored no test video: there is nothing to compare")
-    with storage.local(f"{kind}/{result['run']}/evaluation/{PREDICTIONS}") as path:
+def _predictions(storage: Storage, kind: RunKind, result: ScoredResult) -> Predictions:
+    if EVALUATION not in result.paths:
+        raise JobError(f"{result.run} has scored no test video: there is nothing to compare")
+    with storage.local(f"{kind}/{result.run}/{EVALUATION}/{PREDICTIONS}") as path:
         return read_predictions(path)
 
 
@@ -117,13 +123,13 @@ def _publish(storage: Storage, key: str, comparison: Comparison, predictions: Pr
         storage.publish_folder(Path(folder), key)
 
 
-def _say_where(job: Job, trained: Result, zero_shot: Result, video_id: str, timeline: str) -> None:
+def _say_where(job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_id: str, timeline: str) -> None:
     uri = job.tracking_uri
     runs = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
     rows = [
         ["runs and models:", runs],
-        ["plots:", f"{trained['paths']['evaluation']}/{PLOTS}"],
-        ["zero-shot's:", f"{zero_shot['paths']['evaluation']}/{PLOTS}"],
+        ["plots:", f"{trained.paths[EVALUATION]}/{PLOTS}"],
+        ["zero-shot's:", f"{zero_shot.paths[EVALUATION]}/{PLOTS}"],
         ["most anomalous:", f"{video_id}, its scores over time in {timeline}"],
     ]
     log.info("where to look:\n\n%s\n", _aligned(rows))

@@ -1,4 +1,4 @@
-"""The stages of `workflows/storage.py`: what storage root and scratch folder hold, and what of it is to go."""
+"""Housekeeping: what the storage root and the scratch folder hold, and the removal of what is unused."""
 
 import logging
 import time
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalyclip.cli import Job
 from anomalyclip.errors import UsageError
 from anomalyclip.housekeeping.feature_garbage import named_features, sources_of, stale_features
 from anomalyclip.housekeeping.garbage import (
@@ -24,6 +23,7 @@ from anomalyclip.housekeeping.records import RunRecord, read_records
 from anomalyclip.housekeeping.removal import Removal, carry_out
 from anomalyclip.housekeeping.report import entry_row, place_row, removal_row, table
 from anomalyclip.housekeeping.scratch_space import Place, clear, idle_places, places
+from anomalyclip.job import Job
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.references import Tracked, backbone_of, tracked_state
 

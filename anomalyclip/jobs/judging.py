@@ -1,4 +1,4 @@
-"""What the gates of a policy find: a registered model loaded, tried, scored, and held against the champion."""
+"""The gates of a policy: a registered model is loaded, tried, scored, and compared with the champion."""
 
 import difflib
 from collections.abc import Sequence
@@ -9,17 +9,18 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from anomalyclip.cli import Job
-from anomalyclip.data.manifest import annotations_digest, load_manifest, manifest_digest
+from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.gates import Gate, Policy, judge_figures
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
-from anomalyclip.jobs.common import stage
-from anomalyclip.jobs.pipelines import evaluate_on_manifest
-from anomalyclip.jobs.training import drawn_manifest
+from anomalyclip.job import Job
+from anomalyclip.jobs import evaluation
+from anomalyclip.jobs.lifecycle import stage
+from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
+from anomalyclip.runs import RunKind
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.predictions import find_predictions
 from anomalyclip.tracking.registry import find_bundle
@@ -30,22 +31,19 @@ from anomalyclip.tracking.smoke import smoke_scores
 class Examination:
     """What models are judged on: the test videos of the policy's manifest."""
 
-    path: Path
-    manifest_digest: str
+    source: Source
     annotations_digest: str
     videos: pl.DataFrame
 
 
 def examination(job: Job, policy: Policy) -> Examination:
-    """Read what the policy judges on; raises UsageError where files are missing or wrong."""
-    video, path = policy.smoke.video, policy.evaluation.manifest or drawn_manifest(job.storage)
+    """Read what the policy judges on; raises UsageError if files are missing or wrong."""
+    video = policy.smoke.video
     if video is not None and not video.is_file():
         raise UsageError(f"smoke.video {video} of the policy does not exist")
-    whole = load_manifest(path, policy.evaluation.frame_tolerance)
-    test = whole.filter(pl.col("split") == "test")
-    if test.is_empty():
-        raise UsageError(f"manifest {path} has no rows of split test to judge on")
-    return Examination(path, manifest_digest(whole), annotations_digest(test), test)
+    source = load_source(job, policy.evaluation.manifest, policy.evaluation.frame_tolerance)
+    test = source.test_part("judge on")
+    return Examination(source, annotations_digest(test), test)
 
 
 def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, champion: str | None) -> list[Gate]:
@@ -118,14 +116,15 @@ def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_ev
         return None
     data = job.config.data.model_copy(update={"frame_tolerance": policy.evaluation.frame_tolerance})
     plain = replace(job, name=None, fresh=False, config=job.config.model_copy(update={"data": data}))
-    result = evaluate_on_manifest(plain, model, test.path)
-    return read_predictions(find_predictions(f"evaluations/{result['run']}", job))
+    scored = evaluation.prepare(plain, model, test.source.manifest)
+    result = evaluation.run(plain, scored)
+    return read_predictions(find_predictions(f"{RunKind.EVALUATION}/{result.run}", job))
 
 
 def _is_of(predictions: Predictions, test: Examination) -> bool:
     whole = set(predictions.video_ids) == set(test.videos["video_id"])
     digests = predictions.digests
-    return digests.annotations == test.annotations_digest or (digests.manifest == test.manifest_digest and whole)
+    return digests.annotations == test.annotations_digest or (digests.manifest == test.source.digest and whole)
 
 
 def _check_classes(policy: Policy, known: Sequence[str]) -> None:

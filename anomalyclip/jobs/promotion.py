@@ -10,9 +10,9 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from anomalyclip.cli import Job
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.gates import Gate, load_policy
+from anomalyclip.job import Job
 from anomalyclip.jobs.judging import examination, judge
 from anomalyclip.tracking.promotion import (
     CANDIDATE,

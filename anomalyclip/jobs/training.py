@@ -1,25 +1,29 @@
-"""The stages of `workflows/train.py` up to a model's files."""
+"""Training: a manifest of videos with video-level labels becomes a registered model with figures."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 import torch
 
-from anomalyclip.benchmark.footage.videos import draw_benchmark
-from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig, to_yaml
-from anomalyclip.data.manifest import load_manifest, manifest_digest
-from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import find_import
-from anomalyclip.jobs.common import Extracted, imported_store, obtain_features, warn_of_unknown
-from anomalyclip.runs import RunFolder, open_run, result_settings
-from anomalyclip.storage import Storage, scratch
+from anomalyclip.job import Job
+from anomalyclip.jobs import evaluation
+from anomalyclip.jobs.candidates import MODEL_KIND
+from anomalyclip.jobs.evaluation import ScoredResult
+from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
+from anomalyclip.jobs.lifecycle import finished, stage, tracked
+from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
+from anomalyclip.storage import scratch
+from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint
 from anomalyclip.training.fit import EpochMetrics
@@ -31,73 +35,90 @@ from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
 
-MODEL_KIND = "anomalyclip"
-"""Tag of runs that train or score the method, beside baselines."""
-
 
 @dataclass(frozen=True)
 class Training:
-    """A training job that was found to be in order."""
+    """A training job that was checked and found to be in order."""
 
-    manifest_path: Path
-    manifest: pl.DataFrame
-    manifest_digest: str
+    source: Source
     plan: TrainingPlan
     backbone: Backbone | None
-    """None where imported features need no text tower."""
+    """None if imported features need no text tower."""
     run: RunFolder
 
     @property
     def backbone_identity(self) -> str | None:
-        """Hash of the image tower that goes with the text tower; None without a backbone."""
+        """Hash of the image tower that belongs to the text tower; None without a backbone."""
         return self.backbone.identity if self.backbone else None
 
 
-def drawn_manifest(storage: Storage) -> Path:
-    """Return the manifest of the benchmark, for those without videos, drawn where that is still to do."""
-    folder = Path(storage.path("benchmark")) if storage.is_local else scratch() / "benchmark"
-    log.info("the benchmark's videos, drawn where they are missing: %s", folder)
-    return draw_benchmark(folder)
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult(ScoredResult):
+    """What a training returns."""
+
+    model_version: str
 
 
 def prepare(
     job: Job,
-    manifest_path: Path | None,
-    kind: str = "runs",
+    manifest: Path | None,
+    kind: RunKind = RunKind.TRAINING,
     needs_test: bool = False,
     more: Mapping[str, Any] = MappingProxyType({}),
-    begun: bool = False,
 ) -> Training:
-    """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError.
+    """Check everything that can be wrong before work starts, and find the run; raises UsageError.
 
-    `more` is what decides the result beside manifest, backbone and settings; `begun` refuses a new run.
+    `more` is what decides the result beside manifest, backbone and settings.
     """
     backbone = None if _is_without_text(job.config) else load_backbone(job.config.backbone)
-    path = manifest_path or drawn_manifest(job.storage)
-    manifest = load_manifest(path, job.config.data.frame_tolerance)
+    source = load_source(job, manifest)
     if job.config.data.features:
-        imported_store(job, manifest, job.config.data.features)
-    plan = plan_training(manifest, job.config)
+        imported_store(job, source.table, job.config.data.features)
+    plan = plan_training(source.table, job.config)
     warn_of_unknown(plan.unknown_classes)
-    if not (manifest["split"] == "test").any():
-        if needs_test:
-            raise UsageError(f"manifest {path} has no rows of split test to compare on")
+    if needs_test:
+        source.test_part("compare on")
+    elif not (source.table["split"] == "test").any():
         log.warning("the manifest has no test videos: the model will be registered without figures")
     build_model(plan.classes, backbone, torch.zeros(_feature_dim(job, backbone)), job.config)  # refuses what is wrong
-    digest = manifest_digest(manifest)
-    content = {"manifest": digest, "backbone": backbone and backbone.identity, **result_settings(job.config), **more}
-    run = open_run(job.storage, kind, job.name, path.resolve().parent.name, content, job.fresh, begun)
-    return Training(path, manifest, digest, plan, backbone, run)
+    content = {
+        "manifest": source.digest,
+        "backbone": backbone and backbone.identity,
+        **result_settings(job.config),
+        **more,
+    }
+    run = find_run(job.storage, kind, job.name, source.dataset, content, job.fresh)
+    return Training(source, plan, backbone, run)
+
+
+def run(job: Job, training: Training) -> TrainingResult:
+    """Extract, train, evaluate and register, resuming where an earlier attempt stopped."""
+    if (result := finished(job, training.run, TrainingResult)) is not None:
+        return result
+    with tracked(job, training.run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
+        describe(tracking, job, training)
+        extracted = obtain(job, training)
+        training = settle(job, training, extracted)
+        with stage("train", f"{len(training.plan.classes)} classes, from video-level labels alone"):
+            checkpoint = train(tracking, job, training, extracted)
+            bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
+            model_id = log_model(tracking, bundle)
+        with stage("evaluate", "the trained model on the test videos"):
+            metrics = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
+        with stage("register", f"as a version of {job.config.tracking.model_name}"):
+            version = register_model(tracking, model_id, job.config.tracking.model_name, metrics)
+        scored = evaluation.scored(tracking, job, training.run, metrics, extracted)
+        return evaluation.finish(training.run, TrainingResult(**scored, model_version=version))
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     """Keep what the run is made of: configuration, tags and the manifest."""
-    job.storage.write(f"{training.run.key}/config.yaml", to_yaml(job.config).encode())
+    source = training.source
+    job.storage.write(training.run.part(CONFIG), to_yaml(job.config).encode())
     tracking.log_config(job.config)
     tracking.log_tags(
         {
-            "dataset": training.manifest_path.resolve().parent.name,
-            "manifest_digest": training.manifest_digest,
+            **source.tags(),
             "protocol": job.config.training.protocol,
             "model_kind": MODEL_KIND,
             "backbone": training.backbone.name if training.backbone else "none",
@@ -105,22 +126,22 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
             "imported_features": job.config.data.features or "none",
         }
     )
-    source = str(training.manifest_path.resolve())
     train = training.plan.manifest.filter(pl.col("split") != "test")
-    tracking.log_dataset(train, source, training.run.name, "training")
+    tracking.log_dataset(train, str(source.path.resolve()), training.run.name, "training")
 
 
 def obtain(job: Job, training: Training) -> Extracted:
     """Return the features of all videos of the manifest."""
-    return obtain_features(job, job.config.extraction, training.manifest, training.backbone, job.config.data.features)
+    settings, imported = job.config.extraction, job.config.data.features
+    return obtain_features(job, settings, training.source.table, training.backbone, imported)
 
 
 def settle(job: Job, training: Training, extracted: Extracted) -> Training:
-    """Plan again where videos could not be decoded, so that those left are split as the protocol wants it.
+    """Plan again if videos could not be decoded, so that those left are split as the protocol wants it.
 
-    Raises UsageError where too little is left, or the features are not those of an earlier attempt.
+    Raises UsageError if too little is left, or the features are not those of an earlier attempt.
     """
-    needs = extracted.needs(training.manifest_path, training.backbone_identity)
+    needs = extracted.needs(training.source.path, training.backbone_identity)
     training.run.keep_features(extracted.digest(), needs)
     return replace(training, plan=plan_training(extracted.manifest, job.config))
 
@@ -144,7 +165,7 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
 
 
 def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Checkpoint:
-    """Fit, and fit again on all training videos where that is asked for; returns the checkpoint to use."""
+    """Fit, and fit again on all training videos if that is asked for; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
     _fit(tracking, plan)
@@ -171,9 +192,9 @@ def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint:
     """Write a checkpoint's model to a local folder, and publish it in the run's folder."""
     weights, backbone = checkpoint.weights, training.backbone
     model = build_model(training.plan.classes, backbone, weights["normality_prototype"], job.config)
-    bundle = folder / "model"
+    bundle = folder / MODEL
     save_trained(bundle, model, weights, job.config, training.backbone_identity, extracted.precision)
-    job.storage.publish_folder(bundle, f"{training.run.key}/model")
+    training.run.publish(bundle, MODEL)
     return bundle
 
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from anomalyclip.cli import Job
 from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.job import Job
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import connect, reason
 

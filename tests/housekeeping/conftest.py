@@ -9,12 +9,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 from pyarrow import fs
 
-from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig
 from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.job import Job
 from anomalyclip.jobs import housekeeping
 from anomalyclip.storage import COMPLETE, Storage
 from anomalyclip.tracking.references import Tracked, Version

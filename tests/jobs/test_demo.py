@@ -3,13 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig
 from anomalyclip.errors import JobError
 from anomalyclip.evaluation.intervals import paired_difference
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
+from anomalyclip.job import Job
 from anomalyclip.jobs.demo import Comparison, compare
+from anomalyclip.jobs.training import TrainingResult
 from anomalyclip.storage import Storage
 
 CLASSES = ("Arson", "Normal")
@@ -28,6 +29,14 @@ def table(path: Path, seed: int, skill: float, anomalous: int = 4) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_predictions(path, videos, CLASSES, Digests("m", "a", str(seed)))
     return path
+
+
+def scored(name: str, paths: dict[str, str]) -> TrainingResult:
+    """What a training returns."""
+    return TrainingResult(
+        run=name, run_id="id", paths=paths, tracking_uri="http://tracking", auc=None, m_auc=None, ap=None,
+        quarantined=0, model_version="7",
+    )  # fmt: skip
 
 
 def compared(folder: Path, anomalous: int = 4) -> Comparison:
@@ -77,7 +86,7 @@ def test_the_comparison_of_two_results_is_kept_with_the_most_anomalous_video(
     for kind, name, seed, skill in (("runs", "trained", 2, 0.2), ("evaluations", "plain", 1, 0.0)):
         path = table(Path(storage.path(f"{kind}/{name}/evaluation/predictions.parquet")), seed, skill)
         paths = {"run": str(path.parent.parent), "evaluation": str(path.parent)}
-        results.append({"run": name, "model_version": "7", "paths": paths})
+        results.append(scored(name, paths))
     job = Job(storage, RunConfig(), None, False, "http://tracking")
     with caplog.at_level("INFO", "anomalyclip"):
         result = compare(job, *results)
@@ -96,4 +105,4 @@ def test_the_comparison_of_two_results_is_kept_with_the_most_anomalous_video(
 def test_results_without_scored_videos_are_not_compared(storage: Storage) -> None:
     job = Job(storage, RunConfig(), None, False, "http://tracking")
     with pytest.raises(JobError, match="street has scored no test video"):
-        compare(job, {"run": "street", "paths": {"run": "x"}}, {"run": "plain", "paths": {"run": "y"}})
+        compare(job, scored("street", {"run": "x"}), scored("plain", {"run": "y"}))

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 import torch
 
-from anomalyclip.cli import Job
 from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, build_config
 from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
@@ -14,8 +13,10 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.jobs import evaluation as evaluation_job
-from anomalyclip.jobs.evaluation import extraction_settings, prepare
+from anomalyclip.job import Job
+from anomalyclip.jobs import candidates
+from anomalyclip.jobs.candidates import extraction_settings
+from anomalyclip.jobs.evaluation import prepare
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, load_card, save_bundle
 from anomalyclip.model.directions import FixedDirections
@@ -62,7 +63,7 @@ def test_an_evaluation_in_order_is_a_run_by_model_and_test_part(
     storage: Storage, bundle: Path, tmp_path: Path, backbone: Backbone
 ) -> None:
     found = prepare(job(storage), str(bundle), manifest(tmp_path))
-    assert (found.candidate.scorer, found.candidate.model_id, found.manifest.height) == (bundle, None, 1)
+    assert (found.candidate.scorer, found.candidate.model_id) == (bundle, None)
     assert found.run.key.startswith(f"evaluations/{tmp_path.name}-")
     assert found.candidate.backbone.identity == backbone.identity
     again = prepare(job(storage, "training.seed=3", "extraction.workers=2"), str(bundle), manifest(tmp_path))
@@ -72,7 +73,7 @@ def test_an_evaluation_in_order_is_a_run_by_model_and_test_part(
 
 
 def test_another_model_under_the_same_name_is_refused(storage: Storage, bundle: Path, tmp_path: Path) -> None:
-    prepare(job(storage, name="mine"), str(bundle), manifest(tmp_path))
+    prepare(job(storage, name="mine"), str(bundle), manifest(tmp_path)).run.start()
     card = json.loads((bundle / "model.json").read_text())
     (bundle / "model.json").write_text(json.dumps(card))  # the same card in other bytes
     with pytest.raises(UsageError, match=r"run mine exists with other content \(model was"):
@@ -116,7 +117,7 @@ def test_features_are_made_as_those_of_the_training_unless_asked_otherwise(
 
 def test_zero_shot_stands_in_the_place_of_a_model(storage: Storage, tmp_path: Path, backbone: Backbone) -> None:
     found = prepare(job(storage, "extraction.sampling_rate=4"), "zero-shot", both_parts(tmp_path))
-    assert (found.candidate.classes, found.manifest.height) == (("Arson", "Normal"), 1)
+    assert found.candidate.classes == ("Arson", "Normal")
     assert found.run.key.startswith(f"evaluations/{tmp_path.name}-zero-shot-")
     assert found.candidate.tags["model_kind"] == "zero-shot"
     assert isinstance(found.candidate.scorer, Scorer)
@@ -147,7 +148,7 @@ def test_zero_shot_by_a_text_tower_that_cannot_read_prompts_is_refused(
 ) -> None:
     backbone = load_backbone(BackboneConfig())
     monkeypatch.setattr(backbone.model, "text_pool_type", "last")
-    monkeypatch.setattr(evaluation_job, "load_backbone", lambda config: backbone)
+    monkeypatch.setattr(candidates, "load_backbone", lambda config: backbone)
     with pytest.raises(UsageError, match="cannot read learnt prompts"):
         prepare(job(storage), "zero-shot", both_parts(tmp_path))
     assert storage.list("evaluations") == []

@@ -8,15 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anomalyclip.cli import Job
+from anomalyclip.benchmark.footage import videos
 from anomalyclip.config import BackboneConfig, RunConfig, build_config
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.job import Job
 from anomalyclip.jobs import training as training_job
-from anomalyclip.jobs.common import Extracted
+from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import build_bundle, prepare, settle
 from anomalyclip.model.bundle import TENSORS, load_bundle
 from anomalyclip.storage import Storage
@@ -56,6 +57,7 @@ def rewrite(manifest: Path, change: pl.Expr) -> None:
 
 def test_a_job_in_order_opens_a_run_named_by_its_folder_and_content(manifest: Path, new_job: NewJob) -> None:
     training = prepare(new_job(), manifest)
+    assert not new_job().storage.list("runs")  # checked, and nothing written
     assert training.run.name.startswith("street-")
     assert training.plan.classes == ["Arson", "Normal"]
     assert prepare(new_job("training.workers=2", "extraction.workers=3"), manifest).run == training.run
@@ -66,16 +68,19 @@ def test_without_a_manifest_the_benchmark_is_drawn_in_the_storage_root(
     manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = {Path(storage.path("benchmark")): manifest}
-    monkeypatch.setattr(training_job, "draw_benchmark", drawn.__getitem__)
-    assert prepare(new_job(), None).manifest_path == manifest
+    monkeypatch.setattr(videos, "draw_benchmark", drawn.__getitem__)
+    for given in (None, Path("benchmark")):
+        source = prepare(new_job(), given).source
+        assert (source.path, source.dataset, source.tags()["demonstration"]) == (manifest, "benchmark", "true")
 
 
 def test_a_changed_manifest_is_another_run(manifest: Path, new_job: NewJob) -> None:
     before = prepare(new_job(name="mine"), manifest).run
+    before.start()
     rewrite(manifest, pl.col("num_frames").fill_null(40))
     with pytest.raises(UsageError, match=r"run mine exists with other content \(manifest was"):
         prepare(new_job(name="mine"), manifest)
-    assert prepare(new_job(name="mine", fresh=True), manifest).run == before
+    assert prepare(new_job(name="mine", fresh=True), manifest).run.key == before.key
 
 
 @pytest.mark.parametrize(
@@ -119,12 +124,12 @@ def test_a_run_says_what_it_needs_of_the_storage_root(
     manifest: Path, new_job: NewJob, storage: Storage, put_features: Callable[..., None]
 ) -> None:
     training, store = prepare(new_job(), manifest), FeatureStore(storage, "print")
-    for source in training.manifest["source"]:
+    for source in training.source.table["source"]:
         put_features(store, source, np.ones((2, 4), dtype=np.float16))
     put_features(store, "other.mp4", np.ones((2, 4), dtype=np.float16))
-    settle(new_job(), training, Extracted(store, training.manifest, [], "float32"))
+    settle(new_job(), training, Extracted(store, training.source.table, [], "float32"))
     needs = storage.read_json(f"{training.run.key}/features.json")
-    assert needs["objects"] == sorted({Path(source).stem for source in training.manifest["source"]})
+    assert needs["objects"] == sorted({Path(source).stem for source in training.source.table["source"]})
     assert (needs["fingerprint"], needs["manifest"]) == ("print", str(manifest.resolve()))
     assert needs["backbone"] == training.backbone_identity
 

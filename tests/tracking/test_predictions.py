@@ -7,9 +7,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
+from anomalyclip.job import Job
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.predictions import find_predictions
 from anomalyclip.tracking.registry import log_model, register_model

@@ -16,7 +16,7 @@ from anomalyclip.tracking import references
 from anomalyclip.tracking.references import backbone_of, tracked_state
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun, connect
-from anomalyclip.workflows.storage import main
+from tests.commands import storage as main
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
 

@@ -17,7 +17,7 @@ from anomalyclip.tuning.engine import run_trials
 from anomalyclip.tuning.space import Point
 from anomalyclip.tuning.trial_runs import TrialRuns
 from anomalyclip.tuning.trials import Study
-from anomalyclip.workflows.ablate import main
+from tests.commands import ablate as main
 
 pytestmark = pytest.mark.cluster
 TABLE = Table(5, "Two rows", ("Temporal model",), (Row(("MLP",), {"temporal": "mlp"}, 1, 2), Row(("axial",), {}, 3, 4)))

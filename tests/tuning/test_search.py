@@ -20,19 +20,19 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from sklearn.metrics import roc_auc_score
 
 import anomalyclip.tuning.search
-from anomalyclip.cli import Job
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import JobError
+from anomalyclip.job import Job
 from anomalyclip.training.fit_plan import run_plan
 from anomalyclip.training.validation import best_epoch
 from anomalyclip.tuning import engine, search_job, trial_runs
 from anomalyclip.tuning.engine import run_trials
-from anomalyclip.tuning.search import main
 from anomalyclip.tuning.separation import Separation
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
 from anomalyclip.tuning.trial_runs import TrialRuns
 from anomalyclip.tuning.trials import Outcome, Study
-from anomalyclip.workflows.train import main as train
+from tests.commands import search as main
+from tests.commands import train
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent.parent
@@ -67,18 +67,26 @@ def search(ray_session: None, common: list[str], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def try_out(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Run the command up to its trials; returns the runs of these by name too."""
+    """Run the command up to its trials; returns how they ended, and their MLflow runs by name."""
+    found: dict[str, Any] = {}
 
     def finish(
         job: Job, prepared: Any, run_id: str, outcomes: Any, best: Outcome, apart: Separation, winner: Any
     ) -> dict[str, Any]:
+        found.clear()
         client = mlflow.MlflowClient(job.tracking_uri)
-        found = {"states": sorted(each.state for each in outcomes), **best.figures, "apart": apart}
-        return {**found, "client": client, "run_id": run_id, "runs": children(client, run_id)}
+        found.update(states=sorted(each.state for each in outcomes), **best.figures, apart=apart)
+        found.update(client=client, runs=children(client, run_id))
+        return {}
 
     monkeypatch.setattr(search_job, "train_winner", lambda *arguments: None)
     monkeypatch.setattr(search_job, "finish", finish)
-    return search
+
+    def run(*arguments: str) -> dict[str, Any]:
+        search(*arguments)
+        return dict(found)
+
+    return run
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 from anomalyclip.config import RunConfig
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import JobError
-from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.runs import RunFolder, RunKind, open_run
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.runs import TrackedRun, tracked_run
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.tuning.scoring import score_validation
 from anomalyclip.tuning.space import Point
 from anomalyclip.tuning.trial_runs import TABLE, TrialRuns
-from anomalyclip.tuning.trials import Study, Trial
+from anomalyclip.tuning.trials import Study, Trial, TrialResult
 
 A, B = {"model.k": 1}, {"model.k": 2}
 HISTORY = [{"epoch": 0.0, "learning_rate": 1e-4, "loss": 2.0, "val/video_auc": 0.75, "val/loss": 1.5}]
@@ -40,7 +40,7 @@ def parent(storage: Storage, tmp_path: Path) -> Iterator[TrackedRun]:
 
 @pytest.fixture
 def job(storage: Storage) -> RunFolder:
-    return open_run(storage, "searches", "s", "", {}, fresh=False)
+    return open_run(storage, RunKind.SEARCH, "s", "", {})
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def run_of(parent: TrackedRun, runs: TrialRuns, point: Point) -> mlflow.entities
 
 def train(runs: TrialRuns, point: Point) -> None:
     """Do what a process of the cluster does to the end of a trial."""
-    runs.trial(point).folder.finish({"history": HISTORY, "figures": {"auc": 0.5}})
+    runs.trial(point).folder.finish(TrialResult(HISTORY, {"auc": 0.5}))
 
 
 def test_a_trial_is_opened_once(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from anomalyclip import cli
 from anomalyclip.evaluation.intervals import paired_difference
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
 from anomalyclip.storage import Storage
-from anomalyclip.workflows.compare import main as compare
+from tests.commands import compare
 
 Result = dict[str, Any]
 Compare = Callable[..., Result]

@@ -18,8 +18,7 @@ from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.bundle import load_bundle
 from anomalyclip.storage import Storage
-from anomalyclip.workflows.evaluate import main as evaluate
-from anomalyclip.workflows.train import main as train
+from tests.commands import evaluate, train
 
 pytestmark = pytest.mark.cluster
 RATE = 6

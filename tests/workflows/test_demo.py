@@ -9,7 +9,7 @@ import pytest
 
 from anomalyclip.evaluation.intervals import paired_difference
 from anomalyclip.evaluation.predictions import read_predictions
-from anomalyclip.workflows.demo import main as demo
+from tests.commands import demo
 
 pytestmark = pytest.mark.cluster
 Result = dict[str, Any]

@@ -14,7 +14,7 @@ import pytest
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from anomalyclip.workflows.extract import main
+from tests.commands import extract as main
 
 DrawVideo = Callable[..., Path]
 SCRIPT = Path(__file__).parent.parent.parent / "workflows" / "extract.py"

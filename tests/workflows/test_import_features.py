@@ -19,9 +19,7 @@ from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import feature_fingerprint
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from anomalyclip.workflows.evaluate import main as evaluate
-from anomalyclip.workflows.import_features import main as import_features
-from anomalyclip.workflows.train import main as train
+from tests.commands import evaluate, import_features, train
 
 pytestmark = pytest.mark.cluster
 QUICK = ("--set", "training.epochs=2", "--set", "training.warmup_epochs=1")

@@ -14,7 +14,7 @@ import pytest
 from anomalyclip import cli
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import UsageError
-from anomalyclip.workflows.make_manifest import main
+from tests.commands import make_manifest as main
 from tests.shortened import shorten
 
 DrawVideo = Callable[..., Path]

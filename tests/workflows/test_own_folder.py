@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from anomalyclip.data.video import VideoReader
-from anomalyclip.workflows.make_manifest import main as make_manifest
-from anomalyclip.workflows.train import main as train
+from tests.commands import make_manifest, train
 
 pytestmark = pytest.mark.cluster
 

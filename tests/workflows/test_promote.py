@@ -23,6 +23,7 @@ from anomalyclip import cli
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import load_backbone, save_backbone
+from anomalyclip.job import Job
 from anomalyclip.jobs import judging
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.promotion import ModelRegistry, new_entry
@@ -284,7 +285,7 @@ def test_a_model_without_predictions_on_the_manifest_is_evaluated_there(place: P
     )
     asked: list[tuple[str, Path]] = []
 
-    def evaluate(job: cli.Job, model: str, manifest: Path) -> dict[str, Any]:
+    def evaluate(job: Job, model: str, manifest: Path) -> dict[str, Any]:
         asked.append((model, manifest))
         raise JobError("evaluated")
 
@@ -337,7 +338,7 @@ def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> No
     assert manifest.read_text() != first
     place.train(0.5, 2)
 
-    def evaluated_before(job: cli.Job, model: str, path: Path) -> dict[str, Any]:
+    def evaluated_before(job: Job, model: str, path: Path) -> dict[str, Any]:
         """The champion's predictions, of before the annotations changed."""
         source = place.folder / "run-1/predictions.parquet"
         Storage(job.storage.root).publish_folder(source.parent, "evaluations/old/evaluation")

@@ -10,8 +10,7 @@ from mlflow.entities import Run, ViewType
 
 from anomalyclip.config import RunConfig
 from anomalyclip.runs import result_settings
-from anomalyclip.workflows.evaluate import main as evaluate
-from anomalyclip.workflows.train import main as train
+from tests.commands import evaluate, train
 
 pytestmark = pytest.mark.cluster
 EXPERIMENT = "side-by-side"

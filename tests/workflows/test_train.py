@@ -19,8 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from anomalyclip.data.manifest import load_manifest
-from anomalyclip.workflows.evaluate import main as evaluate
-from anomalyclip.workflows.train import main as train
+from tests.commands import evaluate, train
 
 pytestmark = pytest.mark.cluster
 EPOCHS = 6

@@ -18,7 +18,7 @@ from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import feature_fingerprint
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from anomalyclip.workflows.evaluate import main as evaluate
+from tests.commands import evaluate
 
 pytestmark = pytest.mark.cluster
 Result = dict[str, Any]

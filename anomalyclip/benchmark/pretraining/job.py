@@ -1,9 +1,7 @@
-"""The stages of `workflows/pretrain_backbone.py`."""
+"""Pre-training of the small CLIP that ships with the package, as a resumable, tracked run."""
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +11,15 @@ from anomalyclip.benchmark.pictures.pool import DrawPicture, PicturePool, draw_p
 from anomalyclip.benchmark.pretraining.accuracy import ZeroShotAccuracy, zero_shot_accuracy
 from anomalyclip.benchmark.pretraining.contrastive import Pretraining
 from anomalyclip.benchmark.pretraining.settings import PretrainingConfig
-from anomalyclip.cli import Job
 from anomalyclip.config import BackboneConfig, to_yaml
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone, new_backbone, text_tower
 from anomalyclip.features.weights import write_weights
-from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.job import Job
+from anomalyclip.jobs.lifecycle import finished, tracked
+from anomalyclip.runs import RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
+from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import CheckpointStore
 
 log = logging.getLogger("anomalyclip")
@@ -32,26 +31,39 @@ WORST = 5
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pre-training that was found to be in order."""
+    """A pre-training that was checked and found to be in order."""
 
     config: PretrainingConfig
     draw: DrawPicture
     run: RunFolder
+    output: Path | None
+    """Where the weights are wanted, beside the run's folder."""
 
     @property
     def weights_key(self) -> str:
         """Key of the finished weights in the storage root."""
-        return f"{self.run.key}/{self.config.training.architecture}.safetensors"
+        return self.run.part(f"{self.config.training.architecture}.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingResult(RunResult):
+    """What a pre-training returns."""
+
+    steps: int
+    zero_shot_top1: float
+    mean_zero_shot_top1: float
+    weights: str
+    """URI of the weights."""
 
 
 def prepare(job: Job, config: PretrainingConfig, draw: DrawPicture, output: Path | None) -> Prepared:
-    """Check everything that can be wrong before work starts, and open the run's folder; raises UsageError."""
+    """Check everything that can be wrong before work starts, and find the run; raises UsageError."""
     check_output(output)
     _check_architecture(config, draw)
     sample = {name: pool_digest(draw, seed, count) for name, (seed, count) in _pools(config).items()}
     content = {**settings(config), **sample}
-    run = open_run(job.storage, "pretraining", job.name, config.training.architecture, content, job.fresh)
-    return Prepared(config, draw, run)
+    run = find_run(job.storage, RunKind.PRETRAINING, job.name, config.training.architecture, content, job.fresh)
+    return Prepared(config, draw, run, output)
 
 
 def settings(config: PretrainingConfig) -> dict[str, Any]:
@@ -65,17 +77,17 @@ def settings(config: PretrainingConfig) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def tracked(job: Job, prepared: Prepared) -> Iterator[TrackedRun]:
-    """Open the MLflow run, that of an earlier attempt where there is one, in the architecture's experiment."""
-    run, experiment = prepared.run, prepared.config.training.architecture
-    reach(job.tracking_uri)
-    begun = run.mlflow_run(job.tracking_uri)
-    with tracked_run(job.tracking_uri, job.storage, experiment, run.name, begun) as tracking:
-        run.keep_mlflow_run(job.tracking_uri, tracking.run_id)
-        tracking.log_settings(settings(prepared.config), to_yaml(prepared.config))
-        log.info("run %s, in MLflow %s at %s", run.name, tracking.run_id, job.tracking_uri)
-        yield tracking
+def run(job: Job, prepared: Prepared) -> PretrainingResult:
+    """Draw, train and measure, resuming after the last checkpoint; put the weights where they are wanted."""
+    if (result := finished(job, prepared.run, PretrainingResult)) is None:
+        with tracked(job, prepared.run, prepared.config.training.architecture, on_ray=False) as tracking:
+            tracking.log_settings(settings(prepared.config), to_yaml(prepared.config))
+            learnt, held_out = draw_pictures(prepared)
+            training = train(tracking, job, prepared, learnt, held_out)
+            accuracy = publish(tracking, job, prepared, training, held_out)
+            result = finish(tracking, job, prepared, accuracy)
+    copy_weights(job, prepared)
+    return result
 
 
 def draw_pictures(prepared: Prepared) -> tuple[PicturePool, PicturePool]:
@@ -87,14 +99,14 @@ def draw_pictures(prepared: Prepared) -> tuple[PicturePool, PicturePool]:
 def train(
     tracking: TrackedRun, job: Job, prepared: Prepared, learnt: PicturePool, held_out: PicturePool
 ) -> Pretraining:
-    """Train up to the last step, going on behind the last checkpoint; figures go to MLflow by step."""
+    """Train up to the last step, resuming after the last checkpoint; figures go to MLflow per step."""
     config, checkpoints = prepared.config.training, CheckpointStore(job.storage, prepared.run.key)
     training = Pretraining(learnt.pixels, learnt.captions, learnt.concepts, config, prepared.config.augmentation)
     history: list[dict[str, float]] = []
     if (checkpoint := checkpoints.latest()) is not None:
         training.restore(checkpoint)
         history = checkpoint.history
-        log.info("going on behind step %d", training.step)
+        log.info("resuming after step %d", training.step)
     while training.step < config.steps:
         figures = training.run(_next_stop(training.step, prepared.config) - training.step)
         whole = training.step % config.checkpoint_steps == 0 or training.step == config.steps
@@ -135,17 +147,18 @@ def publish(
     return accuracy
 
 
-def finish(tracking: TrackedRun, job: Job, prepared: Prepared, accuracy: ZeroShotAccuracy) -> dict[str, Any]:
+def finish(tracking: TrackedRun, job: Job, prepared: Prepared, accuracy: ZeroShotAccuracy) -> PretrainingResult:
     """Keep and return the job's result."""
-    result = {
-        "run": prepared.run.name,
-        "run_id": tracking.run_id,
-        "steps": prepared.config.training.steps,
-        TOP1: accuracy.top1,
-        f"mean_{TOP1}": accuracy.mean_top1,
-        "weights": job.storage.uri(prepared.weights_key),
-        "tracking_uri": job.tracking_uri,
-    }
+    result = PretrainingResult(
+        run=prepared.run.name,
+        run_id=tracking.run_id,
+        paths=prepared.run.published(),
+        tracking_uri=job.tracking_uri,
+        steps=prepared.config.training.steps,
+        zero_shot_top1=accuracy.top1,
+        mean_zero_shot_top1=accuracy.mean_top1,
+        weights=job.storage.uri(prepared.weights_key),
+    )
     prepared.run.finish(result)
     return result
 
@@ -160,9 +173,9 @@ def check_output(output: Path | None) -> None:
         raise UsageError(f"--output {output}: folder {output.parent} does not exist")
 
 
-def copy_weights(job: Job, prepared: Prepared, output: Path | None) -> None:
+def copy_weights(job: Job, prepared: Prepared) -> None:
     """Put the finished weights where they are wanted."""
-    if output is None:
+    if (output := prepared.output) is None:
         return
     partial = output.with_name(f"{output.name}.partial")
     partial.write_bytes(job.storage.read(prepared.weights_key))

@@ -1,17 +1,13 @@
-"""Stages that training and evaluation share: the tracked run, and the features of a manifest."""
+"""Features of a manifest's videos: imported ones, or extracted where they are missing."""
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from anomalyclip import cluster
-from anomalyclip.cli import Job
 from anomalyclip.config import ExtractionConfig, Precision, digest
 from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import counted
@@ -19,8 +15,8 @@ from anomalyclip.features.backbone import Backbone, save_backbone
 from anomalyclip.features.imported import find_import
 from anomalyclip.features.ray_extraction import extract_missing
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.runs import RunFolder
-from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
+from anomalyclip.job import Job
+from anomalyclip.jobs.lifecycle import stage
 
 log = logging.getLogger("anomalyclip")
 
@@ -54,35 +50,6 @@ class Extracted:
         """Return `video_id` and the hash of what it shows."""
         index = self.store.index().select(pl.col("video").alias("source"), "hash")
         return self.manifest.join(index, on="source").select("video_id", "hash")
-
-
-@contextmanager
-def stage(name: str, does: str) -> Iterator[None]:
-    """Say what a stage does before it starts, and how long it took once it has ended."""
-    log.info("%s: %s", name, does)
-    started = time.monotonic()
-    yield
-    log.info("%s: done in %.1f s", name, time.monotonic() - started)
-
-
-@contextmanager
-def tracked(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
-    """Join the cluster, and open the job's MLflow run, the one of an earlier attempt where there is one."""
-    reach(job.tracking_uri)
-    cluster.connect(job.tracking_uri)
-    with mlflow_run(job, run) as tracking:
-        yield tracking
-
-
-@contextmanager
-def mlflow_run(job: Job, run: RunFolder) -> Iterator[TrackedRun]:
-    """Open the job's MLflow run, the one of an earlier attempt where there is one."""
-    begun = run.mlflow_run(job.tracking_uri)
-    experiment = job.config.tracking.experiment
-    with tracked_run(job.tracking_uri, job.storage, experiment, run.name, begun) as tracking:
-        run.keep_mlflow_run(job.tracking_uri, tracking.run_id)
-        log.info("run %s, in MLflow %s at %s", run.name, tracking.run_id, job.tracking_uri)
-        yield tracking
 
 
 def obtain_features(

@@ -1,4 +1,4 @@
-"""The stages of `workflows/import_checkpoint.py`: a checkpoint of the authors to a registered model."""
+"""Import of a checkpoint that the authors released, as a registered model."""
 
 import hashlib
 import logging
@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from torch import Tensor
 
-from anomalyclip.cli import Job
 from anomalyclip.config import BackboneConfig, ExtractionConfig, to_yaml
 from anomalyclip.data.labels import NORMAL, sorted_classes
 from anomalyclip.errors import UsageError
@@ -31,20 +29,22 @@ from anomalyclip.importing.released_checkpoint import (
 from anomalyclip.importing.released_faults import faults_of
 from anomalyclip.importing.released_towers import clip_tokenizer, image_tower_identity, new_text_tower
 from anomalyclip.importing.untrusted import read_untrusted
-from anomalyclip.jobs.common import mlflow_run
+from anomalyclip.job import Job
+from anomalyclip.jobs.candidates import MODEL_KIND
+from anomalyclip.jobs.lifecycle import finished, tracked
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.presets import PRESETS
-from anomalyclip.runs import RunFolder, open_run
+from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.registry import log_model, register_model
-from anomalyclip.tracking.runs import TrackedRun, reach
+from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
 
 
 @dataclass(frozen=True)
-class Source:
-    """The files that are imported."""
+class Files:
+    """The authors' files."""
 
     checkpoint: Path
     centroid: Path
@@ -53,9 +53,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Import:
-    """An import that was found to be in order."""
+    """An import that was checked and found to be in order."""
 
-    source: Source
+    files: Files
     sha256: str
     """Of the checkpoint's file."""
     released: Released
@@ -63,28 +63,24 @@ class Import:
     run: RunFolder
 
 
-def import_checkpoint(job: Job, source: Source) -> dict[str, Any]:
-    """Convert the authors' files into a model and register it; a finished import's result is returned at once."""
-    prepared = prepare(job, source)
-    if (result := prepared.run.result()) is not None:
-        log.info("import %s is finished; --fresh starts it anew", prepared.run.name)
-        return result
-    with mlflow_run(job, prepared.run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
-        describe(tracking, job, prepared)
-        bundle, run = Path(folder) / "model", prepared.run
-        save_bundle(bundle, prepared.released.state, prepared.released.class_features, prepared.card)
-        job.storage.publish_folder(bundle, f"{run.key}/model")
-        model_id = log_model(tracking, bundle)
-        version = register_model(tracking, model_id, job.config.tracking.model_name, None)
-        return finish(tracking, job, prepared, version)
+@dataclass(frozen=True, kw_only=True)
+class ImportResult(RunResult):
+    """What an import returns."""
+
+    model_version: str
+    classes: tuple[str, ...]
+    backbone_identity: str | None
+    features: str | None
+    source: str
+    source_sha256: str
 
 
-def prepare(job: Job, source: Source) -> Import:
-    """Read and convert everything, and open the import's folder; raises UsageError with all faults there are."""
-    classes = read_labels(source.labels)
-    with _named(source.checkpoint):
-        state = state_of(read_untrusted(source.checkpoint))
-    centroid = _centroid(source.centroid)
+def prepare(job: Job, files: Files) -> Import:
+    """Read and convert everything, and find the run; raises UsageError with all faults."""
+    classes = read_labels(files.labels)
+    with _named(files.checkpoint):
+        state = state_of(read_untrusted(files.checkpoint))
+    centroid = _centroid(files.centroid)
     sizes = sizes_of(state, len(classes), job.config.model)
     tokenizer = clip_tokenizer(sizes.positions)
     image_tower = _below(state, IMAGE_TOWER)
@@ -98,19 +94,31 @@ def prepare(job: Job, source: Source) -> Import:
         except UsageError as error:
             faults.append(str(error))
     if faults:
-        files = f"{source.checkpoint} with {source.centroid.name} and the {len(classes)} labels of {source.labels.name}"
-        raise UsageError(f"{files}: {'; '.join(faults)}")
+        named = f"{files.checkpoint} with {files.centroid.name} and the {len(classes)} labels of {files.labels.name}"
+        raise UsageError(f"{named}: {'; '.join(faults)}")
     tower, normal = new_text_tower(_below(state, TEXT_TOWER)), classes.index(NORMAL)
-    with _named(source.checkpoint):
+    with _named(files.checkpoint):
         released = convert(state, centroid, classes, normal, sizes, job.config.model, tower, tokenizer)
     card = _card(job, classes, released, backbone, identity)
-    sha256 = _sha256(source.checkpoint)
-    content = {"checkpoint": sha256, "centroid": _sha256(source.centroid), "card": card.model_dump(mode="json")}
-    reach(job.tracking_uri)  # before anything is written
-    prefix = re.sub(r"[^\w.-]+", "-", source.checkpoint.stem)
-    return Import(
-        source, sha256, released, card, open_run(job.storage, "imports", job.name, prefix, content, job.fresh)
-    )
+    sha256 = _sha256(files.checkpoint)
+    content = {"checkpoint": sha256, "centroid": _sha256(files.centroid), "card": card.model_dump(mode="json")}
+    prefix = re.sub(r"[^\w.-]+", "-", files.checkpoint.stem)
+    run = find_run(job.storage, RunKind.IMPORT, job.name, prefix, content, job.fresh)
+    return Import(files, sha256, released, card, run)
+
+
+def run(job: Job, prepared: Import) -> ImportResult:
+    """Convert the authors' files into a model, and register it."""
+    if (result := finished(job, prepared.run, ImportResult)) is not None:
+        return result
+    with tracked(job, prepared.run, on_ray=False) as tracking, TemporaryDirectory(dir=scratch()) as folder:
+        describe(tracking, job, prepared)
+        bundle = Path(folder) / MODEL
+        save_bundle(bundle, prepared.released.state, prepared.released.class_features, prepared.card)
+        prepared.run.publish(bundle, MODEL)
+        model_id = log_model(tracking, bundle)
+        version = register_model(tracking, model_id, job.config.tracking.model_name, None)
+    return finish(tracking, job, prepared, version)
 
 
 def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
@@ -119,39 +127,39 @@ def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
     if card.features is not None:
         log.warning("the model takes features %s: nothing but your word says that they are those it learnt from",
                     card.features)  # fmt: skip
-    job.storage.write(f"{prepared.run.key}/config.yaml", to_yaml(job.config).encode())
+    job.storage.write(prepared.run.part(CONFIG), to_yaml(job.config).encode())
     settings = {f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()}
     tracking.log_settings(settings, to_yaml(card))
     tags = {
-        "dataset": _dataset(card.classes) or prepared.source.labels.stem,
+        "dataset": _dataset(card.classes) or prepared.files.labels.stem,
         "protocol": "imported",
-        "model_kind": "anomalyclip",
+        "model_kind": MODEL_KIND,
         "backbone": card.backbone.name,
         "backbone_identity": card.backbone_identity,
         "features": card.features,
-        "source": prepared.source.checkpoint.name,
+        "source": prepared.files.checkpoint.name,
         "source_sha256": prepared.sha256,
     }
     tracking.log_tags({key: value for key, value in tags.items() if value is not None})
 
 
-def finish(tracking: TrackedRun, job: Job, prepared: Import, version: str) -> dict[str, Any]:
+def finish(tracking: TrackedRun, job: Job, prepared: Import, version: str) -> ImportResult:
     """Keep and return the import's result."""
     run, card = prepared.run, prepared.card
-    result = {
-        "run": run.name,
-        "run_id": tracking.run_id,
-        "model_version": version,
-        "classes": list(card.classes),
-        "backbone_identity": card.backbone_identity,
-        "features": card.features,
-        "source": prepared.source.checkpoint.name,
-        "source_sha256": prepared.sha256,
-        "paths": {"run": job.storage.uri(run.key), "model": job.storage.uri(f"{run.key}/model")},
-        "tracking_uri": job.tracking_uri,
-    }
+    result = ImportResult(
+        run=run.name,
+        run_id=tracking.run_id,
+        paths=run.published(MODEL),
+        tracking_uri=job.tracking_uri,
+        model_version=version,
+        classes=card.classes,
+        backbone_identity=card.backbone_identity,
+        features=card.features,
+        source=prepared.files.checkpoint.name,
+        source_sha256=prepared.sha256,
+    )
     run.finish(result)
-    log.info("results: %s", job.storage.uri(run.key))
+    log.info("results: %s", run.uri())
     return result
 
 

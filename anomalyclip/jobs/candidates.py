@@ -1,0 +1,150 @@
+"""What is evaluated: a trained model wherever it lies, or zero-shot CLIP, with the features that it understands."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.labels import class_names
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.scoring import Scorer
+from anomalyclip.evaluation.zero_shot import zero_shot
+from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
+from anomalyclip.features.imported import find_import
+from anomalyclip.job import Job
+from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
+from anomalyclip.model.engineered import ENGINEERED_PROMPT
+from anomalyclip.tracking.registry import find_bundle
+
+MODEL_KIND = "anomalyclip"
+"""Tag of runs that train or score the method, beside baselines."""
+ZERO_SHOT = "zero-shot"
+"""Instead of a model: CLIP as it comes, with engineered prompts."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be evaluated."""
+
+    scorer: Path | Scorer
+    """The folder of a trained model, or what scores without one."""
+    classes: tuple[str, ...]
+    backbone: Backbone | None
+    """None if imported features are scored without it."""
+    extraction: ExtractionConfig
+    """Settings that give its own features."""
+    imported: str | None
+    """Name of the imported features to score, None for extracted ones."""
+    content: dict[str, Any]
+    """What decides its scores, by name."""
+    tags: dict[str, str]
+    """Tags of the MLflow run."""
+    parameters: dict[str, Any]
+    """Settings that it is known to have, by `section.key`."""
+    model_id: str | None = None
+    """Of the logged model in MLflow, if there is one."""
+
+    @property
+    def backbone_identity(self) -> str | None:
+        """Hash of the image tower that it needs."""
+        return self.backbone.identity if self.backbone else None
+
+
+def find_candidate(job: Job, model: str, manifest: pl.DataFrame) -> Candidate:
+    """Return a trained model (what `find_bundle` takes), or `zero-shot` CLIP for the manifest's classes; UsageError."""
+    return zero_shot_candidate(job, manifest) if model == ZERO_SHOT else _trained(job, model)
+
+
+def zero_shot_scorer(backbone: Backbone, classes: tuple[str, ...] | list[str], sampling_rate: int) -> Scorer:
+    """Return zero-shot CLIP as what scores; raises UsageError if the text tower cannot read the prompts."""
+    model = zero_shot(backbone, classes)
+    return Scorer(model.score, model.classes, sampling_rate, model.digest)
+
+
+def zero_shot_candidate(job: Job, manifest: pl.DataFrame) -> Candidate:
+    """Return zero-shot CLIP of the job's backbone; raises UsageError if features and texts differ in size."""
+    backbone, extraction = load_backbone(job.config.backbone), job.config.extraction
+    imported = job.config.data.features
+    if imported and (dim := find_import(job.storage, imported).dim) != backbone.dim:
+        raise UsageError(f"features {imported} have {dim} numbers, the texts of {backbone.name} {backbone.dim}")
+    scorer = zero_shot_scorer(backbone, class_names(manifest, job.config.data.classes), extraction.sampling_rate)
+    return Candidate(
+        scorer=scorer,
+        classes=scorer.classes,
+        backbone=backbone,
+        extraction=extraction,
+        imported=imported,
+        content={
+            "model": scorer.digest,
+            "sampling_rate": extraction.sampling_rate,
+            "crops": extraction.crops,
+            "features": imported,
+        },
+        tags={
+            "model": ZERO_SHOT,
+            "model_kind": ZERO_SHOT,
+            "prompt": ENGINEERED_PROMPT,
+            "backbone": backbone.name,
+            "backbone_identity": backbone.identity,
+        },
+        parameters={},
+    )
+
+
+def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
+    """Return the settings that give a model's own features; another precision must be asked for."""
+    asked = job.config.extraction
+    precision = card.precision if asked.precision == "auto" else asked.precision
+    own = {"sampling_rate": card.sampling_rate, "crops": card.crops, "precision": precision}
+    return asked.model_copy(update=own)
+
+
+def _trained(job: Job, model: str) -> Candidate:
+    bundle, model_id = find_bundle(model, job.tracking_uri)
+    card = load_card(bundle)
+    imported = _imported(job, card)
+    return Candidate(
+        scorer=bundle,
+        classes=card.classes,
+        backbone=None if imported else _backbone(job, card),
+        extraction=extraction_settings(job, card),
+        imported=imported,
+        content={"model": bundle_digest(bundle), "features": imported},
+        tags={
+            "model": model,
+            "model_kind": MODEL_KIND,
+            "backbone": card.backbone.name if card.backbone_identity else "none",
+            "backbone_identity": card.backbone_identity or "none",
+        },
+        parameters={f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()},
+        model_id=model_id,
+    )
+
+
+def _imported(job: Job, card: ModelCard) -> str | None:
+    """Return the name of the imported features to score, None for extracted ones; raises UsageError for others."""
+    asked = job.config.data.features
+    if asked is not None and asked != card.features:
+        understood = f"features imported as {card.features}" if card.features else "extracted features only"
+        raise UsageError(f"the model understands {understood}, not those imported as {asked}")
+    return asked or (card.features if card.backbone_identity is None else None)
+
+
+def _backbone(job: Job, card: ModelCard) -> Backbone:
+    """Return the model's own backbone, or the one asked for if it is the same."""
+    assert card.backbone_identity is not None
+    asked = job.config.backbone
+    if asked == card.backbone or asked == type(asked)():
+        try:
+            return load_stored_backbone(job.storage, card.backbone_identity)
+        except UsageError:
+            asked = card.backbone
+    backbone = load_backbone(asked)
+    if backbone.identity != card.backbone_identity:
+        raise UsageError(
+            f"backbone {backbone.name} ({asked.weights}, {backbone.identity[:12]}) makes other features than the "
+            f"model was trained on ({card.backbone.name}, {card.backbone_identity[:12]}): give the model's own"
+        )
+    return backbone

@@ -1,0 +1,55 @@
+"""Extraction: the videos of a manifest become stored features; what is stored already is left alone."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from anomalyclip import cluster
+from anomalyclip.errors import JobError
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.features.estimate import ExtractionEstimate, estimate
+from anomalyclip.features.ray_extraction import ExtractionReport, extract_missing
+from anomalyclip.job import Job
+from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.runs import RESULT
+
+log = logging.getLogger("anomalyclip")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """An extraction that was checked and found to be in order."""
+
+    source: Source
+    backbone: Backbone
+    retry: bool
+    """Try quarantined videos again."""
+
+
+def prepare(job: Job, manifest: Path, retry: bool) -> Extraction:
+    """Check everything that can be wrong before work starts; raises UsageError."""
+    return Extraction(load_source(job, manifest), load_backbone(job.config.backbone), retry)
+
+
+def dry_run(job: Job, prepared: Extraction) -> ExtractionEstimate:
+    """Return what there is to do and what it takes, without doing it."""
+    expected = estimate(prepared.source.table, job.config, job.storage, prepared.backbone, prepared.retry)
+    log.info("%s", expected)
+    return expected
+
+
+def run(job: Job, prepared: Extraction) -> ExtractionReport:
+    """Extract what is missing; raises JobError if no video could be read."""
+    cluster.connect()
+    table, backbone = prepared.source.table, prepared.backbone
+    report = extract_missing(table, job.config, job.storage, retry=prepared.retry, backbone=backbone)
+    if report.quarantined == report.videos:
+        raise JobError(f"none of the {report.videos} videos could be read; reasons: {report.quarantine}")
+    reasons = f" (reasons: {report.quarantine})" if report.quarantined else ""
+    log.info(
+        "%d videos: %d extracted, %d stored before, %d quarantined%s",
+        report.videos, report.extracted, report.skipped, report.quarantined, reasons,
+    )  # fmt: skip
+    log.info("features: %s", report.objects)
+    job.storage.write_json(f"features/{report.fingerprint}/{RESULT}", asdict(report))
+    return report

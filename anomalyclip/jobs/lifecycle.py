@@ -1,0 +1,47 @@
+"""The life of a run, the same for every command: finished already, started or resumed, and its stages in between."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from anomalyclip import cluster
+from anomalyclip.job import Job
+from anomalyclip.runs import AnyResult, RunFolder
+from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
+
+log = logging.getLogger("anomalyclip")
+
+
+def finished(job: Job, run: RunFolder, as_type: type[AnyResult]) -> AnyResult | None:
+    """Return the result of a finished run, and log that nothing is left to do; None if there is work."""
+    result = None if job.fresh else run.result(as_type)
+    if result is not None:
+        log.info("%s %s is finished; --fresh starts it again", run.kind.rstrip("s"), run.name)
+    return result
+
+
+@contextmanager
+def tracked(job: Job, run: RunFolder, experiment: str | None = None, on_ray: bool = True) -> Iterator[TrackedRun]:
+    """Start or resume a run: its folder, the cluster if it works `on_ray`, and its MLflow run.
+
+    Nothing is written before MLflow has answered. Raises UsageError if it does not, or no cluster can be joined.
+    """
+    reach(job.tracking_uri)
+    if on_ray:
+        cluster.connect(job.tracking_uri)
+    run.start(job.fresh)
+    resumed, experiment = run.mlflow_run(job.tracking_uri), experiment or job.config.tracking.experiment
+    with tracked_run(job.tracking_uri, job.storage, experiment, run.name, resumed) as tracking:
+        run.keep_mlflow_run(job.tracking_uri, tracking.run_id)
+        log.info("run %s, in MLflow %s at %s", run.name, tracking.run_id, job.tracking_uri)
+        yield tracking
+
+
+@contextmanager
+def stage(name: str, does: str) -> Iterator[None]:
+    """Log what a stage does before it starts, and how long it took."""
+    log.info("%s: %s", name, does)
+    started = time.monotonic()
+    yield
+    log.info("%s: done in %.1f s", name, time.monotonic() - started)

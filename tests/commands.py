@@ -1,0 +1,31 @@
+"""The commands as functions of their arguments that return what they print."""
+
+import json
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from anomalyclip import cli
+from anomalyclip.__main__ import COMMANDS
+
+Command = Callable[[Sequence[str]], dict[str, Any]]
+
+
+def command(name: str) -> Command:
+    """Return the command of a name."""
+
+    def run(arguments: Sequence[str]) -> dict[str, Any]:
+        result = import_module(f"anomalyclip.{COMMANDS[name][0]}").main(arguments)
+        printed: dict[str, Any] = json.loads(json.dumps(cli.as_json(result)))
+        return printed
+
+    return run
+
+
+ablate, compare, demo, evaluate, extract, import_features, make_manifest, search, storage, train = map(
+    command,
+    (
+        "ablate", "compare", "demo", "evaluate", "extract",
+        "import_features", "make_manifest", "search", "storage", "train",
+    ),
+)  # fmt: skip
