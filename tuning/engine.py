@@ -1,5 +1,6 @@
 """Trial engine on Ray Tune, around `fit`: as many trials at a time as the cluster holds, each in its own process."""
 
+import gc
 import logging
 import math
 import os
@@ -69,7 +70,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
     """Run the trials of the points, in this order, and those to draw, until all have ended.
 
     A trial whose process is lost resumes from its last checkpoint, as often as the configuration allows; an error is
-    its result. Without `draw` no trial is stopped early.
+    its result. Without `draw` no trial is stopped early. What still runs when this is interrupted is ended.
     """
     number = len(points) + (draw.number if draw else 0)
     if not number:
@@ -100,10 +101,17 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
             verbose=0,
         ),
     )
+    interrupted = False
     try:
         tuner.fit()
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         storage.delete(ray_folder)
+    if interrupted:  # outside the handler, whose traceback holds Ray Tune's loop and with it the trials' processes
+        del tuner
+        gc.collect()  # ends them: Ray ends a process that nothing refers to
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import pytest
 
 from anomalyclip.errors import JobError
@@ -18,6 +19,7 @@ from anomalyclip.tuning.space import Point
 from anomalyclip.tuning.trial_runs import TrialRuns
 from anomalyclip.tuning.trials import Study
 from tests.commands import ablate as main
+from tests.tuning.processes import trial_processes
 
 pytestmark = pytest.mark.cluster
 TABLE = Table(5, "Two rows", ("Temporal model",), (Row(("MLP",), {"temporal": "mlp"}, 1, 2), Row(("axial",), {}, 3, 4)))
@@ -117,7 +119,7 @@ def test_a_trial_that_fails_costs_no_other_and_is_done_the_next_time(
     assert statuses(client, "failing") == dict.fromkeys(expected, "FINISHED")
 
 
-def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open(
+def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open_and_no_process(
     ablate: Ablate, trained: list[str], storage_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(self: TrialRuns, point: Point) -> None:
@@ -128,6 +130,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(TrialRuns, "ended", interrupt)
         ablate("--name", "stopped", "--seeds", "1")
+    assert not psutil.wait_procs(trial_processes(), timeout=60)[1]
     client = mlflow.MlflowClient(f"sqlite:///{storage_root}/mlflow/mlflow.db")
     found = statuses(client, "stopped")
     assert found.pop("stopped") == "KILLED"

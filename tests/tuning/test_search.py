@@ -33,6 +33,7 @@ from anomalyclip.tuning.trial_runs import TrialRuns
 from anomalyclip.tuning.trials import Outcome, Study
 from tests.commands import search as main
 from tests.commands import train
+from tests.tuning.processes import trial_processes
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent.parent
@@ -249,7 +250,8 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(
         fresh = [path for path in storage_root.glob("trials/*/checkpoints/epoch-*") if path not in before]
         if fresh and not killed:
             killed.append(fresh[0])
-            _trial_process().kill()
+            (process,) = trial_processes()
+            process.kill()
         original(trials)
 
     before = set(storage_root.glob("trials/*/checkpoints/epoch-*"))
@@ -262,14 +264,6 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(
     (run,) = result["runs"].values()
     steps = [metric.step for metric in result["client"].get_metric_history(run.info.run_id, "loss")]
     assert steps == list(range(8))
-
-
-def _trial_process() -> psutil.Process:
-    found = [
-        each for each in psutil.Process().children(recursive=True) if "ImplicitFunc" in "".join(each.cmdline()[:1])
-    ]
-    assert len(found) == 1
-    return found[0]
 
 
 def test_where_all_trials_fail_the_search_says_why_and_tries_again_the_next_time(
