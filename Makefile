@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup test lint demo real accept benchmark clean
+.PHONY: help setup test lint demo real accept docs benchmark clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,10 +19,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: setup  ## Run the test suite
 	$(BIN)/python -m pytest -m "not accept"
 
-lint: setup  ## Check style and types
+lint: setup  ## Check style, types and the rules of who may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
 	$(BIN)/python workflows/demo.py --storage demo
@@ -35,6 +36,9 @@ real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDE
 
 accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept
+
+docs: setup  ## Build the site in build/site; a broken reference or link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 benchmark: setup  ## Measure speeds beside their baselines
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from anomalyclip import progress
 from anomalyclip.config import build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
@@ -115,10 +116,11 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     Standard output gets one line, the JSON of the result; everything else goes to standard error.
     Exit code 2 for wrong use, 1 for failed work, each with one clear message.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.WARNING, handlers=[progress.handler()])
     log.setLevel(logging.INFO)
     try:
-        result = main(sys.argv[1:])
+        with progress.watch():
+            result = main(sys.argv[1:])
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

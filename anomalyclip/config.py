@@ -23,6 +23,8 @@ from pydantic import (
 from anomalyclip.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Architecture = Literal["axial", "transformer", "mlp"]
+"""Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
 
 
 class Section(BaseModel):
@@ -110,7 +112,7 @@ class ModelConfig(Section):
     """Projection on the directions in the re-centred space, or cosine similarity in CLIP's own (Table 4)."""
     selection: Literal["likelihood", "magnitude"] = "likelihood"
     """What segments are selected by: their likelihood, or the magnitude of their features (Table 4)."""
-    temporal: Literal["axial", "transformer", "mlp"] = "axial"
+    temporal: Architecture = "axial"
     """Architecture of the Temporal model (Table 5); a transformer has twelve layers a layer of `depth`."""
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """The commands as functions of their arguments that return what they print."""
 
-import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -15,9 +14,7 @@ def command(name: str) -> Command:
     """Return the command of a name."""
 
     def run(arguments: Sequence[str]) -> dict[str, Any]:
-        result = import_module(f"anomalyclip.{COMMANDS[name][0]}").main(arguments)
-        printed: dict[str, Any] = json.loads(json.dumps(cli.as_json(result)))
-        return printed
+        return dict(cli.as_json(import_module(f"anomalyclip.{COMMANDS[name][0]}").main(arguments)))
 
     return run
 

@@ -63,14 +63,24 @@ def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def draw_video() -> DrawVideo:
-    """Return `draw(path, num_frames=24, width=64, height=48, fps=25, seed=0)`: a square that wanders in noise."""
+    """Return `draw(path, num_frames=24, width=64, height=48, fps=25, seed=0, rotation=0)`: a square in noise."""
 
-    def draw(path: Path, num_frames: int = 24, width: int = 64, height: int = 48, fps: int = 25, seed: int = 0) -> Path:
+    def draw(
+        path: Path,
+        num_frames: int = 24,
+        width: int = 64,
+        height: int = 48,
+        fps: int = 25,
+        seed: int = 0,
+        rotation: int = 0,
+    ) -> Path:
         generator = np.random.default_rng(seed)
         background = generator.integers(0, 200, (height, width, 3), dtype=np.uint8)
         with av.open(str(path), "w") as container:
             stream = container.add_stream("mpeg4", rate=fps)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            if rotation:
+                stream.set_display_rotation(rotation)
             for number in range(num_frames):
                 picture = background.copy()
                 left = (seed + number) % (width - 8)

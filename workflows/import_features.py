@@ -1,4 +1,4 @@
-"""Features that others made, as `.npy` files, to stored features."""
+"""Import features from `.npy` files into the feature store."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
@@ -8,21 +8,23 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Import the features of a manifest's videos, or refuse them all with everything that is wrong."""
+    """Import the features of a manifest's videos, or none of them and list all faults."""
     command = cli.parser(
-        "Put features that others made, one .npy file a video or NAME__0.npy ... NAME__9.npy, in the feature store.\n"
-        "Then --set data.features=NAME trains and evaluates on them; add --set model.directions=free where they are\n"
-        "not CLIP's.",
+        "Import features that were made elsewhere: one .npy file per video, or NAME__0.npy ... NAME__9.npy for crops.\n"
+        "Then train and evaluate on them with --set data.features=NAME, the import name. If they are not CLIP's, add\n"
+        "--set model.directions=free.",
         "python workflows/import_features.py ucf/manifest.csv features/ --as openai-vit-b-16 --every 16",
     )
     cli.add_manifest(command)
-    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="where the .npy files are")
-    command.add_argument("--as", required=True, dest="name", metavar="NAME", help="what made them: asserted, and kept")
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="folders with the .npy files")
+    command.add_argument(
+        "--as", required=True, dest="name", metavar="NAME", help="import name: the model that made them"
+    )
     command.add_argument("--every", type=_positive, default=1, metavar="N",
-                         help="frames that a feature stands for (default 1)")  # fmt: skip
+                         help="frames per feature (default 1)")  # fmt: skip
     command.add_argument("--crops", type=_positive, metavar="N",
-                         help="crops of a frame that follow each other in the rows of a file (default 1)")  # fmt: skip
-    command.add_argument("--made-by", default="", metavar="TEXT", help="your words about their origin, kept with them")
+                         help="crops per frame, one after the other in the rows of a file (default 1)")  # fmt: skip
+    command.add_argument("--made-by", default="", metavar="TEXT", help="a note about their origin, stored with them")
     cli.add_config_options(command, preset=False)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
@@ -38,7 +40,7 @@ def main(argv: Sequence[str]) -> cli.Result:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or (value := int(text)) < 1:
-        raise ArgumentTypeError(f"{text} is no whole number from 1 on")
+        raise ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A dataset on disk to its manifest, the table that every other command takes."""
+"""Make the manifest of a dataset on disk: the table that every other command takes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +10,29 @@ from anomalyclip.jobs.manifests import ADAPTERS, make_manifest
 def main(argv: Sequence[str]) -> cli.Result:
     """Write the manifest of a dataset, or refuse its tree with everything that is wrong with it."""
     command = cli.parser(
-        "Write the manifest of a dataset that lies below a folder, as videos or as folders of frames: who trains, who\n"
-        "tests, which classes, and where the anomalies are. Everything that is wrong with it is told at once, and\n"
-        "nothing is written then. docs/datasets.md says how each dataset must lie.",
+        "Write the manifest of a dataset in a folder, of video files or folders of frames: which videos train and\n"
+        "which test, their classes, and when the anomalies happen. All faults are listed at once, and nothing is\n"
+        "written then. docs/datasets.md describes the layout of each dataset.",
         "python workflows/make_manifest.py ucf-crime /data/ucf --frame-tolerance 1",
         storage=False,
     )
     command.add_argument("dataset", choices=ADAPTERS, metavar="DATASET",
-                         help=f"one of: {', '.join(ADAPTERS)} (your own clips, a sub-folder a class)")  # fmt: skip
-    command.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds it, however deep")
+                         help=f"one of: {', '.join(ADAPTERS)} (your own clips, one sub-folder per class)")  # fmt: skip
+    command.add_argument("root", type=Path, metavar="ROOT", help="a folder above its videos")
     command.add_argument("--output", type=Path, metavar="FILE", help="a .csv or .parquet file, with absolute paths "
                          "(else ROOT/manifest.csv, with paths relative to it)")  # fmt: skip
-    command.add_argument("--frame-tolerance", type=int, metavar="N", help="frames by which a video may differ from its "
+    command.add_argument("--frame-tolerance", type=int, metavar="N", help="how many frames a video may differ from its "
                          "list (default 0)")  # fmt: skip
-    command.add_argument("--seed", type=int, metavar="N", help="divides folder and ped2 into training and test videos")
-    command.add_argument("--no-check", dest="check", action="store_false", default=None, help="do not look into the "
-                         "videos: quicker on slow disks, but cut ones go unnoticed")  # fmt: skip
+    command.add_argument("--seed", type=int, metavar="N", help="seed of the split of folder and ped2 into training and "
+                         "test videos")  # fmt: skip
+    command.add_argument(
+        "--skip-bad",
+        action="store_true",
+        default=None,
+        help="folder: leave out videos that cannot be opened, instead of refusing the folder",
+    )
+    command.add_argument("--no-check", dest="check", action="store_false", default=None, help="do not open the videos: "
+                         "quicker on slow disks, but damaged ones are not noticed")  # fmt: skip
     options = vars(command.parse_args(argv))
     dataset, root, output = (options.pop(name) for name in ("dataset", "root", "output"))
     return make_manifest(dataset, root, output, {name: value for name, value in options.items() if value is not None})

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import anomalyclip
 from anomalyclip import cli
 
-POLICY = Path(__file__).parent.parent / "infra" / "promotion.yaml"
+POLICY = Path(anomalyclip.__file__).parent / "evaluation" / "promotion.yaml"
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -17,7 +18,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     )
     command.add_argument("model", metavar="NAME", help="the registered model")
     command.add_argument("--policy", type=Path, default=POLICY, metavar="FILE",
-                         help="the gates (else infra/promotion.yaml)")  # fmt: skip
+                         help="the gates (else evaluation/promotion.yaml of the package)")  # fmt: skip
     what = command.add_mutually_exclusive_group()
     what.add_argument("--version", metavar="N", help="make this version the candidate first")
     what.add_argument("--rollback", action="store_true", help="put the previous champion back instead")

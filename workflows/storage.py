@@ -1,4 +1,4 @@
-"""Housekeeping: what the storage root and this machine's scratch folder hold, and what nobody needs any more."""
+"""Housekeeping: what the storage root and this machine's scratch folder hold, and what is unused."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,23 +8,23 @@ from anomalyclip.errors import UsageError
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """List what there is by size and by who refers to it, or remove what nothing refers to."""
+    """List what there is by size and by what uses it, or remove what nothing uses."""
     command = cli.parser(
-        "Say what the storage root and the scratch folder hold, how big it is and who refers to it (list), or remove\n"
-        "what no run, no version of a model and no manifest names (gc).",
+        "Say what the storage root and the scratch folder hold, how big it is and what uses it (list), or remove\n"
+        "what no run, no version of a model and no manifest uses (gc).",
         "python workflows/storage.py gc --dry-run",
     )
     command.add_argument("action", choices=("list", "gc"), metavar="{list,gc}", help="what to do")
-    command.add_argument("--dry-run", action="store_true", help="with gc: say what would go, and remove nothing")
+    command.add_argument("--dry-run", action="store_true", help="with gc: list what would be removed, remove nothing")
     command.add_argument("--manifest", type=Path, action="append", default=[], dest="manifests", metavar="FILE",
-                         help="keep the features of its videos, beside those that runs name; repeatable")  # fmt: skip
+                         help="keep the features of its videos, beside those that runs use; repeatable")  # fmt: skip
     command.add_argument("--older-than", type=float, default=7.0, metavar="DAYS",
-                         help="leave alone what was changed since, for a job may be at work on it "
+                         help="keep what was changed since: a job may be using it "
                          "(default 7)")  # fmt: skip
     cli.add_tracking_option(command)
     arguments = command.parse_args(argv)
     if arguments.dry_run and arguments.action == "list":
-        raise UsageError("--dry-run goes with gc: list removes nothing")
+        raise UsageError("--dry-run is for gc: list removes nothing")
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import housekeeping  # after parsing: its libraries take seconds to import

@@ -1,4 +1,4 @@
-"""A folder of pictures as a video: one frame each, in natural order of their names."""
+"""Folders of pictures as videos: one frame per picture, in natural order of the names."""
 
 import os
 import re
@@ -22,19 +22,19 @@ class PictureError(Exception):
 
 
 def natural_order(name: str) -> tuple[list[int | str], str]:
-    """Sort key of a name: 1, 2, 10, whatever the case."""
+    """Sort key of a name: 1, 2, 10; upper and lower case are equal."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def frame_names(names: Iterable[str]) -> list[str]:
-    """Return the names of pictures among those of a folder, in natural order; hidden files are none."""
+    """Return the names of pictures among those of a folder, in natural order; hidden files do not count."""
     # macOS leaves `._1.png` beside `1.png` on foreign disks
     return sorted((n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")), key=natural_order)
 
 
 def is_folder(path: str | PathLike[str]) -> bool:
-    """Return whether a folder lies there; False where it may not be looked at."""
+    """Return whether the path is a folder; False if access is denied."""
     return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises there)
 
 
@@ -53,9 +53,9 @@ def link_out_of(root: Path, frames: Iterable[Path]) -> Path | None:
 
 def read_picture(path: Path) -> Pixels:
     """Return a picture as uint8 RGB (height, width, 3), grey in three channels; raises PictureError."""
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it would tell on standard error what the exception says
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # the exception has the message already
     try:
-        # imread takes a JPEG that is cut off, imdecode does not
+        # imread accepts a JPEG that is cut off, imdecode does not
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror}") from None
@@ -67,7 +67,7 @@ def read_picture(path: Path) -> Pixels:
 
 
 def pictures(folder: str | PathLike[str]) -> Iterator[Callable[[], Pixels]]:
-    """Yield a function a frame that reads it, so that frames left out cost nothing; raises PictureError.
+    """Yield a function per frame that reads it, so that skipped frames cost nothing; raises PictureError.
 
     The function raises PictureError too, also for a size that is not the first picture's.
     """

@@ -46,17 +46,27 @@ def video_class(labels: Sequence[str]) -> str:
     return labels[0] if labels else NORMAL
 
 
+def known_truth() -> pl.Expr:
+    """Rows of a manifest whose frames have a known truth: those without labels, and those with an interval.
+
+    The other rows have labels and no interval: something happens in the video, at an unknown time. They count in
+    figures of whole videos only; `frame_labels` is wrong for them.
+    """
+    return (pl.col("labels").list.len() == 0) | (pl.col("anomalies").list.len() > 0)
+
+
 def frame_labels(
     anomalies: Sequence[Anomaly], labels: Sequence[str], num_frames: int
 ) -> tuple[list[str], NDArray[np.bool_]]:
     """Truth of every frame of a video: the video's labels and a matrix (num_frames, len(labels)).
 
     Entry (i, c) is true where start <= i <= end for an interval of label c; a row without any true entry
-    is a normal frame. Intervals past the last frame are cut.
+    is a normal frame. Intervals past the last frame are cut. Only for rows of `known_truth`.
     """
     names = list(labels)
     truth = np.zeros((num_frames, len(names)), dtype=np.bool_)
     for interval in anomalies:
         for name in interval["labels"] or names:
-            truth[interval["start"] : interval["end"] + 1, names.index(name)] = True
+            last = num_frames - 1 if interval["end"] is None else interval["end"]
+            truth[interval["start"] : last + 1, names.index(name)] = True
     return names, truth

@@ -1,8 +1,8 @@
-"""The manifest: one table a dataset that says which videos there are, their split and their labels."""
+"""The manifest: one table per dataset with its videos, their splits, labels and anomalies."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,20 @@ import polars as pl
 
 from anomalyclip.data.labels import is_normal
 from anomalyclip.data.manifest_checks import column_faults, interval_faults, locate_source, resolve_source, row_faults
-from anomalyclip.data.manifest_files import read_raw, suffix_of, typed, write_csv
-from anomalyclip.data.schema import SCHEMA, Anomaly
-from anomalyclip.errors import UsageError
+from anomalyclip.data.manifest_files import read_columns, read_raw, suffix_of, typed, write_csv
+from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly
+from anomalyclip.data.splits import in_two_splits
+from anomalyclip.errors import UsageError, first_names
 
 
 def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
     """Read and check a manifest (CSV or Parquet): the schema's columns plus `source`.
 
     `source` is the absolute path or URI of the video. A lone label Normal becomes no label. Intervals that
-    end at most `frame_tolerance` frames past the last one are cut to it. All faults are reported in one
-    UsageError, each with its row (the first data row is 1).
+    end at most `frame_tolerance` frames past the last one are cut to it. A video may be there twice in one
+    split, but not in two. All faults are reported in one UsageError, each with its row (the first data row is 1).
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
     raw = read_raw(path)
     faults = [*column_faults(raw.columns), *raw.faults] + ([] if raw.rows else ["there are no rows"])
     rows, first_row = [], dict[str, int]()
@@ -37,25 +36,29 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
             row_errors.append(f"video_id is already that of row {first_row[video_id]}")
         faults += [f"row {number}{place}, video {video_id!r}: {fault}" for fault in row_errors]
         rows.append(row)
-    if faults:
-        raise UsageError("\n  ".join([f"manifest {path} has {len(faults)} fault(s):", *faults]))
+    whole = (row for row in rows if "video_id" in row and "source" in row and row.get("split") in SPLITS)
+    if pairs := in_two_splits((row["video_id"], row["split"], row["source"]) for row in whole):
+        faults.append(f"the same video is in two splits: {first_names(pairs)}: keep one of each pair")
+    _refuse(path, faults)
     return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}))
 
 
-def check_manifest_head(path: Path) -> None:
-    """Raise UsageError unless there is such a table with the schema's columns; its rows are not looked at."""
-    if not path.is_file():
-        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
+def check_manifest_head(path: str | Path) -> None:
+    """Raise the UsageError of `load_manifest` for a missing file or wrong columns, without reading any row."""
+    _refuse(Path(path), list(column_faults(read_columns(Path(path)))))
+
+
+def _refuse(path: Path, faults: Sequence[str]) -> None:
+    if faults:
+        raise UsageError("\n  ".join([f"manifest {path} has {len(faults)} fault(s):", *faults]))
 
 
 def named_sources(path: str | Path) -> set[str]:
-    """Return the absolute paths and URIs of the videos that a manifest names, whether they are there or not.
+    """Return the absolute paths and URIs of the videos that a manifest names, whether they exist or not.
 
-    Nothing else of it is checked; raises UsageError where it is no table with a column `path`.
+    Nothing else of it is checked; raises UsageError if it is no table with a column `path`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
     raw = read_raw(path)
     if "path" not in raw.columns:
         raise UsageError(f"manifest {path} has no column 'path'")
@@ -73,7 +76,7 @@ def write_manifest(df: pl.DataFrame, path: str | Path) -> None:
 
 
 def manifest_digest(df: pl.DataFrame) -> str:
-    """SHA-256 (hex) of a manifest's content, whatever the order of rows, file format and folder."""
+    """SHA-256 (hex) of a manifest's content; order of rows, file format and folder do not count."""
     return _digest(df, list(SCHEMA))
 
 
@@ -89,12 +92,13 @@ def check_frame_counts(
     sampling_rate: int = 1,
     frame_tolerance: int = 0,
 ) -> pl.DataFrame:
-    """Hold the frame counts of annotations, decoded videos and features against each other.
+    """Compare the frame counts of annotations, decoded videos and features.
 
     `counts` are decoded frames and `feature_counts` stored rows (every `sampling_rate`-th frame), by
     video_id; both hold every video of `df`. Counts of annotations and video may differ by
-    `frame_tolerance`. Returns the table with num_frames as decoded and intervals cut to it; a UsageError
-    names the three numbers of every video where they differ or where an interval goes past the last frame.
+    `frame_tolerance`. Returns the table with num_frames as decoded and intervals cut to it, those of whole videos
+    among them; a UsageError names the three numbers of every video whose counts differ or whose intervals go past
+    the last frame.
     """
     faults, checked = [], []
     for row in df.iter_rows(named=True):
@@ -106,7 +110,7 @@ def check_frame_counts(
         checked.append(row | {"num_frames": video})
     if faults:
         raise UsageError(f"frame counts differ for {len(faults)} video(s):\n" + "\n".join(faults))
-    return _cut_intervals(pl.DataFrame(checked, schema=df.schema))
+    return _cut_intervals(pl.DataFrame(checked, schema=df.schema), whole=True)
 
 
 def _count_fault(
@@ -114,11 +118,11 @@ def _count_fault(
 ) -> str | None:
     if video is None or features is None:
         return "extract its features, or leave it out"
-    whole, begun = video // sampling_rate, -(-video // sampling_rate)
-    if features not in (whole, begun):  # imported ones often leave out the frames of an incomplete last snippet
-        return f"features must be {begun} (sampling rate {sampling_rate}): extract them again"
+    whole, started = video // sampling_rate, -(-video // sampling_rate)
+    if features not in (whole, started):  # imported ones often leave out the frames of an incomplete last snippet
+        return f"features must be {started} (sampling rate {sampling_rate}): extract them again"
     if row["num_frames"] is not None and abs(row["num_frames"] - video) > frame_tolerance:
-        return "mend num_frames, or ask for a frame tolerance"
+        return "fix num_frames, or allow a frame tolerance"
     decoded = {**row, "num_frames": video}
     faults = (fault for i in row["anomalies"] for fault in interval_faults(i, decoded, frame_tolerance))
     return next(faults, None)
@@ -148,22 +152,26 @@ def _typed_row(cells: Mapping[str, Any], root: Path) -> tuple[dict[str, Any], li
     return row, faults
 
 
-def _cut_intervals(df: pl.DataFrame) -> pl.DataFrame:
-    """End every interval at its video's last frame, where that is known."""
-    return df.with_columns(pl.Series("anomalies", list(_cut_rows(df)), dtype=SCHEMA["anomalies"]))
+def _cut_intervals(df: pl.DataFrame, whole: bool = False) -> pl.DataFrame:
+    """End every interval at its video's last frame, if that is known; those of whole videos only if `whole`."""
+    return df.with_columns(pl.Series("anomalies", list(_cut_rows(df, whole)), dtype=SCHEMA["anomalies"]))
 
 
-def _cut_rows(df: pl.DataFrame) -> Iterator[list[Anomaly]]:
+def _cut_rows(df: pl.DataFrame, whole: bool) -> Iterator[list[Anomaly]]:
     for anomalies, frames in df.select("anomalies", "num_frames").iter_rows():
-        yield [i | {"end": i["end"] if frames is None else min(i["end"], frames - 1)} for i in anomalies]
+        ends = [frames - 1 if whole and i["end"] is None else i["end"] for i in anomalies]
+        known = [end if end is None or frames is None else min(end, frames - 1) for end in ends]
+        yield [i | {"end": end} for i, end in zip(anomalies, known, strict=True)]
 
 
 def _digest(df: pl.DataFrame, columns: list[str]) -> str:
     digest = hashlib.sha256()
     for row in df.sort("video_id").select(columns).iter_rows(named=True):
-        # an interval without labels says the same as one with all of its video's
+        # no labels mean the same as all of the video's, no end the same as the last frame (-1 if that is unknown)
+        last = (row["num_frames"] or 0) - 1
         row["anomalies"] = sorted(
-            (i["start"], i["end"], sorted(i["labels"] or row["labels"])) for i in row["anomalies"] or []
+            (i["start"], last if i["end"] is None else i["end"], sorted(i["labels"] or row["labels"]))
+            for i in row["anomalies"] or []
         )
         digest.update(json.dumps(list(row.values())).encode() + b"\n")
     return digest.hexdigest()

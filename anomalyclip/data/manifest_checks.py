@@ -1,4 +1,4 @@
-"""What a row of a manifest must keep; each check yields one line a fault."""
+"""Checks of a manifest's columns and rows; each check yields one line per fault."""
 
 import difflib
 import os
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder, link_out_of
 from anomalyclip.data.labels import NORMAL, is_normal
-from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly
+from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly, span
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 def column_faults(columns: list[str]) -> Iterator[str]:
-    """Columns that are missing, unknown (with the nearest name) or there twice."""
+    """Columns that are missing, unknown (with the nearest name) or doubled."""
     for name in SCHEMA:
         if name not in columns:
             yield f"column {name!r} is missing"
@@ -28,11 +28,11 @@ def column_faults(columns: list[str]) -> Iterator[str]:
         if name not in SCHEMA:
             yield f"column {name!r} is unknown{suggestion(name, SCHEMA)}"
         if columns.count(name) > 1:
-            yield f"column {name!r} is there {columns.count(name)} times"
+            yield f"column {name!r} occurs {columns.count(name)} times"
 
 
 def suggestion(name: str, known: Any) -> str:
-    """`: did you mean 'labels'?`, or which names there are when none is near."""
+    """`: did you mean 'labels'?`, or all known names if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f": did you mean {near[0]!r}?" if near else f" (known: {', '.join(known)})"
 
@@ -57,7 +57,7 @@ def row_faults(row: Row, frame_tolerance: int) -> Iterator[str]:
 
 
 def id_faults(video_id: str) -> Iterator[str]:
-    """Why an id cannot name a file on every system, if it cannot."""
+    """Faults of an id that cannot name a file on every system."""
     if not video_id:
         yield "video_id is empty"
     elif UNSAFE.search(video_id) or video_id[0] in ". " or video_id[-1] in ". ":
@@ -77,37 +77,38 @@ def label_faults(labels: list[str]) -> Iterator[str]:
         elif set(name) & set("|;:"):
             yield f"label {name!r} holds one of | ; : (the separators of the CSV form)"
         elif is_normal(name):
-            yield f"label {name!r} stands beside other labels: a video is normal or has abnormal labels"
+            yield f"label {name!r} beside other labels: a video is normal or has abnormal labels"
         if labels.count(name) > 1:
-            yield f"label {name!r} is there {labels.count(name)} times"
+            yield f"label {name!r} occurs {labels.count(name)} times"
 
 
 def interval_faults(interval: Anomaly, row: Row, frame_tolerance: int) -> Iterator[str]:
-    """Faults of one interval against the frames and labels of its video."""
+    """Faults of one interval, compared with the frames and labels of its video."""
     start, end, frames = interval["start"], interval["end"], row.get("num_frames")
-    if start < 0 or end < 0:
-        yield f"interval {start}-{end} is negative: frames count from 0"
-    elif start > end:
-        yield f"interval {start}-{end} starts after its end"
+    if end is not None and (start < 0 or end < 0):
+        yield f"interval {span(interval)} is negative: frames count from 0"
+    elif end is not None and start > end:
+        yield f"interval {span(interval)} starts after its end"
     elif frames is not None and past_the_end(interval, frames, frame_tolerance):
-        yield f"interval {start}-{end} goes past the last frame, {frames - 1} (of {frames}, counted from 0)"
+        yield f"interval {span(interval)} goes past the last frame, {frames - 1} (of {frames}, counted from 0)"
     if row.get("labels"):
         for name in interval["labels"]:
             if name not in row["labels"]:
-                yield f"interval {start}-{end}: {name!r} is not among the video's ({', '.join(row['labels'])})"
+                yield f"interval {span(interval)}: {name!r} is not among the video's ({', '.join(row['labels'])})"
 
 
 def past_the_end(interval: Anomaly, num_frames: int, frame_tolerance: int) -> bool:
-    """Whether an interval needs more frames than the video has, beyond what the tolerance lets be cut."""
-    return interval["start"] >= num_frames or interval["end"] >= num_frames + frame_tolerance
+    """Whether an interval needs more frames than the video has, by more than the tolerance."""
+    end = interval["end"]
+    return end is not None and (interval["start"] >= num_frames or end >= num_frames + frame_tolerance)
 
 
 def resolve_source(path: str, root: Path) -> str:
-    """Absolute path or URI of a manifest's `path`; ValueError when it leaves the root or is not there.
+    """Absolute path or URI of a manifest's `path`; ValueError if it leaves the root or does not exist.
 
     A video is a file, or a folder that directly holds pictures. Relative paths are looked up below `root`
-    (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are taken as they stand;
-    only what is local is looked for.
+    (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are used as they are;
+    only local files must exist.
     """
     if is_uri(path):
         return path
@@ -126,12 +127,12 @@ def resolve_source(path: str, root: Path) -> str:
 
 
 def locate_source(path: str, root: Path) -> str:
-    """Absolute path or URI of a manifest's `path`, whether anything is there or not."""
+    """Absolute path or URI of a manifest's `path`, which need not exist."""
     return path if is_uri(path) else os.path.realpath(root / _plain(path))
 
 
 def is_uri(path: str) -> bool:
-    """Whether a manifest's `path` is a URI of another place than this machine."""
+    """Whether a manifest's `path` is a URI outside of this machine."""
     return not path.startswith("file://") and bool(URI.match(path))
 
 

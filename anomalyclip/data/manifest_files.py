@@ -1,18 +1,22 @@
-"""How a manifest lies in a file: Parquet as it stands, or CSV with labels joined by `|` and anomalies,
-`start-end:label|label`, joined by `;`."""
+"""Manifest files: Parquet with the schema's types, or CSV.
+
+In CSV, labels are joined by `|` and anomalies by `;`. An anomaly is `start-end` or `all`, the whole video, and may end
+in `:label|label`.
+"""
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from anomalyclip.data.schema import SCHEMA, Anomaly
+from anomalyclip.data.schema import SCHEMA, Anomaly, span
 from anomalyclip.errors import UsageError
 
-INTERVAL = re.compile(r"\s*(-?\d{1,18})\s*-\s*(-?\d{1,18})\s*(?::(.*))?", re.DOTALL)
+INTERVAL = re.compile(r"\s*(?:all|(-?\d{1,18})\s*-\s*(-?\d{1,18}))\s*(?::(.*))?", re.DOTALL | re.IGNORECASE)
 # pandas writes the integers of a column that has gaps as 258.0
 FRAMES = re.compile(r"\s*(-?\d{1,18})(?:\.0*)?\s*")
 
@@ -34,19 +38,42 @@ def suffix_of(path: Path) -> str:
     return suffix
 
 
+def read_columns(path: Path) -> list[str]:
+    """Return the column names of a manifest's file without reading its rows; raises UsageError as `read_raw`."""
+    with _readable(path):
+        if suffix_of(path) == ".parquet":
+            return list(pl.read_parquet_schema(path))
+        with _open_csv(path) as reader:
+            return list(reader.fieldnames or [])
+
+
 def read_raw(path: Path) -> RawManifest:
-    """Read a manifest's file by its suffix; UsageError when it is not such a file at all."""
-    try:
+    """Read a manifest's file by its suffix; raises UsageError if it is missing or not such a file at all."""
+    with _readable(path):
         return _read_csv(path) if suffix_of(path) == ".csv" else _read_parquet(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise UsageError for a file that is missing or cannot be read."""
+    if not path.is_file():
+        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
+    try:
+        yield
     except (UnicodeDecodeError, csv.Error, pl.exceptions.PolarsError, OSError) as error:
         raise UsageError(f"manifest {path} cannot be read as {path.suffix[1:]} (UTF-8): {error}") from error
 
 
-def _read_csv(path: Path) -> RawManifest:
+@contextmanager
+def _open_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restkey="", restval="")
-        columns = list(reader.fieldnames or [])
+        yield csv.DictReader(file, restkey="", restval="")
+
+
+def _read_csv(path: Path) -> RawManifest:
+    with _open_csv(path) as reader:
         numbered = [(row, f" (line {reader.line_num})") for row in reader]
+        columns = list(reader.fieldnames or [])
     return RawManifest(columns, [row for row, _ in numbered], [place for _, place in numbered], [])
 
 
@@ -92,14 +119,17 @@ def _labels(cell: str | list[str | None] | None) -> list[str]:
 
 def _interval(part: Any) -> Anomaly:
     if not isinstance(part, str):
-        if part is None or part["start"] is None or part["end"] is None:
-            raise ValueError("an interval has no start or no end")
+        if part is None or part["start"] is None or (part["end"] is None and part["start"] != 0):
+            raise ValueError("an interval has no start or no end (the whole video starts at 0 and has a null end)")
         return Anomaly(start=part["start"], end=part["end"], labels=_labels(part["labels"]))
     match = INTERVAL.fullmatch(part)
     if match is None:
-        raise ValueError(f"cannot read interval {part!r}: write start-end or start-end:label, joined by ';'")
+        raise ValueError(
+            f"cannot read interval {part!r}: write start-end, or all for the whole video, "
+            "with :label|label after it where needed, joined by ';'"
+        )
     start, end, labels = match.groups()
-    return Anomaly(start=int(start), end=int(end), labels=_labels(labels))
+    return Anomaly(start=int(start or 0), end=int(end) if end else None, labels=_labels(labels))
 
 
 def _frames(cell: str) -> int | None:
@@ -110,7 +140,7 @@ def _frames(cell: str) -> int | None:
 
 
 def _format_anomalies(anomalies: Sequence[Anomaly]) -> str:
-    return ";".join(f"{i['start']}-{i['end']}" + (f":{_join(i['labels'])}" if i["labels"] else "") for i in anomalies)
+    return ";".join(span(i) + (f":{_join(i['labels'])}" if i["labels"] else "") for i in anomalies)
 
 
 def _join(labels: Sequence[str]) -> str:

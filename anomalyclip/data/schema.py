@@ -1,4 +1,9 @@
-"""The manifest's schema, written once: every module that reads or writes a manifest takes it from here."""
+"""The manifest's schema: the only place where columns and types are written down.
+
+One row per video. `labels` are its classes, none for a normal video. `anomalies` are the frames in which the labels
+hold, in test videos only. A test video with labels and without any interval has an unknown truth per frame (see
+`labels.known_truth`): it is evaluated as a whole video only.
+"""
 
 from typing import TypedDict
 
@@ -19,8 +24,16 @@ SCHEMA = pl.Schema(
 
 
 class Anomaly(TypedDict):
-    """An anomalous interval: 0-based inclusive frames; no labels means all labels of its video."""
+    """An anomalous interval: 0-based inclusive frames; no labels means all labels of its video.
+
+    The whole video is the interval from frame 0 whose end is null (`all` in CSV), however many frames it has.
+    """
 
     start: int
-    end: int
+    end: int | None
     labels: list[str]
+
+
+def span(interval: Anomaly) -> str:
+    """Return the frames of an interval as CSV has them: `start-end`, or `all`."""
+    return "all" if interval["end"] is None else f"{interval['start']}-{interval['end']}"

@@ -1,4 +1,4 @@
-"""Parts of a dataset chosen by seed: the validation part of the `clean` protocol, and what adapters divide."""
+"""Splits: the validation part of the `clean` protocol, other parts by seed, and videos in two splits."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 import polars as pl
 
 from anomalyclip.data.labels import video_class
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, first_names
 
 
 def with_validation(df: pl.DataFrame, fraction: float, seed: int) -> pl.DataFrame:
     """Move a part of the training videos to split `val`, stratified by class (first label or Normal).
 
     A manifest that has val rows is returned unchanged. Otherwise each class of n training videos gives
-    round(fraction * n), at least 1 and at most n - 1 where n >= 2, chosen by a hash of (seed, video_id):
-    a video that is added later does not reshuffle the others. UsageError when train or val has no
+    round(fraction * n), at least 1 and at most n - 1 if n >= 2, chosen by a hash of (seed, video_id):
+    a video that is added later does not reshuffle the others. UsageError if train or val has no
     abnormal or no normal video.
     """
     if not (df["split"] == "val").any():
@@ -45,7 +45,7 @@ def _chosen(train: pl.DataFrame, fraction: float, seed: int) -> list[str]:
 def keyed_part(video_ids: Iterable[str], fraction: float, seed: int, most: int) -> list[str]:
     """Return round(fraction * n) of n ids, at least 1 and at most `most`, by a hash of (seed, video_id).
 
-    An id that is added later does not reshuffle the others.
+    Adding an id does not reshuffle the others.
     """
     ordered = sorted(video_ids, key=lambda video_id: _keyed_hash(seed, video_id))
     return ordered[: min(max(round(fraction * len(ordered)), 1), most)]
@@ -53,3 +53,27 @@ def keyed_part(video_ids: Iterable[str], fraction: float, seed: int, most: int) 
 
 def _keyed_hash(seed: int, video_id: str) -> bytes:
     return hashlib.sha256(f"{seed}:{video_id}".encode()).digest()
+
+
+def in_two_splits(videos: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return the pairs of videos that are the same and in two splits, as `'a' (train) and 'b' (test)`.
+
+    `videos` are (video_id, split, what makes them the same). The same video twice in one split is allowed.
+    """
+    pairs, first = list[str](), dict[str, tuple[str, str]]()
+    for video_id, split, identity in videos:
+        other, other_split = first.setdefault(identity, (video_id, split))
+        if other_split != split:
+            pairs.append(f"{other!r} ({other_split}) and {video_id!r} ({split})")
+    return pairs
+
+
+def check_contents(df: pl.DataFrame, index: pl.DataFrame) -> None:
+    """Raise UsageError if videos of the same content are in two splits, which then are not independent.
+
+    `df` is a manifest with `source`, `index` the feature store's index. The same content twice in one split is
+    allowed; copies that were encoded again are not noticed.
+    """
+    found = df.join(index, left_on="source", right_on="video", maintain_order="left")
+    if pairs := in_two_splits(found.select("video_id", "split", "hash").iter_rows()):
+        raise UsageError(f"videos of the same content are in two splits: {first_names(pairs)}: keep one of each pair")

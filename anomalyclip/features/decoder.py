@@ -1,8 +1,8 @@
-"""Decoding in a process of its own: a codec that crashes or hangs costs one video, not the worker.
+"""Decoding in a separate process: a codec that crashes or hangs costs one video, not the worker.
 
 The process serves one video after another and is replaced after a crash. Frames come through shared memory,
-since a pipe would cost as much as a third of the work; two batches are in it, so that the next one is decoded
-while one is encoded.
+because a pipe would cost a third of the work; it holds two batches, so that the next one is decoded while one
+is encoded.
 """
 
 import os
@@ -41,7 +41,7 @@ class Decoder:
     """A process that decodes videos, started when first needed; for one thread at a time."""
 
     def __init__(self, timeout: float) -> None:
-        """Make a decoder that counts as hung after `timeout` seconds without a batch."""
+        """Create a decoder that counts as hung after `timeout` seconds without a batch."""
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Any = None
@@ -49,15 +49,15 @@ class Decoder:
 
     @property
     def info(self) -> VideoInfo:
-        """What was decoded; RuntimeError until the frames are exhausted."""
+        """Facts about the decoded video; RuntimeError until the frames are exhausted."""
         if self._info is None:
             raise RuntimeError("the number of frames is known once all of them have been read")
         return self._info
 
     def batches(self, path: Path, sampling_rate: int, batch_size: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield uint8 RGB arrays (frames, height, width, 3); each is overwritten once the next is asked for.
+        """Yield uint8 RGB arrays (frames, height, width, 3); each is overwritten when the next is asked for.
 
-        Raises DecodeError for what VideoReader refuses, and for a decoder that died or hung.
+        Raises DecodeError like VideoReader, and for a decoder that died or hung.
         """
         self._info = None
         self._start()
@@ -81,7 +81,7 @@ class Decoder:
         self._info = message
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         if self._process is not None:
             self._connection.close()
             self._process.kill()
@@ -122,7 +122,7 @@ class Decoder:
 
 
 def main() -> None:
-    """Be the decoder process; the argument is the file descriptor of its connection."""
+    """Run the decoder process; the argument is the file descriptor of its connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, ConnectionError):
         _serve(Connection(int(sys.argv[1])))
@@ -161,7 +161,7 @@ def _decode(reader: VideoReader, connection: Any) -> VideoInfo:
 
 
 def _allocate(shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
-    """Map memory shared with the other end, which removes the file's name."""
+    """Map memory shared with the other process, which removes the file's name."""
     size = int(np.prod(shape))
     for folder in (_MEMORY, scratch()):  # containers often have a small /dev/shm
         with suppress(OSError):
@@ -176,7 +176,7 @@ def _allocate(shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
                 raise
             finally:
                 os.close(descriptor)
-    raise OSError(f"no room for {size} bytes of frames in {_MEMORY} or {scratch()}")
+    raise OSError(f"no space for {size} bytes of frames in {_MEMORY} or {scratch()}")
 
 
 def _cause(code: int) -> str:

@@ -1,4 +1,4 @@
-"""What an extraction will take, without doing it."""
+"""Estimate of an extraction: frames, time and space."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ MEASURED_BATCHES = 3
 
 @dataclass(frozen=True)
 class ExtractionEstimate:
-    """What there is to do for a manifest's distinct sources."""
+    """Remaining work for a manifest's distinct sources."""
 
     videos: int
     missing: int
@@ -54,9 +54,9 @@ class ExtractionEstimate:
 def estimate(
     manifest: pl.DataFrame, config: RunConfig, storage: Storage, backbone: Backbone, retry: bool = False
 ) -> ExtractionEstimate:
-    """Count what `extract_missing` would do; videos in object stores are downloaded to be looked at.
+    """Estimate the work of `extract_missing`; videos in object stores are downloaded to be opened.
 
-    The rate is that of the last extraction of these features, else measured here on one video.
+    The rate is that of the last extraction of these features, else it is measured here on one video.
     """
     settings = config.extraction
     precision = resolve_precision(settings.precision, resolve_device())
@@ -85,16 +85,16 @@ def estimate(
 
 
 def _kept_frames(source: str, sampling_rate: int) -> int | None:
-    """Return the frames that will be encoded of a video; None if it cannot be opened."""
+    """Return the number of frames of a video that will be encoded; None if it cannot be opened."""
     with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
         try:
-            return -(-probe(fetch(source, Path(folder))).num_frames // sampling_rate)
+            return -(-probe(fetch(source, Path(folder))) // sampling_rate)
         except (DecodeError, OSError):
             return None
 
 
 def _measure(sources: Iterator[str], encoder: FrameEncoder, config: RunConfig) -> float:
-    """Return frames a second over a few batches after the first, which warms up; 0 without a video."""
+    """Return frames per second over a few batches after the first, which warms up; 0 without a video."""
     settings = config.extraction
     for source in sources:
         with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:

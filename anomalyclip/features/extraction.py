@@ -1,5 +1,6 @@
-"""From one video to its features in the store."""
+"""Extraction of one video's features into the store."""
 
+import hashlib
 import platform
 import time
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from anomalyclip.config import ExtractionConfig
-from anomalyclip.data.video import DecodeError
+from anomalyclip.data.video import DecodeError, is_rotated
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.feature_file import Features, FeatureSummary, FeatureWriter
+from anomalyclip.features.preprocess import ROTATION_VERSION
 from anomalyclip.features.sources import ABSENT, content_hash, fetch, stamp
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import scratch
@@ -28,10 +30,10 @@ Encoder = Callable[[NDArray[np.uint8]], Features]
 def extract_video(
     source: str, encoder: Encoder, store: FeatureStore, settings: ExtractionConfig, decoder: Decoder
 ) -> ExtractionResult:
-    """Put the features of a video in the store, unless those of its content are there already.
+    """Store the features of a video, unless those of its content are stored already.
 
-    A video that cannot be read or decoded gives a result with an error and leaves nothing behind; whatever
-    else goes wrong (encoder, disk, store) is raised.
+    A video that cannot be read or decoded gives a result with an error and leaves nothing behind; every other fault
+    (encoder, disk, store) is raised.
     """
     started = time.perf_counter()
     size, mtime, content = *ABSENT, None
@@ -39,21 +41,45 @@ def extract_video(
         try:
             size, mtime = stamp(source)
             content = content_hash(path := fetch(source, Path(folder)))
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:  # others may pass, and are raised
+        except (
+            FileNotFoundError,
+            PermissionError,
+            IsADirectoryError,
+        ) as error:  # other errors may be temporary, and are raised
             reason = "no such file" if (size, mtime) == ABSENT else " ".join(str(error).split())
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
-        summary, fault = store.summary(content), None
+        fault = None
         try:
+            summary, rotated = _stored(store, content, path)
             if summary is None:
                 finished = Path(folder) / f"{content}.parquet"
                 summary = _write_features(finished, source, path, encoder, settings, decoder)
-                store.publish(finished, content)
+                rotated = decoder.info.rotated
+                store.publish(finished, displayed_hash(content, rotated))
         except DecodeError as error:
-            summary, fault = FeatureSummary(0, 0, 0.0), str(error)
-    seconds = time.perf_counter() - started
+            summary, rotated, fault = FeatureSummary(0, 0, 0.0), False, str(error)
+    seconds, content = time.perf_counter() - started, displayed_hash(content, rotated)
     return ExtractionResult(
-        source, size, mtime, content, summary.frames, summary.num_frames, summary.fps, seconds, fault
+        source, size, mtime, content, summary.frames, summary.num_frames, summary.fps, rotated, seconds, fault
     )
+
+
+def displayed_hash(content: str, rotated: bool) -> str:
+    """Return the hash that names the stored features of a video whose file has the hash `content`.
+
+    Both are equal unless the video is rotated: stored features of its sideways frames must not be used again.
+    """
+    return hashlib.sha256(f"{content} rotated {ROTATION_VERSION}".encode()).hexdigest()[:32] if rotated else content
+
+
+def _stored(store: FeatureStore, content: str, video: Path) -> tuple[FeatureSummary | None, bool]:
+    """Return the figures of a video's stored features, None without any, and whether the video is rotated."""
+    if (summary := store.summary(displayed_hash(content, rotated=True))) is not None:
+        return summary, True
+    summary = store.summary(content)
+    # safe in this process: a decoder has read this content to its end before
+    sideways = summary is not None and is_rotated(video)
+    return (None if sideways else summary), sideways
 
 
 def _write_features(

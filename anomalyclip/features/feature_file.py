@@ -1,4 +1,4 @@
-"""The feature store's Parquet file: one row a frame and crop, written and read in constant memory."""
+"""The feature store's Parquet file: one row per frame and crop, written and read in constant memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ SCHEMA_VERSION = "1"
 ROWS_A_GROUP = 2048
 
 Features = NDArray[np.float16]
-"""(frames, crops, dim): what a video's frames are stored as, one crop in the usual case."""
+"""(frames, crops, dim): the stored form of a video's frames, usually with one crop."""
 
 
 @dataclass(frozen=True)
 class FeatureSummary:
-    """What a file's footer tells: stored frames, and frames and frames per second of the decoded video."""
+    """Figures of a file's footer: stored frames, and frames and frames per second of the decoded video."""
 
     frames: int
     num_frames: int
@@ -27,7 +27,7 @@ class FeatureSummary:
 
 
 def feature_schema(dim: int, crops: int = 1) -> pa.Schema:
-    """Return the columns: `frame` (0-based index in the video), `crop` where there are several, and `feature`."""
+    """Return the columns: `frame` (0-based index in the video), `crop` if there are several, and `feature`."""
     item = pa.field("element", pa.float16(), nullable=False)
     frame, crop = pa.field("frame", pa.int32(), nullable=False), pa.field("crop", pa.int8(), nullable=False)
     feature = pa.field("feature", pa.list_(item, dim), nullable=False)
@@ -37,7 +37,7 @@ def feature_schema(dim: int, crops: int = 1) -> pa.Schema:
 class FeatureWriter:
     """Writes a video's features (frames, crops, dim) row group by row group; a context that closes the file.
 
-    Rows go by frame and then by crop; `frames` counts what has been written.
+    Rows are sorted by frame and then by crop; `frames` counts the frames written.
     """
 
     def __init__(self, path: Path, sampling_rate: int) -> None:
@@ -55,7 +55,7 @@ class FeatureWriter:
             self._flush()
 
     def describe(self, metadata: Mapping[str, str]) -> None:
-        """Write what is left and then what is known about the file, whose video has had a frame at least."""
+        """Write the remaining features and the metadata of the file; at least one frame must have been appended."""
         self._flush()
         known = {"schema_version": SCHEMA_VERSION, "crops": str(self._crops)}
         self._writer.add_key_value_metadata({**known, **metadata})
@@ -72,7 +72,7 @@ class FeatureWriter:
             return
         features = np.concatenate(self._pending)
         self._pending.clear()
-        # groups of whole frames, all of nearly the same size, however much was appended at once
+        # groups of whole frames and of nearly the same size
         for group in np.array_split(features, max(1, len(features) * features.shape[1] // ROWS_A_GROUP)):
             self._write(group)
 
@@ -95,14 +95,14 @@ class FeatureWriter:
 
 
 def read_summary(file: Any) -> FeatureSummary:
-    """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid where it is damaged."""
+    """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid if it is damaged."""
     footer = pq.read_metadata(file)
     known = footer.metadata
     return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
 
 
 def iterate_features(file: Any) -> Iterator[Features]:
-    """Yield the features (frames, crops, dim) of an open file, a row group at a time."""
+    """Yield the features (frames, crops, dim) of an open file, one row group at a time."""
     parquet = pq.ParquetFile(file)
     crops = _crops(parquet.metadata.metadata)
     for group in range(parquet.num_row_groups):
@@ -111,5 +111,5 @@ def iterate_features(file: Any) -> Iterator[Features]:
 
 
 def _crops(metadata: Mapping[bytes, bytes]) -> int:
-    """Return the crops a frame; files from before there were any say nothing of them."""
+    """Return the crops per frame; older files, of one crop, do not state it."""
     return int(metadata.get(b"crops", b"1"))

@@ -1,4 +1,4 @@
-"""From native video frames to what a CLIP image tower takes."""
+"""Preprocessing: native video frames to the input of a CLIP image tower."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,10 +12,13 @@ from torch.nn import functional as F
 from anomalyclip.errors import UsageError
 
 PREPROCESS_VERSION = 1
-"""To be raised whenever the same frames would give other numbers: it is part of a feature's fingerprint."""
+"""Raise it whenever the same frames would give other numbers: it is part of a feature's fingerprint."""
+
+ROTATION_VERSION = 1
+"""Raise it whenever rotated videos alone would give other frames: it is part of the hash of their content."""
 
 CROPPED_FROM = 8 / 7
-"""Shortest side of the picture that several crops are cut from, in sides of a crop: 256 for 224 as in the field."""
+"""Shortest side of the picture that several crops are cut from, in sides of a crop: 256 for 224, as usual."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class Preprocess:
         return self.normalise(_crop_centre(self._resize(images, size), self.size) / 255)
 
     def crops(self, frames: Tensor, count: int) -> Iterator[Tensor]:
-        """Yield each crop of RGB frames (frames, height, width, 3), uint8, as `__call__` gives its only one.
+        """Yield each crop of RGB frames (frames, height, width, 3), uint8, in the form of `__call__`.
 
-        One crop is that; 5 are the corners (top left, top right, bottom left, bottom right) and the centre of
-        the picture with its shortest side at 8/7 of theirs, whatever the resize mode; 10 are these and the same
-        five of the mirrored picture, all in the order of torchvision's TenCrop.
+        One crop is that of `__call__`. 5 are the corners (top left, top right, bottom left, bottom right) and the
+        centre of the picture, resized so that its shortest side is 8/7 of a crop's, in both resize modes. 10 are these
+        and the same five of the mirrored picture. The order is that of torchvision's TenCrop.
         """
         if count == 1:
             yield self(frames)
@@ -69,7 +72,7 @@ class Preprocess:
                 yield self.normalise(crop / 255)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return images (frames, 3, height, width) with values in [0, 1] as the image tower takes them."""
+        """Return images (frames, 3, height, width), values in [0, 1], as the image tower needs them."""
         mean, std = torch.tensor([self.mean, self.std], device=images.device)[..., None, None]
         return (images - mean) / std
 
@@ -79,14 +82,14 @@ class Preprocess:
 
 
 def resize_in_uint8(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """Resize (frames, 3, height, width), uint8, with fixed-point arithmetic: the fast way on CPUs."""
+    """Resize (frames, 3, height, width), uint8, with fixed-point arithmetic: the fastest on CPUs."""
     return F.interpolate(images, size, mode=interpolation, antialias=True)
 
 
 def resize_in_float(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
-    """Resize like `resize_in_uint8` where there is no such kernel; the result holds whole grey levels.
+    """Resize like `resize_in_uint8` on devices without such a kernel; the result holds whole grey levels.
 
-    Bicubic overshoots at edges, and 8-bit arithmetic cuts that off after either direction: so does this.
+    Bicubic overshoots at edges; 8-bit arithmetic clips that after each direction, and so does this.
     """
     resized = images.float()
     for part in ((images.shape[-2], size[1]), size):
@@ -95,7 +98,7 @@ def resize_in_float(images: Tensor, size: tuple[int, int], interpolation: str) -
 
 
 def _shortest_side(images: Tensor, length: int) -> tuple[int, int]:
-    """Return the height and width of images whose shortest side is brought to a length."""
+    """Return the height and width of images after resizing their shortest side to a length."""
     height, width = images.shape[-2:]
     shortest = min(height, width)
     return length * height // shortest, length * width // shortest

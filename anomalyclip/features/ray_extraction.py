@@ -51,6 +51,7 @@ _RESULTS = pa.schema(
         ("frames", pa.int64()),
         ("num_frames", pa.int64()),
         ("fps", pa.float64()),
+        ("rotated", pa.bool_()),
         ("seconds", pa.float64()),
         ("error", pa.string()),
     ]

@@ -1,6 +1,6 @@
-"""Videos where they lie, on a disk or in an object store: when they changed, their content, a local copy.
+"""Video sources on a disk or in an object store: time of change, content hash, local copy.
 
-A video is a file, or a folder that directly holds pictures, its frames.
+A source is a file, or a folder that directly holds pictures, its frames.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from pyarrow import fs
 from anomalyclip.data.frame_folder import frame_names, frame_paths, is_folder
 
 STAMPS = pl.Schema({"video": pl.String(), "size": pl.Int64(), "mtime": pl.Int64()})
-"""A source, its size in bytes and its time of change in ns since 1970; both -1 where there is no such file."""
+"""A source, its size in bytes and its time of change in ns since 1970; both -1 if there is no such file."""
 
 
 class Stamp(NamedTuple):
-    """Size (bytes) and time of change (ns since 1970) of a video; both -1 where there is none.
+    """Size (bytes) and time of change (ns since 1970) of a video; both -1 if there is none.
 
-    A folder has the size of its pictures, and the time of what changed last, the folder itself included: taking
-    a new name changes the order of frames and no picture.
+    A folder has the size of its pictures, and the latest time of a picture or of the folder itself: renaming changes
+    the order of frames but no picture.
     """
 
     size: int
@@ -51,9 +51,9 @@ def stamps(sources: Sequence[str]) -> pl.DataFrame:
 
 
 def gone(sources: Sequence[str]) -> set[str]:
-    """Return the sources that were removed or renamed, as far as can be told.
+    """Return the sources that were removed or renamed, as far as is known.
 
-    One counts as gone where its folder is there still and holds something: a disk that is not mounted, a folder of
+    A source counts as gone if its folder still exists and holds something: a disk that is not mounted, a folder of
     another machine and a store that does not answer prove nothing.
     """
     found: set[str] = set()
@@ -68,7 +68,7 @@ def gone(sources: Sequence[str]) -> set[str]:
 
 
 def fetch(source: str, folder: Path) -> Path:
-    """Return the source's own path where it is local, else that of a copy in `folder`; raises OSError."""
+    """Return the source's own path if it is local, else that of a copy in `folder`; raises OSError."""
     filesystem, path = _locate(source)
     if isinstance(filesystem, fs.LocalFileSystem):
         return Path(path)
@@ -80,7 +80,7 @@ def fetch(source: str, folder: Path) -> Path:
 
 
 def head(source: str, size: int = 2**16) -> bytes:
-    """Return the first bytes of a source, of a folder's first picture; none where it cannot be read."""
+    """Return the first bytes of a source, of a folder's first picture; none if it cannot be read."""
     filesystem, path = _locate(source)
     try:
         info = filesystem.get_file_info(path)
@@ -94,7 +94,7 @@ def head(source: str, size: int = 2**16) -> bytes:
 def content_hash(path: Path) -> str:
     """Return the first 32 hexadecimal digits of the SHA-256 of a file; raises OSError.
 
-    That of a folder is of the SHA-256 of its pictures in their order, whatever their names.
+    The hash of a folder is of the hashes of its pictures in their order; names do not count.
     """
     if not is_folder(path):
         return _sha256(path).hexdigest()[:32]
@@ -119,7 +119,7 @@ def _stamp(filesystem: Any, info: Any) -> Stamp:
 
 
 def _frames(filesystem: Any, info: Any) -> list[Any]:
-    """Return what is known of the pictures in a folder, in their order; none for what is no folder."""
+    """Return the file infos of the pictures in a folder, in their order; none if it is no folder."""
     if info.type != fs.FileType.Directory:
         return []
     files = filesystem.get_file_info(fs.FileSelector(info.path))
@@ -159,6 +159,6 @@ def _local() -> Any:
 
 @lru_cache
 def _remote(root: str) -> tuple[Any, str]:
-    # one a bucket: making one may ask the network for the bucket's region
+    # one per bucket: creating one may ask the network for the bucket's region
     filesystem, base = fs.FileSystem.from_uri(root)
     return filesystem, base

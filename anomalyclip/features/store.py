@@ -1,4 +1,4 @@
-"""The feature store: immutable objects by content, and an index that says what is there."""
+"""The feature store: immutable objects by content, and an index of them."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -24,20 +24,22 @@ INDEX = pl.Schema(
         "frames": pl.Int64(),
         "num_frames": pl.Int64(),
         "fps": pl.Float64(),
+        "rotated": pl.Boolean(),
     }
 )
 """A source as it was when its features were made: its content's hash, its object's key in the storage, the
-stored `frames` (whatever their crops), and the frames and frames per second of the decoded video."""
+stored `frames` (without counting crops), the frames and frames per second of the decoded video, and whether its
+frames were rotated for display (null in rows from before that was done)."""
 
 QUARANTINE = pl.Schema({**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String()})
-"""A source whose features could not be made as it was then; no hash where it could not be read at all."""
+"""A source as it was when its features could not be made; no hash if it could not be read at all."""
 
 _RESULTS = pl.Schema({**INDEX, "error": pl.String()})
 
 
 @dataclass(frozen=True)
 class ExtractionResult:
-    """What became of one video: its features' figures, or an error (one line)."""
+    """The outcome for one video: its features' figures, or an error (one line)."""
 
     video: str
     size: int
@@ -46,6 +48,7 @@ class ExtractionResult:
     frames: int = 0
     num_frames: int = 0
     fps: float = 0.0
+    rotated: bool = False
     seconds: float = 0.0
     error: str | None = None
 
@@ -67,20 +70,23 @@ class FeatureStore:
         return self._table("quarantine", QUARANTINE)
 
     def missing(self, sources: Sequence[str], retry: bool = False) -> pl.DataFrame:
-        """Return the table STAMPS of the sources to work on: new, changed, and with `retry` quarantined ones.
+        """Return the table STAMPS of the remaining sources: new, changed, and with `retry` quarantined ones.
 
-        Nothing is opened: a source of the size and time in the index counts as done.
+        Nothing is opened: a source with the size and time of the index counts as done.
         """
-        known = self.index() if retry else pl.concat([table.select(*STAMPS) for table in self._tables()])
+        index, quarantine = self._tables()
+        # a row without `rotated` may name features of sideways frames: its object is looked up again, by content
+        done = index.filter(pl.col("rotated").is_not_null())
+        known = done if retry else pl.concat([table.select(*STAMPS) for table in (done, quarantine)])
         return stamps(sources).join(known, on=list(STAMPS), how="anti", maintain_order="left")
 
     def without_features(self, manifest: pl.DataFrame) -> list[str]:
-        """Return the ids of a manifest's videos (column `source`) that the index does not name."""
+        """Return the ids of a manifest's videos (column `source`) that are not in the index."""
         absent = manifest.join(self.index(), left_on="source", right_on="video", how="anti", maintain_order="left")
         return absent["video_id"].to_list()
 
     def record(self, results: Sequence[ExtractionResult]) -> None:
-        """Merge results into index and quarantine; a row that another writer loses costs a hash next time."""
+        """Merge results into index and quarantine; a row that is lost to another writer costs one hash next time."""
         rows = [{**asdict(result), "object": self.object_key(result.hash or "")} for result in results]
         news = pl.DataFrame(rows, schema=_RESULTS).unique("video", keep="last", maintain_order=True)
         failed = news.filter(pl.col("error").is_not_null()).with_columns(
@@ -92,9 +98,9 @@ class FeatureStore:
             self._write("quarantine", pl.concat([quarantine, failed.select(*QUARANTINE)]))
 
     def forget(self, sources: Sequence[str]) -> None:
-        """Take sources out of the index; their objects stay, and are found again by their content."""
+        """Remove sources from the index; their objects stay, and are found again by their content."""
         index = self.index()
-        if index.height:  # else it was lost, and writing would make that final
+        if index.height:  # an empty one may be damaged, and writing would make that final
             self._write("index", index.filter(~pl.col("video").is_in(list(sources))))
 
     def object_key(self, content: str) -> str:
@@ -102,7 +108,7 @@ class FeatureStore:
         return f"{self.key}/{content}.parquet"
 
     def summary(self, content: str) -> FeatureSummary | None:
-        """Return the figures of the object of a content's hash; None where there is none that is whole."""
+        """Return the figures of the object of a content's hash; None if it is missing or damaged."""
         try:
             with self._open(self.object_key(content)) as file:
                 return read_summary(file)
@@ -110,11 +116,11 @@ class FeatureStore:
             return None
 
     def publish(self, local: Path, content: str) -> None:
-        """Put a finished file there as the object of a content's hash."""
+        """Publish a finished file as the object of a content's hash."""
         self.storage.publish(local, self.object_key(content))
 
     def iterate(self, source: str) -> Iterator[Features]:
-        """Yield the features (frames, crops, dim) of a source, or of an object's key, a row group at a time."""
+        """Yield the features (frames, crops, dim) of a source, or of an object's key, one row group at a time."""
         key = source if source.startswith(f"{self.key}/") else self._object_of(source)
         with self._open(key) as file:
             yield from iterate_features(file)
@@ -124,14 +130,14 @@ class FeatureStore:
         return np.concatenate(list(self.iterate(source)))
 
     def rate(self) -> float | None:
-        """Return the frames a second of the last extraction; None before the first."""
+        """Return the frames per second of the last extraction; None before the first."""
         try:
             return float(self.storage.read_json(f"{self.key}/rate.json")["frames_per_second"])
         except FileNotFoundError:
             return None
 
     def record_rate(self, frames_per_second: float) -> None:
-        """Keep the rate of an extraction, for estimates."""
+        """Store the rate of an extraction, for estimates."""
         self.storage.write_json(f"{self.key}/rate.json", {"frames_per_second": frames_per_second})
 
     def _object_of(self, source: str) -> str:
@@ -148,8 +154,9 @@ class FeatureStore:
 
     def _table(self, name: str, schema: pl.Schema) -> pl.DataFrame:
         try:
-            return pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
-        except (FileNotFoundError, pl.exceptions.ComputeError):  # lost or half-written: objects are found by hash
+            table = pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
+            return pl.concat([pl.DataFrame(schema=schema), table], how="diagonal")
+        except (FileNotFoundError, pl.exceptions.ComputeError):  # missing or damaged: objects are found by hash
             return pl.DataFrame(schema=schema)
 
     def _write(self, name: str, table: pl.DataFrame) -> None:

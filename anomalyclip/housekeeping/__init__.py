@@ -1,1 +1,1 @@
-"""What the storage root and the scratch folder hold, who refers to it, and what nobody needs any more."""
+"""Housekeeping: what the storage root and the scratch folder hold, what uses it, and what is unused."""

@@ -1,4 +1,4 @@
-"""What nobody needs any more of the feature stores; what is in doubt stays."""
+"""Unused features in the feature stores; what is in doubt stays."""
 
 import io
 from collections.abc import Collection, Iterable, Sequence
@@ -22,7 +22,7 @@ TABLES = ("index.parquet", "quarantine.parquet")
 
 @dataclass(frozen=True)
 class Named:
-    """What runs and manifests name of the features."""
+    """The features that runs and manifests use."""
 
     objects: Collection[str]
     """Keys."""
@@ -30,13 +30,13 @@ class Named:
 
 
 def named_features(records: Sequence[RunRecord], sources: Collection[str]) -> Named:
-    """Return what is named by runs, by their manifests as they are now, and by further sources.
+    """Return what runs, their manifests as they are now, and further sources use.
 
-    Raises UsageError where that cannot be told.
+    Raises UsageError if that is not known.
     """
     silent = [record.key for record in records if not record.says_features]
     if silent:
-        raise UsageError(f"{names_of(silent)} may name any, as they do not say which they need")
+        raise UsageError(f"{names_of(silent)} may use any, as they do not say which they need")
     objects = {f"features/{record.fingerprint}/{each}.parquet" for record in records for each in record.objects}
     manifests = {Path(record.manifest) for record in records if record.manifest}
     return Named(objects, {*sources, *sources_of(path for path in manifests if path.is_file())})
@@ -48,7 +48,7 @@ def sources_of(manifests: Iterable[Path]) -> set[str]:
 
 
 def read_index(storage: Storage, entry: Entry) -> pl.DataFrame | None:
-    """Return the index of a feature store; None where it was lost, so that objects are found by content alone."""
+    """Return the index of a feature store; None if it was lost, so that objects are found by content alone."""
     try:
         return pl.read_parquet(io.BytesIO(storage.read(f"{entry.key}/index.parquet")))
     except (OSError, pl.exceptions.ComputeError):
@@ -62,9 +62,9 @@ def objects_of(entry: Entry) -> dict[str, StoredFile]:
 
 
 def stale_features(storage: Storage, entries: Iterable[Entry], named: Named, before: float) -> list[Removal]:
-    """Return, for each store, the objects that no row of the index and no run names.
+    """Return, for each store, the objects that no row of the index and no run uses.
 
-    Rows go with them whose video was removed where it lay, unless a run names its features, or a manifest the video.
+    Rows whose video was deleted are removed too, unless a run uses its features, or a manifest the video.
     """
     found = (_stale(storage, entry, named, before) for entry in entries if entry.kind == "features" and entry.name)
     return [removal for removal in found if removal is not None]
@@ -81,14 +81,14 @@ def _stale(storage: Storage, entry: Entry, named: Named, before: float) -> Remov
     files = [file for key, file in old.items() if key not in left and key not in named.objects]
     if not files and not forgotten:
         return None
-    parts = [f"{len(forgotten)} videos were removed where they lay"] if forgotten else []
+    parts = [f"{len(forgotten)} videos were deleted"] if forgotten else []
     orphans = sum(file.key not in set(index["object"]) for file in files)
-    parts += [f"{orphans} objects that the index does not name"] if orphans else []
+    parts += [f"{orphans} objects that are not in the index"] if orphans else []
     return Removal(entry.key, ", ".join(parts), files, [file.key for file in files], forgotten)
 
 
 def _without_video(entry: Entry, index: pl.DataFrame, old: Collection[str], named: Named, before: float) -> list[str]:
-    """Return the videos of an index that are gone, and that nothing names."""
+    """Return the videos of an index that are gone, and that nothing uses."""
     # an extraction would write the rows again that it has read; imported features may never have had videos
     others = newest(file for file in entry.files if not file.key.endswith("/index.parquet"))
     if entry.name.startswith(PREFIX) or not is_old(others, before):

@@ -1,4 +1,4 @@
-"""What nobody needs any more of runs, checkpoints, uploads and backbones; what is in doubt stays."""
+"""Unused runs, checkpoints, uploads and backbones; what is in doubt stays."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -8,22 +8,35 @@ from anomalyclip.errors import UsageError
 from anomalyclip.housekeeping.inventory import Entry, newest
 from anomalyclip.housekeeping.records import RunRecord, is_run, read_jsons
 from anomalyclip.housekeeping.removal import Removal, run_folder, whole_folder
+from anomalyclip.runs import (
+    CHECKPOINTS,
+    CONTENT,
+    EVALUATION,
+    FINAL,
+    MLFLOW,
+    MODEL,
+    REPORT,
+    RESULT,
+    TABLES,
+    ZERO_SHOT,
+    RunKind,
+)
 from anomalyclip.storage import COMPLETE, Storage
 from anomalyclip.tracking.references import Tracked, Version
 
 PARTIAL = re.compile(r"\.[0-9a-f]{8}\.partial$")
-EPOCH = re.compile(r"(.*/checkpoints/epoch-\d+)/[^/]+$")
-PUBLISHED = ("model", "evaluation", "tables", "report")
+EPOCH = re.compile(rf"(.*/{CHECKPOINTS}/epoch-\d+)/[^/]+$")
+PUBLISHED = (MODEL, EVALUATION, ZERO_SHOT, TABLES, REPORT)
 """Folders of a run that appear with their marker."""
 
 
 def is_old(changed: float | None, before: float) -> bool:
-    """Return whether nothing can be at work on what was changed last at a time; unknown times are never old."""
+    """Return whether something last changed before a time, so that no job uses it; unknown times are not old."""
     return changed is not None and changed < before
 
 
 def deleted_runs(storage: Storage, records: Iterable[RunRecord], tracked: Tracked, before: float) -> list[Removal]:
-    """Return the folders whose runs in MLflow were all deleted, and came to no version of a model."""
+    """Return the folders whose runs in MLflow were all deleted, and gave no version of a model."""
     return [
         run_folder(record.entry, "its run in MLflow was deleted")
         for record in records
@@ -35,38 +48,38 @@ def deleted_runs(storage: Storage, records: Iterable[RunRecord], tracked: Tracke
 
 
 def spent_checkpoints(entries: Sequence[Entry]) -> list[Removal]:
-    """Return the checkpoints of all that is finished, trials among them: nothing goes on from these.
+    """Return the checkpoints of all that is finished, trials included: nothing resumes from these.
 
-    Only a search that is unfinished may take over those of a trial, for its winner.
+    Only an unfinished search may use those of a trial, for its winner.
     """
-    searching = any(entry.kind == "searches" and f"{entry.key}/result.json" not in entry.keys for entry in entries)
+    searching = any(entry.kind == RunKind.SEARCH and f"{entry.key}/{RESULT}" not in entry.keys for entry in entries)
     return [
         whole_folder(folder, files, "checkpoints of a finished run", [result])
         for entry in entries
-        if is_run(entry) and not (searching and entry.kind == "trials")
+        if is_run(entry) and not (searching and entry.kind == RunKind.TRIAL)
         for result in entry.files
-        if result.key.endswith("/result.json")
-        if _has_outcome(entry, base := result.key.removesuffix("/result.json"))
-        for folder in (f"{base}/checkpoints", f"{base}/final/checkpoints")
+        if result.key.endswith(f"/{RESULT}")
+        if _has_outcome(entry, base := result.key.removesuffix(f"/{RESULT}"))
+        for folder in (f"{base}/{CHECKPOINTS}", f"{base}/{FINAL}/{CHECKPOINTS}")
         if (files := entry.below(folder))
     ]
 
 
 def idle_trials(entries: Sequence[Entry], before: float) -> list[Removal]:
-    """Return the trials that no search names any more; none as long as a search is unfinished."""
-    searches = [entry for entry in entries if entry.kind == "searches"]
-    if any(f"{entry.key}/result.json" not in entry.keys for entry in searches):
+    """Return the trials that no search uses; none as long as a search is unfinished."""
+    searches = [entry for entry in entries if entry.kind == RunKind.SEARCH]
+    if any(f"{entry.key}/{RESULT}" not in entry.keys for entry in searches):
         return []
-    named = {Path(base).name for entry in searches for base in _bases(entry, "run.json") if base != entry.key}
+    named = {Path(base).name for entry in searches for base in _bases(entry, CONTENT) if base != entry.key}
     return [
-        whole_folder(entry.key, entry.files, "no search names this trial")
+        whole_folder(entry.key, entry.files, "no search uses this trial")
         for entry in entries
-        if entry.kind == "trials" and entry.name and entry.name not in named and is_old(entry.changed, before)
+        if entry.kind == RunKind.TRIAL and entry.name and entry.name not in named and is_old(entry.changed, before)
     ]
 
 
 def torn_uploads(entries: Iterable[Entry], before: float) -> list[Removal]:
-    """Return old files and folders whose upload broke off, where nothing else of the same thing is any newer."""
+    """Return old files and folders whose upload was interrupted, if nothing else of the same thing is newer."""
     return [
         removal
         for entry in entries
@@ -82,7 +95,7 @@ def idle_backbones(
     before: float,
     backbone_of: Callable[[Version, str], str | None],
 ) -> tuple[list[Removal], str | None]:
-    """Return the backbones that no run and no version names, or none and the reason why that cannot be told."""
+    """Return the backbones that no run and no version uses, or none and the reason why that is not known."""
     named = {identity for record in records for identity in record.backbones}
     found = [
         entry for entry in entries
@@ -93,14 +106,14 @@ def idle_backbones(
     if doubt := _doubt(records, tracked):
         return [], f"backbones stay: {doubt}"
     if any(not is_old(changed, before) for changed in _signs_of_work(entries)):
-        return [], "backbones stay: jobs were at work lately, and may load them"
+        return [], "backbones stay: jobs ran recently, and may load them"
     here = {record.mlflow_run for record in records}
     try:
         of_versions = {backbone_of(each, tracked.uri) for each in tracked.versions if each.run_id not in here}
     except UsageError as error:
         return [], f"backbones stay: {error}"
     return [
-        whole_folder(entry.key, entry.files, "no run and no model names it")
+        whole_folder(entry.key, entry.files, "no run and no model uses it")
         for entry in found
         if entry.name not in of_versions and f"{entry.key}/{COMPLETE}" in entry.keys
     ], None
@@ -122,8 +135,8 @@ def _is_free(mlflow_run: str | None, tracked: Tracked) -> bool:
 
 def _runs_below(storage: Storage, record: RunRecord) -> list[str | None]:
     """Return the MLflow runs of what lies in a run's folder, its trials."""
-    own = f"{record.key}/mlflow.json"
-    keys = [key for key in sorted(record.entry.keys) if key.endswith("/mlflow.json") and key != own]
+    own = f"{record.key}/{MLFLOW}"
+    keys = [key for key in sorted(record.entry.keys) if key.endswith(f"/{MLFLOW}") and key != own]
     return [kept.get("run_id") for kept in read_jsons(storage, keys)]
 
 
@@ -133,36 +146,36 @@ def _bases(entry: Entry, name: str) -> list[str]:
 
 
 def _has_outcome(entry: Entry, base: str) -> bool:
-    """Return whether what training was for lies in the folder itself."""
-    if base != entry.key or entry.kind not in ("runs", "pretraining"):
+    """Return whether the result of the training is in the folder itself."""
+    if base != entry.key or entry.kind not in (RunKind.TRAINING, RunKind.PRETRAINING):
         return True
-    if entry.kind == "runs":
-        return f"{base}/model/{COMPLETE}" in entry.keys
+    if entry.kind == RunKind.TRAINING:
+        return f"{base}/{MODEL}/{COMPLETE}" in entry.keys
     return any(key.endswith(".safetensors") and key.count("/") == 2 for key in entry.keys)
 
 
 def _torn(entry: Entry, before: float) -> Iterator[Removal]:
     if not is_old(entry.changed, before) and entry.kind != "features":
-        return  # it is at work, and its next upload replaces the torn one
-    unfinished = [base for base in _bases(entry, "run.json") if f"{base}/result.json" not in entry.keys]
+        return  # it is in use, and its next upload replaces the interrupted one
+    unfinished = [base for base in _bases(entry, CONTENT) if f"{base}/{RESULT}" not in entry.keys]
     folders = {f"{base}/{name}" for base in unfinished for name in PUBLISHED}
     folders |= {found[1] for key in entry.keys if (found := EPOCH.match(key))}
     folders |= {entry.key} if entry.kind == "backbones" else set()
     for folder in sorted(folders):
         files = entry.below(folder)
         if files and f"{folder}/{COMPLETE}" not in entry.keys:
-            yield whole_folder(folder, files, "an upload that broke off")
+            yield whole_folder(folder, files, "an interrupted upload")
     for file in entry.files:
         if PARTIAL.search(file.key) and is_old(file.changed, before):
-            yield Removal(file.key, "an upload that broke off", [file], [file.key], witnesses=[file])
+            yield Removal(file.key, "an interrupted upload", [file], [file.key], witnesses=[file])
 
 
 def _doubt(records: Sequence[RunRecord], tracked: Tracked) -> str | None:
     silent = [record.key for record in records if not record.says_backbone]
     if silent:
-        return f"{names_of(silent)} may name any, as they do not say which they need"
+        return f"{names_of(silent)} may use any, as they do not say which they need"
     if elsewhere := sorted({r.tracking_uri for r in records if r.tracking_uri not in (None, tracked.uri)}):  # type: ignore[type-var]
-        return f"runs were tracked at {names_of(elsewhere)} too, whose models may name them"  # type: ignore[arg-type]
+        return f"runs were tracked at {names_of(elsewhere)} too, whose models may use them"  # type: ignore[arg-type]
     return None
 
 
@@ -171,5 +184,5 @@ def _signs_of_work(entries: Iterable[Entry]) -> Iterator[float | None]:
     for entry in entries:
         if entry.kind == "features":
             yield newest(file for file in entry.files if not file.key.endswith("/index.parquet"))
-        elif is_run(entry) and f"{entry.key}/result.json" not in entry.keys:
+        elif is_run(entry) and f"{entry.key}/{RESULT}" not in entry.keys:
             yield entry.changed

@@ -1,14 +1,14 @@
-"""The files of a storage root, gathered by what they belong to."""
+"""Inventory: the files of a storage root, grouped by what they belong to."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from anomalyclip.runs import CONTENT, RunKind
 from anomalyclip.storage import StoredFile
 
-RUNS = ("runs", "evaluations", "ablations", "searches", "trials", "comparisons", "imports", "pretraining")
-"""Folders of the root with a folder a run."""
-BY_NAME = ("features", "backbones", *RUNS)
+BY_NAME = ("features", "backbones", *RunKind)
+"""Folders of the root with one folder per thing."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ def size_of(files: Iterable[StoredFile]) -> int:
 
 
 def newest(files: Iterable[StoredFile]) -> float | None:
-    """Return when the newest of some files was changed; None where that is not known of each, or there are none."""
+    """Return when the newest of some files was changed; None if that is not known of each, or there are none."""
     times = [file.changed for file in files]
     return max((time for time in times if time is not None), default=None) if None not in times else None
 
 
 def gather(files: Iterable[StoredFile]) -> list[Entry]:
-    """Return what the files of a root make up, by key; folders that are not ours count as wholes."""
+    """Return what the files of a root make up, by key; each folder that is not ours is one entry."""
     files = list(files)
-    runs = {_head(file.key) for file in files if file.key.count("/") == 2 and file.key.endswith("/run.json")}
+    runs = {_head(file.key) for file in files if file.key.count("/") == 2 and file.key.endswith(f"/{CONTENT}")}
     entries: dict[str, list[StoredFile]] = {}
     for file in files:
         top, _, rest = file.key.partition("/")

@@ -1,23 +1,24 @@
-"""What the folder of a run says that it needs."""
+"""Records of runs: what each needs of the storage root."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from anomalyclip.housekeeping.inventory import RUNS, Entry
+from anomalyclip.housekeeping.inventory import Entry
+from anomalyclip.runs import CONTENT, FEATURES, MLFLOW, RESULT, RunKind
 from anomalyclip.storage import Storage
 
 READERS = 16
 """Small files read at the same time: an object store takes 50 ms for each."""
-WITHOUT_BACKBONE = ("comparisons", "pretraining")
-WITHOUT_FEATURES = (*WITHOUT_BACKBONE, "imports", "trials")
-"""A trial's features are those of the searches that it belongs to."""
+WITHOUT_BACKBONE = (RunKind.COMPARISON, RunKind.PRETRAINING)
+WITHOUT_FEATURES = (*WITHOUT_BACKBONE, RunKind.IMPORT, RunKind.TRIAL)
+"""A trial's features are those of the searches that use it."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run of the storage root refers to."""
+    """What one run of the storage root uses."""
 
     entry: Entry
     finished: bool
@@ -25,13 +26,13 @@ class RunRecord:
     mlflow_run: str | None
     backbones: frozenset[str]
     fingerprint: str | None
-    """Of its features; None where it has none, or does not say."""
+    """Of its features; None if it has none, or does not say."""
     objects: frozenset[str]
     """Content hashes of its features."""
     manifest: str | None
-    """Path of its manifest, on the machine where it was begun."""
+    """Path of its manifest, on the machine where it was started."""
     says_features: bool
-    """Whether that is all it needs; a run from before runs kept it may need any."""
+    """Whether that is all it needs; a run whose record is damaged may need any."""
     says_backbone: bool
 
     @property
@@ -42,11 +43,11 @@ class RunRecord:
 
 def is_run(entry: Entry) -> bool:
     """Return whether an entry is the folder of a run."""
-    return entry.kind in RUNS or f"{entry.key}/run.json" in entry.keys
+    return entry.kind in list(RunKind) or f"{entry.key}/{CONTENT}" in entry.keys
 
 
 def read_records(storage: Storage, entries: Iterable[Entry]) -> list[RunRecord]:
-    """Return what each run among the entries refers to, from two or three small files a run."""
+    """Return what each run among the entries uses, from two or three small files per run."""
     runs = [entry for entry in entries if is_run(entry)]
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(lambda entry: _read_record(storage, entry), runs))
@@ -60,10 +61,10 @@ def read_jsons(storage: Storage, keys: Sequence[str]) -> list[Any]:
 
 def _read_record(storage: Storage, entry: Entry) -> RunRecord:
     content, kept, used = (
-        _json(storage, key) if (key := f"{entry.key}/{name}.json") in entry.keys else {}
-        for name in ("run", "mlflow", "features")
+        _json(storage, key) if (key := f"{entry.key}/{name}") in entry.keys else {}
+        for name in (CONTENT, MLFLOW, FEATURES)
     )
-    finished = f"{entry.key}/result.json" in entry.keys
+    finished = f"{entry.key}/{RESULT}" in entry.keys
     identities = (used.get("backbone"), content.get("backbone"), content.get("card", {}).get("backbone_identity"))
     whole = "objects" in used
     return RunRecord(
@@ -78,7 +79,7 @@ def _read_record(storage: Storage, entry: Entry) -> RunRecord:
         # one that died before it had its features will look for them again
         says_features=whole
         or entry.kind in WITHOUT_FEATURES
-        or not (finished or f"{entry.key}/features.json" in entry.keys),
+        or not (finished or f"{entry.key}/{FEATURES}" in entry.keys),
         says_backbone=whole or entry.kind in WITHOUT_BACKBONE or not {"backbone", "card"}.isdisjoint(content),
     )
 

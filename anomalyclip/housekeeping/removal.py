@@ -1,4 +1,4 @@
-"""What is to go, why, and how: in an order that leaves nothing broken wherever it is cut off."""
+"""Removal: what is removed, why, and in an order that leaves nothing broken if it is interrupted."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.housekeeping.inventory import Entry, newest, size_of
+from anomalyclip.runs import MLFLOW, RESULT
 from anomalyclip.storage import COMPLETE, Storage, StoredFile
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Something of the storage root that nobody needs."""
+    """Something unused in the storage root."""
 
     key: str
     """What it is, or is part of."""
     why: str
     files: Sequence[StoredFile]
-    """All that goes."""
+    """All that is removed."""
     steps: Sequence[str]
     """Keys of files and folders to delete, one after the other."""
     forgotten: Sequence[str] = ()
@@ -27,7 +28,7 @@ class Removal:
 
     @property
     def size(self) -> int:
-        """Bytes of what goes."""
+        """Bytes of what is removed."""
         return size_of(self.files)
 
     @property
@@ -39,27 +40,27 @@ class Removal:
 def whole_folder(
     folder: str, files: Sequence[StoredFile], why: str, witnesses: Sequence[StoredFile] | None = None
 ) -> Removal:
-    """Remove a folder, whose own files are the witnesses where no others are given.
+    """Remove a folder, whose own files are the witnesses if no others are given.
 
-    The markers of its parts go first, so that none that is left looks whole.
+    The markers of its parts are removed first, so that no part that is left looks whole.
     """
     markers = [file.key for file in files if file.key.endswith(f"/{COMPLETE}")]
     return Removal(folder, why, files, [*markers, folder], witnesses=files if witnesses is None else witnesses)
 
 
 def run_folder(entry: Entry, why: str) -> Removal:
-    """Remove a run: first what makes it look finished, last what says that it is to go."""
-    last = f"{entry.key}/mlflow.json"
+    """Remove a run: first what makes it look finished, last what marks it for removal."""
+    last = f"{entry.key}/{MLFLOW}"
     markers = [file.key for file in entry.files if file.key.endswith(f"/{COMPLETE}")]
     below = len(entry.key) + 1
     parts = {f"{entry.key}/{file.key[below:].partition('/')[0]}" for file in entry.files} - {last}
-    steps = [f"{entry.key}/result.json", *markers, *sorted(parts), last, entry.key]
+    steps = [f"{entry.key}/{RESULT}", *markers, *sorted(parts), last, entry.key]
     witnesses = [file for file in entry.files if file.key == last]
     return Removal(entry.key, why, entry.files, list(dict.fromkeys(steps)), witnesses=witnesses)
 
 
 def carry_out(storage: Storage, removal: Removal) -> Removal | None:
-    """Remove it, and return what went of it, None where that is no longer right; what is gone is no error."""
+    """Remove it, and return what was removed, None if something has changed; what is gone already is no error."""
     if not all(_is_unchanged(file, storage.stat(file.key)) for file in removal.witnesses):
         return None
     if removal.key.startswith("features/"):

@@ -1,4 +1,4 @@
-"""What housekeeping says, as rows for programs and as a table for people."""
+"""Report of housekeeping: rows for programs, and a table for people."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from anomalyclip.housekeeping.inventory import Entry, size_of
 from anomalyclip.housekeeping.records import RunRecord
 from anomalyclip.housekeeping.removal import Removal
 from anomalyclip.housekeeping.scratch_space import Place
+from anomalyclip.runs import CHECKPOINTS, MODEL
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.references import Tracked
 
 Row = dict[str, Any]
 SHOWN = 100
-"""Lines of a table; the biggest come first, and the rows have all."""
+"""Lines of a table, the biggest first; the rows have all."""
 
 
 def entry_row(
@@ -26,7 +27,7 @@ def entry_row(
     tracked: Tracked | None,
     manifests: Mapping[str, set[str]],
 ) -> Row:
-    """Return what an entry of the storage root is, and who refers to it: None where MLflow could not be asked."""
+    """Return what an entry of the storage root is, and what uses it: None if MLflow could not be asked."""
     own = records.get(entry.key)
     row, named = _sizes(entry.key, entry.files, entry.changed), list[str]()
     if entry.kind == "features" and entry.name:
@@ -40,7 +41,7 @@ def entry_row(
     elif own is not None:
         row |= _run_columns(own, tracked)
         named = [f"models:/{version}" for version in tracked.versions_of(own.mlflow_run)] if tracked else []
-    return {**row, "what": _what(entry, row), "referred_by": None if tracked is None else named}
+    return {**row, "what": _what(entry, row), "used_by": None if tracked is None else named}
 
 
 def removal_row(removal: Removal) -> Row:
@@ -57,7 +58,7 @@ def place_row(place: Place) -> Row:
 
 def table(rows: Sequence[Row]) -> str:
     """Return rows as lines, the biggest first."""
-    lines = [("name", "size", "files", "days", "what", "referred to by")]
+    lines = [("name", "size", "files", "days", "what", "used by")]
     lines += [
         (row["key"], _readable(row["bytes"]), f"{row['files']:,}", _days(row["changed"]), row["what"], _by(row))
         for row in sorted(rows, key=lambda row: -row["bytes"])[:SHOWN]
@@ -73,8 +74,8 @@ def _sizes(key: str, files: Sequence[Any], changed: float | None) -> Row:
 
 
 def _run_columns(record: RunRecord, tracked: Tracked | None) -> Row:
-    checkpoints = [file for file in record.entry.files if "/checkpoints/" in file.key]
-    models = [file for file in record.entry.files if "/model/" in file.key]
+    checkpoints = [file for file in record.entry.files if f"/{CHECKPOINTS}/" in file.key]
+    models = [file for file in record.entry.files if f"/{MODEL}/" in file.key]
     deleted = None if tracked is None else record.mlflow_run in tracked.deleted
     return {
         "finished": record.finished,
@@ -90,7 +91,7 @@ def _what(entry: Entry, row: Row) -> str:
     if "objects" in row:
         return f"{row['videos']} videos, {row['objects']} objects"
     if "finished" not in row:
-        return {"mlflow": "MLflow's own", "benchmark": "the drawn benchmark"}.get(entry.kind, "")
+        return {"mlflow": "MLflow's database and artifacts", "benchmark": "the drawn benchmark"}.get(entry.kind, "")
     parts = ["finished" if row["finished"] else "unfinished"]
     parts += ["deleted in MLflow"] if row["deleted_in_mlflow"] else []
     parts += [f"{part} {_readable(row[f'{part}_bytes'])}" for part in ("checkpoint", "model") if row[f"{part}_bytes"]]
@@ -98,9 +99,9 @@ def _what(entry: Entry, row: Row) -> str:
 
 
 def _by(row: Row) -> str:
-    if "referred_by" not in row:
+    if "used_by" not in row:
         return ""
-    return "unknown" if row["referred_by"] is None else names_of(row["referred_by"]) or "nobody"
+    return "unknown" if row["used_by"] is None else names_of(row["used_by"]) or "nothing"
 
 
 def _aligned(cell: str, width: int, column: int) -> str:

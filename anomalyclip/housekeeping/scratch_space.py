@@ -1,4 +1,4 @@
-"""The scratch folder of this machine: caches, copies of what is kept elsewhere, and what killed jobs have left."""
+"""The scratch folder of this machine: caches, copies of what is stored elsewhere, and what killed jobs have left."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def places(folder: Path) -> list[Place]:
 
 
 def idle_places(folder: Path, before: float) -> list[Place]:
-    """Return what no job can be at work on any more, and what is made again when it is needed."""
+    """Return what no job uses any more, and what is made again when it is needed."""
     caches = set(idle_caches(folder / CACHE, before))
     return [place for place in places(folder) if place.path in caches or _is_idle(place, before)]
 
@@ -62,7 +62,7 @@ def clear(place: Place) -> bool:
 
 
 def _place(folder: Path, path: Path) -> Place | None:
-    """Return what lies at a path; None where it has just gone."""
+    """Return what is at a path; None if it was removed just now."""
     name = str(path.relative_to(folder))
     try:
         own = path.lstat()
@@ -88,7 +88,7 @@ def _what(name: str) -> str:
     if top == CACHE:
         return "a feature cache, made again from the store"
     if any(fnmatch(name, pattern) for pattern in TEMPORARY):
-        return "temporary, of a job"
+        return "temporary files of a job"
     return COPIES.get(top, "")
 
 

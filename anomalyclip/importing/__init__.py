@@ -1,1 +1,1 @@
-"""What others made, taken over: features in NumPy files, and the authors' released checkpoints."""
+"""Imports: features in NumPy files, and the authors' released checkpoints."""

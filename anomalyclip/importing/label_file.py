@@ -1,4 +1,4 @@
-"""The labels file that goes with a published model: its class names in the order of their indices."""
+"""The labels file of a published model: its class names in the order of their indices."""
 
 import csv
 from pathlib import Path
@@ -12,7 +12,7 @@ _HEADER = ["id", "name"]
 def read_labels(path: Path) -> list[str]:
     """Return the class names of a labels file, `Normal` spelt so, in the order of their indices.
 
-    The file is a CSV of `id,name` with ids from 0 on, or has one name a line; a byte order mark, Windows line ends and
+    The file is a CSV of `id,name` with ids from 0 on, or has one name per line. Byte order marks, Windows line ends and
     empty lines are accepted. Raises UsageError with every fault: ids out of order, names that are empty or doubled,
     not exactly one Normal.
     """
@@ -26,14 +26,14 @@ def read_labels(path: Path) -> list[str]:
     if not any(is_normal(name) for name in names):
         faults.append("no class is Normal")
     if len(names) < 2:
-        faults.append(f"{len(names)} classes, at least Normal and another are needed")
+        faults.append(f"{len(names)} classes: Normal and at least one other are needed")
     if faults:
         raise UsageError(f"labels file {path}: {'; '.join(faults)}")
     return [NORMAL if is_normal(name) else name for name in names]
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """Return the cells of every line that holds something, stripped."""
+    """Return the stripped cells of every line that is not empty."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -54,6 +54,6 @@ def _numbered(rows: list[list[str]]) -> tuple[list[str], list[str]]:
 
 
 def _plain(rows: list[list[str]]) -> tuple[list[str], list[str]]:
-    """Return the names of lines with a name each, and what is wrong with the lines."""
+    """Return the names of lines with one name each, and what is wrong with the lines."""
     faults = [f"line {','.join(row)!r} is not one name (a table needs the header id,name)" for row in rows if row[1:]]
     return [row[0] for row in rows if len(row) == 1], faults

@@ -1,4 +1,4 @@
-"""From NumPy files to the feature store, under the name that their user asserts for what made them."""
+"""Import of features from NumPy files into the feature store, under an import name."""
 
 import hashlib
 import logging
@@ -24,14 +24,14 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """What the files themselves do not tell."""
+    """Facts that the files do not contain."""
 
     name: str
-    """Of what made the features, as the user asserts it."""
+    """The import name."""
     sampling_rate: int = 1
     """Frames that a feature stands for."""
     crops: int | None = None
-    """Views of a frame in arrays of two axes; None takes what the files say."""
+    """Crops per frame in arrays of two axes; None takes the number that the files show."""
     made_by: str = ""
     """The user's words about their origin."""
     frame_tolerance: int = 0
@@ -47,9 +47,9 @@ class ImportReport:
     features: str
     """URI of the folder of the features."""
     videos: int
-    """Videos that have features now."""
+    """Videos of the manifest that have features now."""
     without_features: list[str]
-    """Ids of the manifest's videos that have none yet."""
+    """Ids of the videos that have none yet."""
     dim: int
     crops: int
     sampling_rate: int
@@ -58,26 +58,30 @@ class ImportReport:
 def import_features(
     manifest: pl.DataFrame, folders: Sequence[Path], settings: ImportSettings, storage: Storage
 ) -> ImportReport:
-    """Put the features of a manifest's videos, found as `.npy` files below the folders, in the store.
+    """Store the features of a manifest's videos, found as `.npy` files below the folders.
 
     A file belongs to the video of its name, which is the `video_id` or the stem of its `path`. Raises one UsageError
-    with everything that is wrong with the files; until all are in order the index stays as it is.
+    with everything that is wrong with the files; nothing is stored then.
     """
     check_name(settings.name)
     videos = _videos_by_name(manifest)
     found, faults = _open_all(folders, videos, settings)
-    known = known_import(storage, settings.name)
-    features = known or _common(found, settings)
-    store = FeatureStore(storage, features.fingerprint)
-    results, wrong = _store_all(found, videos, features, settings, store)
+    common = known_import(storage, settings.name) or _common(found, settings)
+    if settings.sampling_rate != common.sampling_rate:
+        raise UsageError(
+            f"features {common.name} are one per {common.sampling_rate} frames, not per {settings.sampling_rate}: "
+            "import these under another import name"
+        )
+    checked, wrong = _check_all(found, videos, common, settings.frame_tolerance)
     if faults := [*faults, *wrong]:
         raise UsageError("\n  ".join([f"{len(faults)} fault(s) in the features, none of which was imported:", *faults]))
-    keep_import(storage, features)
-    store.record(results)
+    store = FeatureStore(storage, common.fingerprint)
+    keep_import(storage, common)
+    store.record([_store(features, videos[features.name], frames, common, store) for features, frames in checked])
     missing = store.without_features(manifest)
     return ImportReport(
-        features.name, features.fingerprint, storage.uri(store.key), manifest.height - len(missing), missing,
-        features.dim, features.crops, features.sampling_rate,
+        common.name, common.fingerprint, storage.uri(store.key), manifest.height - len(missing), missing,
+        common.dim, common.crops, common.sampling_rate,
     )  # fmt: skip
 
 
@@ -112,39 +116,37 @@ def _common(found: Sequence[NumpyFeatures], settings: ImportSettings) -> Importe
     return ImportedFeatures(settings.name, dim, crops, settings.sampling_rate, settings.made_by)
 
 
-def _store_all(
-    found: Sequence[NumpyFeatures],
-    videos: Mapping[str, Mapping[str, Any]],
-    common: ImportedFeatures,
-    settings: ImportSettings,
-    store: FeatureStore,
-) -> tuple[list[ExtractionResult], list[str]]:
-    """Publish the objects of all features that are in order; nothing names them until they are recorded."""
-    if settings.sampling_rate != common.sampling_rate:
-        raise UsageError(
-            f"features {common.name} are one every {common.sampling_rate} frames, not every {settings.sampling_rate}: "
-            "import these under another name"
-        )
-    results, faults = list[ExtractionResult](), list[str]()
+def _check_all(
+    found: Sequence[NumpyFeatures], videos: Mapping[str, Mapping[str, Any]], common: ImportedFeatures, tolerance: int
+) -> tuple[list[tuple[NumpyFeatures, int]], list[str]]:
+    """Return the features that can be stored, each with the frames of its video, and a line for each other one."""
+    checked, faults = list[tuple[NumpyFeatures, int]](), list[str]()
     for features in found:
         if features.name not in videos:
             continue
         try:
-            results.append(_store(features, videos[features.name], common, settings.frame_tolerance, store))
+            checked.append((features, _check(features, videos[features.name], common, tolerance)))
         except ValueError as error:
             faults.append(f"{features.files[0]}: {error}")
-    return results, faults
+    return checked, faults
 
 
-def _store(
-    features: NumpyFeatures, video: Mapping[str, Any], common: ImportedFeatures, tolerance: int, store: FeatureStore
-) -> ExtractionResult:
+def _check(features: NumpyFeatures, video: Mapping[str, Any], common: ImportedFeatures, tolerance: int) -> int:
+    """Return the frames of the video; raises ValueError for another shape, frame count or number than can be stored."""
     if (features.dim, features.crops) != (common.dim, common.crops):
         raise ValueError(
-            f"{features.crops} crop(s) of {features.dim} numbers, where features {common.name} have "
+            f"{features.crops} crop(s) of {features.dim} numbers, but features {common.name} have "
             f"{common.crops} of {common.dim}"
         )
     num_frames = _frames_covered(features.frames, common.sampling_rate, video["num_frames"], tolerance)
+    for _ in features.batches():
+        pass  # raises for a number that cannot be stored
+    return num_frames
+
+
+def _store(
+    features: NumpyFeatures, video: Mapping[str, Any], num_frames: int, common: ImportedFeatures, store: FeatureStore
+) -> ExtractionResult:
     content = _content(features)
     if store.summary(content) is None:
         with TemporaryDirectory(dir=scratch(), prefix="import-") as folder:
@@ -155,21 +157,21 @@ def _store(
 
 
 def _frames_covered(features: int, sampling_rate: int, annotated: int | None, tolerance: int) -> int:
-    """Return the frames of a video whose last feature may stand for fewer or some more than the others."""
+    """Return the frames of a video, whose last feature may stand for fewer or for more frames than the others."""
     if annotated is None:
         return features * sampling_rate
     shortest, longest = (features - 1) * sampling_rate + 1, (features + 1) * sampling_rate - 1
     covered = min(max(annotated, shortest), longest)
     if abs(covered - annotated) > tolerance:
         raise ValueError(
-            f"{features} features, one every {sampling_rate} frame(s), do not fit the manifest's {annotated} frames: "
-            "give the right --every, mend num_frames, or ask for data.frame_tolerance"
+            f"{features} features, one per {sampling_rate} frame(s), do not fit the manifest's {annotated} frames: "
+            "give the right --every, fix num_frames, or allow data.frame_tolerance"
         )
     return covered
 
 
 def _content(features: NumpyFeatures) -> str:
-    """Return what names an object: the files' content, and how it was read."""
+    """Return the hash of the files' content and of how it was read, which names the object."""
     hashes = [content_hash(file) for file in features.files]
     return hashlib.sha256(f"{features.crops} {' '.join(hashes)}".encode()).hexdigest()[:32]
 
@@ -184,7 +186,7 @@ def _write(target: Path, features: NumpyFeatures, source: str, num_frames: int, 
                 "num_frames": str(num_frames),
                 "fps": "0.0",
                 "sampling_rate": str(common.sampling_rate),
-                "provenance": f"imported, made by {common.name} (asserted); {common.made_by}".removesuffix("; "),
+                "provenance": f"imported as {common.name}; {common.made_by}".removesuffix("; "),
                 "files": " ".join(file.name for file in features.files),
             }
         )

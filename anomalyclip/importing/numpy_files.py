@@ -1,4 +1,4 @@
-"""Features as the field keeps them: a `.npy` file a video, or one a crop (`NAME__0.npy` to `NAME__9.npy`)."""
+"""NumPy feature files: one `.npy` file per video, or one per crop (`NAME__0.npy` to `NAME__9.npy`)."""
 
 import re
 from collections.abc import Container, Iterable, Iterator
@@ -20,22 +20,22 @@ _VIDEO_SUFFIX = re.compile(r"\.(mp4|avi|mkv|mov|webm)$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class NumpyFeatures:
-    """One video's features, opened but not read: an array `(frames, crops, dim)` a file or a view of one."""
+    """One video's features, opened but not read: an array `(frames, crops, dim)` per file, or a view of one."""
 
     name: str
-    """Of the video, as the files tell it."""
+    """Of the video, by the name of the files."""
     files: tuple[Path, ...]
     arrays: tuple[NDArray[Any], ...]
-    """One `(frames, crops, dim)`, or one `(frames, 1, dim)` a crop; memory-mapped."""
+    """One `(frames, crops, dim)`, or one `(frames, 1, dim)` per crop; memory-mapped."""
 
     @property
     def frames(self) -> int:
-        """Stored features a crop."""
+        """Stored features per crop."""
         return len(self.arrays[0])
 
     @property
     def crops(self) -> int:
-        """Views of a frame."""
+        """Crops per frame."""
         return len(self.arrays) * int(self.arrays[0].shape[1])
 
     @property
@@ -61,7 +61,7 @@ class NumpyFeatures:
 def group_files(files: Iterable[Path], videos: Container[str]) -> dict[str, list[Path]]:
     """Return the files of each video by its name, those of several crops in the order of the crops.
 
-    `videos` are the names that are known: one that ends like a crop's is none.
+    `videos` are the known names: one of them that ends like a crop's name is not a crop.
     """
     groups: dict[str, list[tuple[int, Path]]] = {}
     for file in files:
@@ -73,10 +73,10 @@ def group_files(files: Iterable[Path], videos: Container[str]) -> dict[str, list
 
 
 def open_features(name: str, files: Iterable[Path], crops: int | None) -> NumpyFeatures:
-    """Open a video's files without reading them; raises ValueError that says what is wrong with them.
+    """Open a video's files without reading them; raises ValueError with the fault.
 
-    An array is `(frames, dim)`, with `crops` given `(frames * crops, dim)` where the crops of a frame follow each
-    other, or `(crops, frames, dim)`.
+    An array is `(frames, dim)`, or `(crops, frames, dim)`, or with `crops` given `(frames * crops, dim)`, the crops of
+    a frame after each other.
     """
     paths = tuple(files)
     arrays = tuple(_open(path) for path in paths)
@@ -94,7 +94,7 @@ def _open(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError) as error:
         raise ValueError(f"cannot be read: {error}") from None
-    except ValueError as error:  # pickled objects among them, which are never loaded
+    except ValueError as error:  # includes pickled objects, which are never loaded
         raise ValueError(f"is no plain .npy array: {error}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         raise ValueError(f"holds {getattr(array, 'dtype', 'several arrays')}, not floating-point features")
@@ -104,9 +104,9 @@ def _open(path: Path) -> NDArray[Any]:
 def _by_file(paths: tuple[Path, ...], arrays: tuple[NDArray[Any], ...], crops: int | None) -> tuple[NDArray[Any], ...]:
     endings = [_CROP.fullmatch(path.stem) for path in paths]
     if [match and int(match["crop"]) for match in endings] != list(range(len(paths))):
-        raise ValueError(f"{', '.join(path.name for path in paths)} are not one file a crop, numbered from 0")
+        raise ValueError(f"{', '.join(path.name for path in paths)} are not one file per crop, numbered from 0")
     if crops not in (None, len(paths)):
-        raise ValueError(f"{len(paths)} files, one a crop, but --crops is {crops}")
+        raise ValueError(f"{len(paths)} files, one per crop, but --crops is {crops}")
     if arrays[0].ndim != 2 or any(array.shape != arrays[0].shape for array in arrays):
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ValueError(f"its crops have the shapes {shapes}: all must be the same (frames, dim)")

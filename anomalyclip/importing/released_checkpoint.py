@@ -1,7 +1,7 @@
 """The authors' released checkpoint, from its tensors to this model's.
 
 Their names are those of `tests/golden/README.md` below `net.`: `prompt_learner`, `text_encoder`, `selector_model`,
-`temporal_model` and, where the frozen towers were kept, `image_encoder` and `token_embedding`.
+`temporal_model` and, if the frozen towers were kept, `image_encoder` and `token_embedding`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ PREFIX, IMAGE_TOWER, TEXT_TOWER = "net.", "image_encoder.", "text_encoder."
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of a checkpoint tell of its model."""
+    """Sizes of a model, as the shapes of its checkpoint show them."""
 
     classes: int
     context: str
@@ -50,7 +50,7 @@ class Sizes:
 
     @property
     def inputs(self) -> int:
-        """Numbers that the Temporal model reads of a frame."""
+        """Numbers that the Temporal model reads per frame."""
         return self.dim + (self.classes - 1) * self.concat_logits
 
 
@@ -83,7 +83,7 @@ def is_plain(value: Any) -> bool:
 
 
 def sizes_of(state: State, classes: int, config: ModelConfig) -> Sizes:
-    """Return a checkpoint's sizes; where a tensor is missing, another's or the configuration's."""
+    """Return a checkpoint's sizes; for a missing tensor, another's or the configuration's."""
 
     def size(name: str, axis: int, otherwise: int) -> int:
         tensor = state.get(name)
@@ -123,7 +123,7 @@ def convert(
 ) -> Released:  # fmt: skip
     """Return a faultless checkpoint in this model's terms; the class features are computed, in float32.
 
-    `tower` is the checkpoint's text tower. Raises UsageError where its sizes do not go with the configuration.
+    `tower` is the checkpoint's text tower. Raises UsageError if its sizes do not fit the configuration.
     """
     tensors = {name: value.float() for name, value in state.items() if not name.startswith(IMAGE_TOWER)}
     context = tensors["prompt_learner.ctx"].reshape(-1, sizes.context_length, sizes.width)
@@ -145,7 +145,7 @@ def convert(
 
 
 def _configured(sizes: Sizes, config: ModelConfig) -> ModelConfig:
-    """Return the configuration with what the shapes tell; heads, stride and the rest are its own."""
+    """Return the configuration with the sizes that the shapes show; heads, stride and the rest are its own."""
     told = {
         "context_length": sizes.context_length,
         "shared_context": sizes.shared_context,

@@ -1,4 +1,4 @@
-"""What keeps an authors' checkpoint from becoming a model, each fault with its name and shapes."""
+"""Faults that keep an authors' checkpoint from becoming a model, each with its name and shapes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from anomalyclip.model.prompts import Tokenizer
 
 _TABLE = "token_embedding.weight"
 _IDLE = frozenset({_TABLE, "logit_scale", "selector_model.logit_scale", "selector_model.bn_layer.num_batches_tracked"})
-"""What a checkpoint may hold and no score depends on."""
+"""Tensors that a checkpoint may hold although no score depends on them."""
 _ALWAYS = {"directions": "finetuned", "likelihood": "projection", "selection": "likelihood", "temporal": "axial"}
 """The variant of the method that was released."""
 _CENTROID = "the centroid"
@@ -54,7 +54,7 @@ def misfits(expected: Mapping[str, Shape], given: State) -> Iterator[str]:
 def expected_shapes(sizes: Sizes, suffix: int) -> dict[str, Shape]:
     """Return the names and shapes of a whole checkpoint but its image tower.
 
-    `suffix` is the number of positions behind the context.
+    `suffix` is the number of positions after the context.
     """
     context = (sizes.context_length, sizes.width)
     text = text_shapes(sizes.positions, sizes.width, sizes.layers, sizes.dim)
@@ -71,7 +71,7 @@ def expected_shapes(sizes: Sizes, suffix: int) -> dict[str, Shape]:
 
 
 def _suffix(state: State, sizes: Sizes) -> int:
-    """Return the positions behind the context: all of the tower's, or fewer where the checkpoint cuts what is idle."""
+    """Return the positions after the context: all of the tower's, or fewer if the checkpoint cuts unused ones."""
     whole, given = sizes.positions - 1 - sizes.context_length, state.get("prompt_learner.token_suffix")
     return min(whole, given.shape[1]) if given is not None and given.dim() == 3 else whole
 
@@ -96,7 +96,7 @@ def _label_faults(state: State, classes: Sequence[str], sizes: Sizes, tokenizer:
 
 
 def _embedded(ids: Tensor, rows: Tensor, table: Tensor | None) -> Tensor:
-    """Return the embeddings that tokens must have: CLIP's where its table is there, else those of their first place."""
+    """Return the embeddings that tokens must have: CLIP's if its table is there, else those of their first place."""
     if table is not None and table.dim() == 2 and len(table) > int(ids.max()):
         return table[ids]
     unique, places = ids.unique(return_inverse=True)

@@ -42,7 +42,7 @@ def image_tower_identity(name: str, dim: int, tensors: Mapping[str, Tensor]) -> 
     """Return the architecture and the identity that a backbone with this image tower has, without a download.
 
     Weights in half precision have the identity of the same numbers in float32, as they are loaded. Raises UsageError
-    with every tensor that does not fit the architecture, and where its features have not `dim` numbers.
+    with every tensor that does not fit the architecture, and if its features have not `dim` numbers.
     """
     backbone = new_backbone(with_quick_gelu(name, "the checkpoint's image tower"))
     visual = backbone.model.get_submodule("visual")

@@ -15,11 +15,11 @@ _PLAIN_MODULES = frozenset({"argparse", "collections", "datetime", "decimal", "e
 _PLAIN_NAMES = frozenset({"copyreg._reconstructor", "functools.partial", "inspect._empty"}) | {
     f"builtins.{kind.__name__}" for kind in (bool, bytes, dict, float, frozenset, int, list, object, slice, str, tuple)
 }
-"""What settings are made of in Python's own library; all else of it has no place in a checkpoint."""
+"""Types of Python's own library that settings consist of; a checkpoint needs no others."""
 
 
 class Inert:
-    """Stands in for a foreign object of a file: takes whatever the file gives it, and does nothing."""
+    """Stands in for a foreign object of a file: accepts any arguments and does nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Inert":
         """Return an empty object."""

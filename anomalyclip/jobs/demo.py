@@ -16,7 +16,7 @@ from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS
 from anomalyclip.job import Job
 from anomalyclip.jobs.evaluation import ScoredResult
-from anomalyclip.jobs.lifecycle import stage
+from anomalyclip.jobs.lifecycle import stage, where_runs_are
 from anomalyclip.jobs.sources import drawn_manifest
 from anomalyclip.jobs.training import TrainingResult
 from anomalyclip.runs import EVALUATION, RESULT, RunKind
@@ -124,10 +124,8 @@ def _publish(storage: Storage, key: str, comparison: Comparison, predictions: Pr
 
 
 def _say_where(job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_id: str, timeline: str) -> None:
-    uri = job.tracking_uri
-    runs = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
     rows = [
-        ["runs and models:", runs],
+        ["runs and models:", where_runs_are(job.tracking_uri)],
         ["plots:", f"{trained.paths[EVALUATION]}/{PLOTS}"],
         ["zero-shot's:", f"{zero_shot.paths[EVALUATION]}/{PLOTS}"],
         ["most anomalous:", f"{video_id}, its scores over time in {timeline}"],

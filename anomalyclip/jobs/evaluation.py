@@ -16,7 +16,7 @@ from anomalyclip.features.encoder import resolve_device
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import ZERO_SHOT, Candidate, find_candidate
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
-from anomalyclip.jobs.lifecycle import finished, stage, tracked
+from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.runs import EVALUATION, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
@@ -145,8 +145,7 @@ def finish(run: RunFolder, result: AnyScored) -> AnyScored:
     log.info("results: %s", result.paths["run"])
     if EVALUATION in result.paths:
         log.info("plots: %s/%s", result.paths[EVALUATION], PLOTS)
-    if result.tracking_uri.startswith("sqlite:"):
-        log.info("compare runs: mlflow ui --backend-store-uri %s", result.tracking_uri)
+    log.info("compare runs: %s", where_runs_are(result.tracking_uri))
     return result
 
 

@@ -32,8 +32,8 @@ def prepare(job: Job, manifest: Path, folders: Sequence[Path], settings: ImportS
 def run(job: Job, prepared: FeatureImport) -> ImportReport:
     """Import the features of all videos, or refuse them all with everything that is wrong; raises UsageError."""
     report = import_features(prepared.source.table, prepared.folders, prepared.settings, job.storage)
-    log.warning("features %s: nothing but your word tells what made them", report.name)
+    log.warning("imported features %s: nothing proves which model made them", report.name)
     if left := report.without_features:
         log.warning("%d videos have no features yet: %s", len(left), first_names(left))
-    log.info("%d videos have features %s: %s", report.videos, report.name, report.features)
+    log.info("%d videos have imported features %s: %s", report.videos, report.name, report.features)
     return report

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from anomalyclip.config import ExtractionConfig, Precision, digest
+from anomalyclip.data.splits import check_contents
 from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import counted
 from anomalyclip.features.backbone import Backbone, save_backbone
@@ -57,12 +58,23 @@ def obtain_features(
 ) -> Extracted:
     """Return a manifest's features: those imported under a name, or extracted where they are missing.
 
-    Raises UsageError where imported ones are missing, or frame counts of videos and annotations differ.
+    Raises UsageError if imported ones are missing, if frame counts of videos and annotations differ, or if videos of
+    the same content are in two splits.
     """
     if imported is None:
         assert backbone is not None
         with stage("extract", f"features of {manifest.height} videos, by {backbone.name}"):
-            return _extract(job, settings, manifest, backbone)
+            extracted = _extract(job, settings, manifest, backbone)
+    else:
+        extracted = _imported(job, settings, manifest, backbone, imported)
+    check_contents(extracted.manifest, extracted.store.index())
+    return extracted
+
+
+def _imported(
+    job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone | None, imported: str
+) -> Extracted:
+    """Return the features imported under a name, and keep the backbone whose text goes with them."""
     log.warning("features %s were imported: nothing but your word says what made them", imported)
     if backbone is not None:
         save_backbone(backbone, job.storage)

@@ -34,7 +34,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Holdings:
-    """What a storage root holds, and what its runs say that they need."""
+    """What a storage root holds, and what its runs need."""
 
     entries: Sequence[Entry]
     records: Sequence[RunRecord]
@@ -42,7 +42,7 @@ class Holdings:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What is to go, and why other things stay that may be garbage."""
+    """What is to be removed, and why other things stay that may be unused."""
 
     removals: Sequence[Removal]
     places: Sequence[Place]
@@ -50,7 +50,7 @@ class Garbage:
 
 
 def take_stock(job: Job) -> Holdings:
-    """List the storage root, and read what its runs say; raises UsageError where there is no such root."""
+    """List the storage root, and read what its runs need; raises UsageError if there is no such root."""
     entries = gather(job.storage.files())
     if not entries and not job.storage.exists(""):
         raise UsageError(f"there is no storage root {job.storage.root}")
@@ -58,13 +58,13 @@ def take_stock(job: Job) -> Holdings:
 
 
 def show(job: Job, manifests: Sequence[Path]) -> dict[str, Any]:
-    """Say what the storage root and the scratch folder hold, how much it is, and who refers to it; returns the same."""
+    """Log and return what the storage root and the scratch folder hold, how much it is, and what uses it."""
     named = {str(path): sources_of([path]) for path in manifests}
     holdings, tracked = take_stock(job), None
     try:
         tracked = tracked_state(job.tracking_uri)
     except UsageError as error:
-        log.warning("who refers to what is unknown: %s", error)
+        log.warning("what uses what is unknown: %s", error)
     records = {record.key: record for record in holdings.records}
     rows = [entry_row(job.storage, entry, records, tracked, named) for entry in holdings.entries]
     local = [place_row(place) for place in places(scratch())]
@@ -73,19 +73,19 @@ def show(job: Job, manifests: Sequence[Path]) -> dict[str, Any]:
     return {
         "storage": job.storage.root,
         "bytes": sum(row["bytes"] for row in rows),
-        "references_known": tracked is not None,
+        "uses_known": tracked is not None,
         "entries": rows,
         "scratch": {"folder": str(scratch()), "bytes": sum(row["bytes"] for row in local), "entries": local},
     }
 
 
 def collect(job: Job, manifests: Sequence[Path], days: float, dry_run: bool) -> dict[str, Any]:
-    """Remove what nobody needs any more, or only say what that would be; returns the same.
+    """Remove what is unused, or only log what that would be; returns the same.
 
-    Raises UsageError where MLflow does not answer: what its models need is not to be guessed.
+    Raises UsageError if MLflow does not answer: what its models need must not be guessed.
     """
     if days < 1:
-        raise UsageError(f"--older-than {days:g}: a job may be at work on what was changed within a day")
+        raise UsageError(f"--older-than {days:g}: a job may be using what was changed within a day")
     sources, tracked = sources_of(manifests), tracked_state(job.tracking_uri)
     garbage = find_garbage(job, tracked, sources, time.time() - days * DAY)
     removed, cleared = garbage.removals, garbage.places
@@ -108,9 +108,9 @@ def collect(job: Job, manifests: Sequence[Path], days: float, dry_run: bool) -> 
 
 
 def find_garbage(job: Job, tracked: Tracked, sources: set[str], before: float) -> Garbage:
-    """Return what no run, no version of a model and no manifest names, and was not touched since a time.
+    """Return what no run, no version of a model and no manifest uses, and has not changed since a time.
 
-    Runs that go name nothing any more, so that a second call finds nothing.
+    Runs that are removed use nothing any more, so that a second call finds nothing.
     """
     storage, holdings, doubts = job.storage, take_stock(job), list[str]()
     removals = deleted_runs(storage, holdings.records, tracked, before)
@@ -130,7 +130,7 @@ def find_garbage(job: Job, tracked: Tracked, sources: set[str], before: float) -
 
 
 def _distinct(removals: Sequence[Removal]) -> list[Removal]:
-    """Leave out what goes with something before it."""
+    """Leave out what is removed with something before it."""
     covered, kept = set[str](), list[Removal]()
     for removal in removals:
         if removal.forgotten or not covered.issuperset(file.key for file in removal.files):

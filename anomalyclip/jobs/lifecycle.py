@@ -1,12 +1,17 @@
 """The life of a run, the same for every command: finished already, started or resumed, and its stages in between."""
 
 import logging
+import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from anomalyclip import cluster
 from anomalyclip.job import Job
+from anomalyclip.progress import working
 from anomalyclip.runs import AnyResult, RunFolder
 from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
 
@@ -27,9 +32,11 @@ def tracked(job: Job, run: RunFolder, experiment: str | None = None, on_ray: boo
 
     Nothing is written before MLflow has answered. Raises UsageError if it does not, or no cluster can be joined.
     """
-    reach(job.tracking_uri)
+    with working("connect to MLflow"):
+        reach(job.tracking_uri)
     if on_ray:
-        cluster.connect(job.tracking_uri)
+        with working("start Ray"):
+            cluster.connect(job.tracking_uri)
     run.start(job.fresh)
     resumed, experiment = run.mlflow_run(job.tracking_uri), experiment or job.config.tracking.experiment
     with tracked_run(job.tracking_uri, job.storage, experiment, run.name, resumed) as tracking:
@@ -43,5 +50,16 @@ def stage(name: str, does: str) -> Iterator[None]:
     """Log what a stage does before it starts, and how long it took."""
     log.info("%s: %s", name, does)
     started = time.monotonic()
-    yield
+    with working(name):
+        yield
     log.info("%s: done in %.1f s", name, time.monotonic() - started)
+
+
+def where_runs_are(tracking_uri: str) -> str:
+    """Return what to open to see the runs: the server, or the command that serves this database, as it can be typed."""
+    if not tracking_uri.startswith("sqlite:"):
+        return tracking_uri
+    beside_python = Path(sys.executable).parent / "mlflow"
+    on_path = shutil.which("mlflow") == str(beside_python)
+    command = "mlflow" if on_path else os.path.relpath(beside_python)
+    return f"{command} ui --backend-store-uri {tracking_uri}"

@@ -1,5 +1,6 @@
-"""The manifest of a dataset on disk: which adapter makes it, and the file it goes to."""
+"""The manifest of a dataset on disk: the adapter that makes it, and the file."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,7 +9,6 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from anomalyclip.cli import log
 from anomalyclip.data.datasets.folder import folder
 from anomalyclip.data.datasets.official import official
 from anomalyclip.data.datasets.official_lists import DATASETS
@@ -16,11 +16,13 @@ from anomalyclip.data.datasets.ped2 import ped2
 from anomalyclip.data.datasets.result import DatasetManifest
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.manifest_files import suffix_of
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import MOST_NAMED, UsageError
+
+log = logging.getLogger("anomalyclip")
 
 
 class Adapter(NamedTuple):
-    """What makes a dataset's manifest of its root, and the options it takes."""
+    """A function that makes a dataset's manifest from its root, and the options that it takes."""
 
     make: Callable[..., DatasetManifest]
     options: tuple[str, ...]
@@ -29,26 +31,30 @@ class Adapter(NamedTuple):
 ADAPTERS = {
     **{name: Adapter(partial(official, name), ("frame_tolerance", "check")) for name in DATASETS},
     "ped2": Adapter(ped2, ("seed",)),
-    "folder": Adapter(folder, ("frame_tolerance", "seed")),
+    "folder": Adapter(folder, ("frame_tolerance", "seed", "skip_bad")),
 }
-FLAGS = {"frame_tolerance": "--frame-tolerance", "seed": "--seed", "check": "--no-check"}
+FLAGS = {"frame_tolerance": "--frame-tolerance", "seed": "--seed", "check": "--no-check", "skip_bad": "--skip-bad"}
 
 
 def make_manifest(dataset: str, root: Path, output: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the manifest of a dataset's folder and return what it holds; a fault of the tree leaves nothing behind.
+    """Write the manifest of a dataset's folder and return its contents; if the tree has a fault, nothing is written.
 
-    `options` are those that were given. Without `output` it is `root/manifest.csv`. Raises UsageError.
+    `options` are those that the user gave. Without `output` it is `root/manifest.csv`. Raises UsageError.
     """
     adapter = ADAPTERS[dataset]
     if unused := [name for name in options if name not in adapter.options]:
-        raise UsageError(f"{dataset} has no use for {', '.join(FLAGS[name] for name in unused)}")
+        raise UsageError(f"{dataset} does not use {', '.join(FLAGS[name] for name in unused)}")
     if (tolerance := options.get("frame_tolerance", 0)) < 0:
         raise UsageError(f"--frame-tolerance {tolerance}: it must be at least 0")
     path = output or root / "manifest.csv"
     suffix_of(path)
     made = adapter.make(root, **options)
     if not options.get("check", True):
-        log.warning("the videos were not looked into: a cut or exchanged one is noticed by extraction at the earliest")
+        log.warning("the videos were not opened: extraction will be the first to notice damaged ones")
+    if made.skipped:
+        shown = "".join(f"\n  {line}" for line in made.skipped[:MOST_NAMED])
+        more = "\n  …" if len(made.skipped) > MOST_NAMED else ""
+        log.warning("%d faulty video(s) left out:%s%s", len(made.skipped), shown, more)
     for note in made.notes:
         log.info("note: %s", note)
     table = _write(made.table, root, path, tolerance)
@@ -57,22 +63,32 @@ def make_manifest(dataset: str, root: Path, output: Path | None, options: Mappin
     log.info(
         "%s: %s videos, %d anomalous test frames", path, ", ".join(f"{n} {s}" for s, n in videos.items()), anomalous
     )
-    return {"manifest": str(path), "videos": videos, "anomalous_frames": anomalous, "notes": len(made.notes)}
+    return {
+        "manifest": str(path),
+        "videos": videos,
+        "anomalous_frames": anomalous,
+        "skipped": len(made.skipped),
+        "notes": len(made.notes),
+    }
 
 
 def anomalous_frames(manifest: pl.DataFrame) -> int:
-    """Return the number of frames that lie in an interval; those in several count once."""
+    """Return the number of frames that lie in an interval; those in several count once.
+
+    A video that is anomalous from end to end counts with its `num_frames`, and not at all while that is unknown.
+    """
     total = 0
-    for anomalies in manifest["anomalies"].to_list():
-        reached = -1
-        for start, end in sorted((interval["start"], interval["end"]) for interval in anomalies):
+    for anomalies, frames in manifest.select("anomalies", "num_frames").iter_rows():
+        reached, last = -1, (frames or 0) - 1
+        spans = [(i["start"], last if i["end"] is None else i["end"]) for i in anomalies]
+        for start, end in sorted(spans):
             total += max(0, end - max(start, reached + 1) + 1)
             reached = max(reached, end)
     return total
 
 
 def _write(table: pl.DataFrame, root: Path, path: Path, frame_tolerance: int) -> pl.DataFrame:
-    """Write a table of paths below `root`, whole or not at all, and return it as a job will read it."""
+    """Write a table of paths below `root`, whole or not at all, and return it as jobs read it."""
     if path.resolve().parent != root.resolve():
         table = table.with_columns(path=pl.Series([str(root.resolve() / place) for place in table["path"]]))
     partial_file = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
@@ -81,7 +97,7 @@ def _write(table: pl.DataFrame, root: Path, path: Path, frame_tolerance: int) ->
         written = load_manifest(partial_file, frame_tolerance)
         partial_file.replace(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; give another place by --output") from error
+        raise UsageError(f"{path} cannot be written: {error.strerror}; give another place with --output") from error
     finally:
         partial_file.unlink(missing_ok=True)
     return written

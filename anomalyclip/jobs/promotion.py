@@ -2,13 +2,10 @@
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.gates import Gate, load_policy
@@ -20,10 +17,10 @@ from anomalyclip.tracking.promotion import (
     Entry,
     ModelRegistry,
     new_entry,
+    open_registry,
     previous_champion,
     who,
 )
-from anomalyclip.tracking.runs import reach, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -36,7 +33,7 @@ def promote(
     Raises UsageError where there is nothing to judge or to judge by, and JobError where a gate fails.
     """
     policy = load_policy(policy_file)
-    with _registry(job, name) as registry:
+    with open_registry(job.tracking_uri, name) as registry:
         settled = _settle(registry, dry_run)
         number = _asked(registry, version, settled)
         champion = registry.aliased(CHAMPION)
@@ -63,7 +60,7 @@ def promote(
 
 def roll_back(job: Job, name: str, dry_run: bool, why: str | None = None) -> dict[str, Any]:
     """Put the previous champion back into service; raises UsageError where there is none."""
-    with _registry(job, name) as registry:
+    with open_registry(job.tracking_uri, name) as registry:
         _settle(registry, dry_run)
         champion = registry.aliased(CHAMPION)
         before = previous_champion(registry.history(), champion)
@@ -81,7 +78,7 @@ def roll_back(job: Job, name: str, dry_run: bool, why: str | None = None) -> dic
 
 def history(job: Job, name: str) -> dict[str, Any]:
     """Say what is in service, since when and why, and all decisions before; returns the same."""
-    with _registry(job, name) as registry:
+    with open_registry(job.tracking_uri, name) as registry:
         entries, champion = registry.history(), registry.aliased(CHAMPION)
         _settle(registry, dry_run=True)
         last = next((entry for entry in reversed(entries) if entry.moves), None)
@@ -100,19 +97,6 @@ def history(job: Job, name: str) -> dict[str, Any]:
             "unsettled": [dict(lock.intent) for lock in registry.unsettled()],
             "history": [asdict(entry) for entry in entries],
         }
-
-
-@contextmanager
-def _registry(job: Job, name: str) -> Iterator[ModelRegistry]:
-    """Give the registered model; what MLflow refuses on the way is a JobError of one line."""
-    path = job.tracking_uri.removeprefix("sqlite:///")
-    if path != job.tracking_uri and not Path(path).is_file():
-        raise UsageError(f"there is no registered model {name}: no MLflow database at {path}")
-    client = reach(job.tracking_uri)
-    try:
-        yield ModelRegistry(client, name)
-    except MlflowException as error:
-        raise JobError(f"MLflow at {job.tracking_uri}: {reason(error)}") from error
 
 
 def _settle(registry: ModelRegistry, dry_run: bool) -> list[Entry]:

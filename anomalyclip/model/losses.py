@@ -28,7 +28,8 @@ def semantic_selection(
     Args:
         ranking: what segments are ranked by, `(videos, segments, abnormal classes)`, abnormal videos first.
         labels: `(abnormal videos,)`.
-        keep_top, keep_bottom: segment dropout masks `(videos, segments)`, False where hidden.
+        keep_top: segment dropout mask `(videos, segments)` of the top-K selection, False where hidden.
+        keep_bottom: the same of the bottom-K selection.
     """
     abnormal = len(labels)
     scores = segment_scores(ranking.detach(), labels)

@@ -1,15 +1,12 @@
 """The Temporal model (Section 2), and the architectures it is compared with (Table 5)."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from anomalyclip.config import Architecture
 from anomalyclip.model.axial import AxialTransformer
-
-Architecture = Literal["axial", "transformer", "mlp"]
 
 ENCODER_LAYERS = 12
 """Of a plain transformer for one axial layer: 3.7 % fewer parameters at width 256, 0.9 % more at 64."""

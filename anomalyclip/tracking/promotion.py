@@ -12,9 +12,11 @@ import os
 import re
 import socket
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import mlflow
@@ -23,6 +25,7 @@ from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.tracking.promotion_lock import Held, PromotionLock, acquire, is_missing, open_locks, remove_lock
+from anomalyclip.tracking.runs import reach, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -196,6 +199,22 @@ class ModelRegistry:
             if is_missing(error):
                 raise UsageError(f"there is no registered model {self.name}") from None
             raise
+
+
+@contextmanager
+def open_registry(tracking_uri: str, model: str) -> Iterator[ModelRegistry]:
+    """Open the history of a registered model; whatever MLflow refuses inside is a JobError of one line.
+
+    Raises UsageError if MLflow does not answer, or is an SQLite file that does not exist.
+    """
+    path = tracking_uri.removeprefix("sqlite:///")
+    if path != tracking_uri and not Path(path).is_file():
+        raise UsageError(f"there is no registered model {model}: no MLflow database at {path}")
+    client = reach(tracking_uri)
+    try:
+        yield ModelRegistry(client, model)
+    except MlflowException as error:
+        raise JobError(f"MLflow at {tracking_uri}: {reason(error)}") from error
 
 
 def new_entry(decision: Decision, version: str, champion: str | None, why: str, record: str | None = None) -> Entry:

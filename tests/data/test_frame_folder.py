@@ -38,7 +38,8 @@ def test_frames_are_the_pictures_bit_for_bit_in_natural_order(tmp_path: Path, dr
     batches = list(reader)
     assert [len(batch) for batch in batches] == [5, 5, 2]
     np.testing.assert_array_equal(np.concatenate(batches), drawn)
-    assert reader.info == probe(folder) == VideoInfo(num_frames=12, fps=0.0, height=20, width=30)
+    assert reader.info == VideoInfo(num_frames=12, fps=0.0)
+    assert probe(folder) == 12
 
 
 def test_names_are_counted_as_a_person_counts_them() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anomalyclip.data.labels import NORMAL, class_names, frame_labels, unknown_test_classes, video_class
+from anomalyclip.data.labels import NORMAL, class_names, frame_labels, known_truth, unknown_test_classes, video_class
 from anomalyclip.data.schema import SCHEMA, Anomaly
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "01_tokens.npz"
@@ -48,6 +48,13 @@ def test_intervals_are_inclusive_and_take_the_videos_labels_where_they_have_none
 def test_a_normal_video_has_no_true_frame() -> None:
     names, truth = frame_labels([], [], num_frames=3)
     assert names == [] and truth.shape == (3, 0)
+
+
+def test_the_frames_of_a_labelled_video_without_an_interval_are_unknown() -> None:
+    df = table(("test", []), ("test", ["a"]), ("test", ["a"]))
+    interval = {"start": 0, "end": 3, "labels": []}
+    df = df.with_columns(anomalies=pl.Series([[], [], [interval]], dtype=SCHEMA["anomalies"]))
+    assert df.select(known_truth()).to_series().to_list() == [True, False, True]
 
 
 def test_a_video_is_trained_as_its_first_label() -> None:

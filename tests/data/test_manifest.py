@@ -1,14 +1,18 @@
 """What a manifest promises: every fault at once, exact round trips, digests of content alone."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from anomalyclip.data.labels import frame_labels
 from anomalyclip.data.manifest import (
     annotations_digest,
     check_frame_counts,
+    check_manifest_head,
     load_manifest,
     manifest_digest,
     named_sources,
@@ -77,12 +81,12 @@ def test_all_faults_are_reported_at_once_with_row_line_and_id(tmp_path: Path) ->
         "a,a.mp4,train,,,",
         "../x,a.mp4,train,,,",
         "sp,a.mp4,trian,,,",
-        "order,a.mp4,test,Fighting,9-3,",
-        "neg,a.mp4,test,Fighting,-2-3,",
-        "past,a.mp4,test,Fighting,5-50,50",
-        "bad,a.mp4,test,Fighting,5..9,",
-        "norm,a.mp4,test,,5-9,",
-        "other,a.mp4,test,Fighting,5-9:Riot,",
+        "order,c.mp4,test,Fighting,9-3,",
+        "neg,c.mp4,test,Fighting,-2-3,",
+        "past,c.mp4,test,Fighting,5-50,50",
+        "bad,c.mp4,test,Fighting,5..9,",
+        "norm,c.mp4,test,,5-9,",
+        "other,c.mp4,test,Fighting,5-9:Riot,",
         "leak,a.mp4,train,Fighting,5-9,",
         "gone,nowhere.mp4,train,,,",
         "up,../a.mp4,train,,,",
@@ -183,9 +187,96 @@ def test_parquet_nulls_are_empty_lists_and_open_intervals_a_fault(tmp_path: Path
     row: list[object] = ["a", "a.mp4", "test", None, None, None]
     pl.DataFrame([row], schema=SCHEMA, orient="row").write_parquet(path)
     assert load_manifest(path).row(0)[3:5] == ([], [])
-    row[3:5] = [["Riot"], [{"start": 3, "end": None, "labels": None}]]
-    pl.DataFrame([row], schema=SCHEMA, orient="row").write_parquet(path)
-    assert "no start or no end" in faults_of(path)[1]
+    for open_interval in ({"start": 3, "end": None}, {"start": None, "end": 3}):
+        row[3:5] = [["Riot"], [open_interval | {"labels": None}]]
+        pl.DataFrame([row], schema=SCHEMA, orient="row").write_parquet(path)
+        assert "no start or no end" in faults_of(path)[1]
+
+
+def whole(cell: str, folder: Path, num_frames: str = "") -> pl.DataFrame:
+    return load_manifest(manifest_in(folder, HEADER + f"c,c.mp4,test,Fighting|Riot,{cell},{num_frames}\n"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"), [("all", []), (" ALL : Riot ", ["Riot"]), ("all:Riot|Fighting", ["Riot", "Fighting"])]
+)
+def test_all_is_the_whole_video_and_survives_the_round_trip(tmp_path: Path, cell: str, labels: list[str]) -> None:
+    for num_frames in ("", "50"):
+        df = whole(cell, tmp_path, num_frames)
+        assert df["anomalies"].to_list() == [[{"start": 0, "end": None, "labels": labels}]]
+        for name in ("again.csv", "again.parquet"):
+            write_manifest(df, tmp_path / name)
+            assert load_manifest(tmp_path / name).equals(df)
+    assert ",all" in (tmp_path / "again.csv").read_text()
+
+
+def test_all_ends_at_the_last_decoded_frame_whatever_the_annotated_number(tmp_path: Path) -> None:
+    for num_frames in ("", "49"):
+        df = check_frame_counts(whole("all:Riot;3-5", tmp_path, num_frames), {"c": 50}, {"c": 50}, frame_tolerance=1)
+        assert [(i["start"], i["end"]) for i in df["anomalies"].item()] == [(0, 49), (3, 5)]
+        _, truth = frame_labels(df["anomalies"].item(), ["Fighting", "Riot"], 50)
+        assert truth[:, 1].all() and truth[:, 0].sum() == 3
+
+
+def test_all_has_the_digest_of_the_interval_that_it_is(tmp_path: Path) -> None:
+    digests = [annotations_digest(whole(cell, tmp_path, "50")) for cell in ("all", "0-49", "0-48")]
+    assert digests[0] == digests[1] != digests[2]
+    unknown = [annotations_digest(whole(cell, tmp_path)) for cell in ("all", "all;0-48", "0-48;all", "0-49")]
+    assert len(set(unknown)) == 3 and unknown[1] == unknown[2]
+
+
+def test_all_keeps_the_rules_of_intervals(tmp_path: Path) -> None:
+    rows = ["a,a.mp4,train,Riot,all,", "b,b.mp4,test,,all,", "c,c.mp4,test,Riot,all:Arson,", "d,c.mp4,test,Riot,all-3,"]
+    expected = [
+        "belong to test videos only",
+        "on a Normal video",
+        "interval all: 'Arson' is not among",
+        "all for the whole",
+    ]
+    lines = faults_of(manifest_in(tmp_path, HEADER + "\n".join(rows) + "\n"))[1:]
+    assert len(lines) == 4 and all(words in line for line, words in zip(lines, expected, strict=True))
+
+
+def test_the_same_video_in_two_splits_is_one_line_with_ten_pairs_at_most(tmp_path: Path) -> None:
+    manifest = manifest_in(tmp_path, HEADER + "x,a.mp4,train,,,\ny,a.mp4,train,,,\nz,b.mp4,test,,,\n")
+    assert load_manifest(manifest).height == 3
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    rows = [
+        "x,a.mp4,train,,,",
+        "y,b.mp4,train,,,",
+        "z,link.mp4,test,,,",
+        "u,s3://b/u.mp4,val,,,",
+        "v,s3://b/u.mp4,test,,,",
+    ]
+    first, line = faults_of(manifest_in(tmp_path, HEADER + "\n".join(rows) + "\n"))
+    assert first.endswith("has 1 fault(s):")
+    assert line.strip() == (
+        "the same video is in two splits: 'x' (train) and 'z' (test), 'u' (val) and 'v' (test): keep one of each pair"
+    )
+    rows = [f"{split}{i},s3://b/{i}.mp4,{split},,," for split in ("train", "test") for i in range(12)]
+    (line,) = faults_of(manifest_in(tmp_path, HEADER + "\n".join(rows) + "\n"))[1:]
+    assert line.count(" and ") == 10 and "…" in line
+
+
+def test_the_head_of_a_manifest_is_refused_with_the_words_of_the_whole(tmp_path: Path) -> None:
+    bad = HEADER.replace("labels", "lables") + "not,a,row\n"
+    pl.DataFrame({"path": ["a.mp4"], "labels": [3]}).write_parquet(tmp_path / "bad.parquet")
+    (tmp_path / "no.parquet").write_bytes(b"no")
+    manifest_in(tmp_path, "", "empty.csv")
+    for path in (tmp_path / "bad.parquet", tmp_path / "no.parquet", tmp_path / "empty.csv", tmp_path / "none.csv",
+                 tmp_path / "m.txt", manifest_in(tmp_path, bad)):  # fmt: skip
+        with pytest.raises(UsageError) as raised:
+            check_manifest_head(path)
+        lines = str(raised.value).splitlines()
+        assert set(lines[1:]) < set(faults_of(path)) or lines == faults_of(path)
+    check_manifest_head(manifest_in(tmp_path, HEADER + "rows,are,not,read\n"))
+    write_manifest(load_manifest(manifest_in(tmp_path)), tmp_path / "good.parquet")
+    check_manifest_head(tmp_path / "good.parquet")
+
+
+def test_manifests_are_checked_without_libraries_that_take_seconds() -> None:
+    code = "import sys, anomalyclip.data.manifest; print({'torch', 'ray', 'mlflow', 'av'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_a_frame_tolerance_that_is_asked_for_cuts_intervals(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from anomalyclip.data.schema import SCHEMA
-from anomalyclip.data.splits import with_validation
+from anomalyclip.data.splits import check_contents, with_validation
 from anomalyclip.errors import UsageError
 
 
@@ -70,3 +70,13 @@ def test_marked_validation_rows_are_left_alone() -> None:
 def test_a_part_without_both_kinds_is_refused_with_a_way_out(counts: dict[str, int], words: str) -> None:
     with pytest.raises(UsageError, match=f"{words}.*mark rows.*protocol=paper"):
         with_validation(table(**counts), 0.2, seed=1)
+
+
+def test_videos_of_the_same_content_may_share_a_split_and_no_two() -> None:
+    rows = [["a", "train", "/a"], ["copy of a", "train", "/a2"], ["b", "val", "/b"], ["c", "test", "/c"]]
+    df = pl.DataFrame(rows, schema=["video_id", "split", "source"], orient="row")
+    index = pl.DataFrame({"video": ["/a", "/a2", "/b", "/c", "/elsewhere"], "hash": ["1", "1", "2", "3", "1"]})
+    check_contents(df, index)
+    same = index.with_columns(hash=pl.col("hash").replace("3", "1"))
+    with pytest.raises(UsageError, match=r"same content are in two splits: 'a' \(train\) and 'c' \(test\): keep one"):
+        check_contents(df, same)

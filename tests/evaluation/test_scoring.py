@@ -127,7 +127,7 @@ def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Stor
 
 def test_frame_counts_that_differ_are_named(storage: Storage, tmp_path: Path) -> None:
     store = stored(storage, tmp_path, 1)
-    with pytest.raises(UsageError, match=r"'v1': annotations 702, video 700, features 700: mend num_frames"):
+    with pytest.raises(UsageError, match=r"'v1': annotations 702, video 700, features 700: fix num_frames"):
         counted(manifest(702), store, 1)
     with pytest.raises(UsageError, match=r"'v1': annotations 700, video 700, features 700: features must be 234"):
         counted(manifest(), store, 3)

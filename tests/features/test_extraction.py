@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import psutil
 import pytest
 
@@ -12,8 +13,9 @@ from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.video import VideoReader
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
-from anomalyclip.features.sources import content_hash
-from anomalyclip.features.store import FeatureStore
+from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.sources import content_hash, stamp
+from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage, scratch
 
 DrawVideo = Callable[..., Path]
@@ -90,6 +92,40 @@ def test_same_content_is_not_decoded_twice(
     again = extract_video(str(tmp_path / "b.mp4"), mean_colours, store, SETTINGS, decoder)
 
     assert (again.frames, again.hash, decoder_processes()) == (24, content_hash(first), [])
+
+
+def test_features_of_sideways_frames_are_not_taken_for_those_of_a_rotated_video(
+    store: FeatureStore, decoder: Decoder, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    plain, phone = draw_video(tmp_path / "plain.mp4"), draw_video(tmp_path / "phone.mp4", rotation=90)
+    sideways = []
+    for video in (plain, phone):  # as they were made before rotation was applied
+        with FeatureWriter(tmp_path / "old.parquet", 1) as writer:
+            writer.append(np.zeros((24, 1, 3), np.float16))
+            writer.describe({"num_frames": "24", "fps": "25.0"})
+        store.publish(tmp_path / "old.parquet", content_hash(video))
+        sideways.append(ExtractionResult(str(video), *stamp(str(video)), content_hash(video), 24, 24))
+    store.record(sideways)
+    old = pl.read_parquet(store.storage.path(f"{store.key}/index.parquet")).drop("rotated")
+    old.write_parquet(store.storage.path(f"{store.key}/index.parquet"))
+    assert set(store.missing([str(plain), str(phone)])["video"]) == {str(plain), str(phone)}
+
+    shapes = []
+
+    def watch(frames: np.ndarray) -> np.ndarray:
+        shapes.append(frames.shape[1:])
+        return mean_colours(frames)
+
+    results = [extract_video(str(video), watch, store, SETTINGS, decoder) for video in (plain, phone)]
+    again = extract_video(str(phone), watch, store, SETTINGS, decoder)
+    store.record(results)
+
+    assert set(shapes) == {(64, 48, 3)}  # the phone's alone, upright
+    assert (results[0].hash, results[0].rotated) == (content_hash(plain), False)
+    assert (results[1].hash != content_hash(phone), results[1].rotated) == (True, True)
+    assert (again.hash, again.frames, again.rotated) == (results[1].hash, 24, True) and len(shapes) == 2
+    assert store.read_features(str(phone)).any() and not store.read_features(str(plain)).any()
+    assert store.missing([str(plain), str(phone)]).is_empty()
 
 
 @pytest.mark.parametrize("sent, reason", [(signal.SIGSEGV, "died .SIGSEGV."), (signal.SIGSTOP, "hung")])

@@ -207,7 +207,7 @@ def test_backbones_stay_while_jobs_are_at_work(of_each_kind: Root, key: str) -> 
     of_each_kind.touch(key, days=0)
     result = of_each_kind.gc(given(of_each_kind))
     assert "backbones/idle/one" not in removed(result)
-    assert "jobs were at work lately" in " ".join(result["doubts"])
+    assert "jobs ran recently" in " ".join(result["doubts"])
 
 
 def test_an_extraction_at_work_keeps_its_index_as_it_is(of_each_kind: Root) -> None:
@@ -217,7 +217,7 @@ def test_an_extraction_at_work_keeps_its_index_as_it_is(of_each_kind: Root) -> N
 
 
 def test_limits_below_a_day_are_refused(root: Root) -> None:
-    with pytest.raises(UsageError, match=r"--older-than 0\.5: a job may be at work"):
+    with pytest.raises(UsageError, match=r"--older-than 0\.5: a job may be using"):
         root.gc(days=0.5)
 
 
@@ -260,7 +260,7 @@ def test_a_run_that_does_not_say_what_it_needs_keeps_all_features_and_backbones(
     kept = {name for name in GARBAGE if name.startswith("features/") and not name.endswith(".partial")}
     assert removed(result) == GARBAGE - kept - {name for name in GARBAGE if name.startswith("backbones/idle")}
     assert len(result["doubts"]) == 2
-    assert all(f"stay: {key} may name any" in doubt for doubt in result["doubts"])
+    assert all(f"stay: {key} may use any" in doubt for doubt in result["doubts"])
 
 
 def test_a_run_that_died_before_it_had_features_keeps_its_backbone_alone(of_each_kind: Root) -> None:

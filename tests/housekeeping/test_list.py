@@ -33,11 +33,11 @@ def listed(root: Root, *manifests: Any) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in housekeeping.show(root.job(), manifests)["entries"]}
 
 
-def test_everything_is_listed_with_its_size_and_who_refers_to_it(any_root: Root, mlflow_says: Say) -> None:
+def test_everything_is_listed_with_its_size_and_what_uses_it(any_root: Root, mlflow_says: Say) -> None:
     root = filled(any_root, mlflow_says)
     rows = listed(root)
-    referred_by = {key: row["referred_by"] for key, row in rows.items()}
-    assert referred_by == {
+    used_by = {key: row["used_by"] for key, row in rows.items()}
+    assert used_by == {
         "backbones/idle": [],
         "backbones/named": ["evaluations/first", "runs/first", "runs/second"],
         "evaluations/first": [],
@@ -58,7 +58,7 @@ def test_everything_is_listed_with_its_size_and_who_refers_to_it(any_root: Root,
 def test_a_manifest_given_refers_to_the_features_of_its_videos(root: Root, mlflow_says: Say) -> None:
     filled(root, mlflow_says)
     manifest = root.manifest("mine", root.video("c", exists=False))
-    assert listed(root, manifest)["features/imported-theirs"]["referred_by"] == [str(manifest)]
+    assert listed(root, manifest)["features/imported-theirs"]["used_by"] == [str(manifest)]
 
 
 def test_the_table_has_the_biggest_first_and_says_how_many_it_leaves_out(
@@ -71,7 +71,7 @@ def test_the_table_has_the_biggest_first_and_says_how_many_it_leaves_out(
     with caplog.at_level("INFO", "anomalyclip"):
         housekeeping.show(root.job(), [])
     _, heading, first, rest, total = [line for line in caplog.messages[0].splitlines() if line]
-    assert heading.split() == ["name", "size", "files", "days", "what", "referred", "to", "by"]
+    assert heading.split() == ["name", "size", "files", "days", "what", "used", "by"]
     assert " ".join(first.split()) == "backbones/named 1.2 MB 4 3.0 evaluations/first, runs/first, runs/second"
     assert (rest, total) == ("  and 7 more, smaller ones", "  1.2 MB in all")
 
@@ -114,9 +114,9 @@ def test_without_mlflow_the_list_says_that_references_are_unknown(
 
     monkeypatch.setattr(housekeeping, "tracked_state", unreachable)
     result = housekeeping.show(root.job(), [])
-    assert not result["references_known"]
-    assert {row["referred_by"] for row in result["entries"]} == {None}
-    assert "who refers to what is unknown: MLflow at http://mlflow: nothing answers there" in caplog.text
+    assert not result["uses_known"]
+    assert {row["used_by"] for row in result["entries"]} == {None}
+    assert "what uses what is unknown: MLflow at http://mlflow: nothing answers there" in caplog.text
 
 
 def test_a_root_that_is_not_there_is_refused(root: Root) -> None:

@@ -50,7 +50,9 @@ def manifest(folder: Path, split: str = "test", label: str = "Arson") -> Path:
 def both_parts(folder: Path) -> Path:
     """A manifest with a training and a test video of Arson."""
     header, row = manifest(folder).read_text().splitlines()
-    (folder / "manifest.csv").write_text("\n".join([header, row, row.replace("a,", "b,", 1).replace("test", "train")]))
+    (folder / "b.mp4").write_bytes(b"")
+    train = row.replace("a,a.mp4,test", "b,b.mp4,train")
+    (folder / "manifest.csv").write_text("\n".join([header, row, train]))
     return folder / "manifest.csv"
 
 

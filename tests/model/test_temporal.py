@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from anomalyclip.config import Architecture
 from anomalyclip.model.axial import AxialTransformer
 from anomalyclip.model.temporal import (
     ENCODER_LAYERS,
-    Architecture,
     EncoderLayer,
     FrameMLP,
     FrameTransformer,

@@ -84,7 +84,7 @@ def test_the_command_lists_and_removes_what_mlflow_says_nobody_needs(
     for folder in ("model", "checkpoints/epoch-0001"):
         storage.publish_folder(bundle, f"runs/mine/{folder}")
     rows = {row["key"]: row for row in main(["list", *command])["entries"]}
-    assert rows["runs/mine"]["referred_by"] == ["models:/ours/1"]
+    assert rows["runs/mine"]["used_by"] == ["models:/ours/1"]
     named: dict[str, Any] = main(["gc", "--dry-run", *command])
     assert storage.is_complete("runs/mine/checkpoints/epoch-0001")
     assert [row["key"] for row in named["removed"]] == ["runs/mine/checkpoints"]

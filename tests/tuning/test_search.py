@@ -46,9 +46,9 @@ SPACES = {
     "hopeless": Space({"model.context_length": one_of(TOO_LONG, TOO_LONG + 1)}),
 }
 RUN = (
-    "import sys, anomalyclip.tuning.search; from anomalyclip import cli; from tests.tuning.test_search import SPACES; "
+    "from anomalyclip import cli; from anomalyclip.tuning import search; from tests.tuning.test_search import SPACES; "
+    "search.SPACES = SPACES; cli.run(search.main)"
 )
-RUN += "search.SPACES = SPACES; cli.run(search.main)"
 Search = Callable[..., dict[str, Any]]
 
 

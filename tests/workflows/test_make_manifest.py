@@ -66,6 +66,7 @@ def test_a_whole_tree_becomes_a_manifest_that_jobs_take(tree: Path) -> None:
         "manifest": str(tree / "manifest.csv"),
         "videos": {"test": 23, "train": 25},
         "anomalous_frames": 1010,
+        "skipped": 0,
         "notes": 0,
     }
     df = load_manifest(tree / "manifest.csv")
@@ -97,10 +98,10 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once_and_nothing_written(tree:
     assert len(lines) == 7
     for words in (
         "01_002 is missing",
-        "training/videos/extra.avi is in no list: take it away",
-        "01_0014 has 264 frames, 1 fewer than its list says (265)",
-        "01_0015 has 434 frames, 1 more than its list says (433)",
-        f"01_001 cannot be read: training/videos/01_001.avi: cut off: it has {len(content) - 500} bytes and speaks of",
+        "training/videos/extra.avi is in no list: remove it",
+        "01_0014 has 264 frames, 1 fewer than in its list (265)",
+        "01_0015 has 434 frames, 1 more than in its list (433)",
+        f"01_001 cannot be read: training/videos/01_001.avi: cut off: {len(content) - 500} bytes of",
         "02_001 cannot be read: training/videos/02_001.avi: Invalid data",
     ):
         assert any(line.strip().startswith(words) for line in lines), words
@@ -133,13 +134,31 @@ def test_a_manifest_that_no_job_would_take_is_not_left_behind(
     assert sorted(tree.iterdir()) == before
 
 
+def test_faulty_clips_are_listed_ten_at_most_and_counted(
+    tmp_path: Path, run: Run, draw_video: DrawVideo, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("Normal/a", "Riot/b"):
+        (tmp_path / name).parent.mkdir()
+        draw_video(tmp_path / f"{name}.mp4")
+    for number in range(12):
+        (tmp_path / f"Riot/bad {number:02d}.mp4").write_bytes(b"x")
+    code, errors = run("folder", str(tmp_path))
+    assert code == 2 and "has 12 fault(s)" in errors
+    made = main(["folder", str(tmp_path), "--skip-bad"])
+    assert (made["skipped"], made["videos"]) == (12, {"train": 2})
+    (listed,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    lines = listed.splitlines()
+    assert lines[0] == "12 faulty video(s) left out:" and len(lines) == 12 and lines[-1].strip() == "…"
+    assert "Riot/bad 09.mp4" in lines[-2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("shanghaitech", "nowhere"), "nowhere is missing"),
         (("shangai", "."), "invalid choice: 'shangai'"),
-        (("ucf-crime", ".", "--seed", "1"), "ucf-crime has no use for --seed"),
-        (("ped2", ".", "--frame-tolerance", "1", "--no-check"), "ped2 has no use for --frame-tolerance, --no-check"),
+        (("ucf-crime", ".", "--seed", "1"), "ucf-crime does not use --seed"),
+        (("ped2", ".", "--frame-tolerance", "1", "--no-check"), "ped2 does not use --frame-tolerance, --no-check"),
         (("ucf-crime", ".", "--frame-tolerance", "-1"), "--frame-tolerance -1"),
         (("ucf-crime", ".", "--output", "manifest.txt"), "must end in .csv or .parquet"),
     ],

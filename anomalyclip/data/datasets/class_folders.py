@@ -1,4 +1,4 @@
-"""Clips sorted into folders: one folder a class, below the root or below `train`, `val` and `test`."""
+"""Clips sorted into folders: one folder per class, below the root or below `train`, `val` and `test`."""
 
 import unicodedata
 from collections import Counter
@@ -20,29 +20,29 @@ class Clip(NamedTuple):
     key: str
     """Its path below the root, as `anomalies.csv` names it."""
     split: str
-    """Empty where the user has not split."""
+    """Empty if the user has not split."""
     label: str
-    """Name of the folder of its class; `Normal` for that in any case."""
+    """Name of the folder of its class; `Normal` for `normal` and `NORMAL` too."""
     video_id: str
 
     @property
     def labels(self) -> list[str]:
-        """Labels of the manifest: none where it is normal."""
+        """Labels of the manifest: none for a normal clip."""
         return [] if self.label == NORMAL else [self.label]
 
 
 def find_clips(root: Path) -> tuple[list[Clip], list[str]]:
-    """Return the clips in folders of classes, and everything that is wrong with the tree, a line each."""
+    """Return the clips in folders of classes, and everything that is wrong with the tree, one line each."""
     parts = {part: _sub_folders(part) for part in _split_folders(root) or [root]}
     media = find_media(root)
-    # feature files stand in for videos where there are none
+    # feature files stand in for videos if there are none
     media = [one for one in media if one.kind != Kind.FEATURES] or media
     placed = [one for one in media if _class_folder(one, parts)]
     faults = [_misplaced(one, root, parts) for one in media if not _class_folder(one, parts)]
     faults += [fault for part, folders in parts.items() for fault in _part_faults(part, folders, root)]
     filled = {_class_folder(one, parts) for one in placed} | {one.path for one in media}
     empty = [folder for folders in parts.values() for folder in folders if folder not in filled]
-    faults += [f"{folder.relative_to(root)} holds no videos: fill it or take it away" for folder in empty]
+    faults += [f"{folder.relative_to(root)} holds no videos: fill it or remove it" for folder in empty]
     clips = _clips(placed, root, parts)
     return clips, [*faults, *_label_faults({clip.label for clip in clips}), *_id_faults(clips)]
 
@@ -57,7 +57,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def _class_folder(media: Media, parts: Iterable[Path]) -> Path | None:
-    """Return the folder of its class, which is the one below a part; None for what lies higher or elsewhere."""
+    """Return the folder of its class, directly below a part; None for media that are higher or elsewhere."""
     for part in parts:
         if media.path.is_relative_to(part) and len(inner := media.path.relative_to(part).parts) > 1:
             return part / inner[0]
@@ -67,10 +67,10 @@ def _class_folder(media: Media, parts: Iterable[Path]) -> Path | None:
 def _misplaced(media: Media, root: Path, parts: Iterable[Path]) -> str:
     path = media.path.relative_to(root)
     if media.kind == Kind.FRAMES:
-        return f"{path} holds pictures itself: a folder of frames lies in the folder of its class"
+        return f"{path} holds pictures itself: a folder of frames must be in the folder of its class"
     if root not in parts and len(path.parts) > 1 and path.parts[0].casefold() not in SPLITS:
-        return f"{path} lies outside of {', '.join(part.name for part in parts)}: move it into one of them"
-    return f"{path} lies in no class: move it into the folder of its class"
+        return f"{path} is outside of {', '.join(part.name for part in parts)}: move it into one of them"
+    return f"{path} is in no class: move it into the folder of its class"
 
 
 def _part_faults(part: Path, folders: Sequence[Path], root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The numbers of frames of an official list against the videos themselves."""
+"""Comparison of the frame counts of an official list with those of the videos."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,21 +8,17 @@ from typing import Any
 from anomalyclip.data.datasets.matching import Fault
 from anomalyclip.data.datasets.media import Kind, Media
 from anomalyclip.data.manifest_checks import past_the_end
-from anomalyclip.data.video import DecodeError, probe
+from anomalyclip.data.schema import span
+from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import first_names
 
-# headers are waited for rather than worked on
+# reading headers is waiting, not work
 THREADS = 8
 
 Row = Mapping[str, Any]
 Count = Callable[[Path], int]
 Counts = Mapping[str, int | DecodeError]
-"""By video_id; feature files and what was not looked into are missing."""
-
-
-def frames_of(video: Path) -> int:
-    """Return the number of frames of a video by its header, or of pictures in a folder; raises DecodeError."""
-    return probe(video).num_frames
+"""By video_id; feature files and videos that were not opened are missing."""
 
 
 def counts_of(rows: Sequence[Row], found: Mapping[str, Media], count: Count) -> Counts:
@@ -57,20 +53,19 @@ def tolerated(rows: Sequence[Row], counts: Counts, tolerance: int) -> Iterator[s
     if names:
         yield (
             f"{len(names)} video(s) differ from the list by at most {tolerance} frame(s), and the manifest keeps the "
-            f"list's numbers: add --set data.frame_tolerance={tolerance} to what reads it: "
+            f"list's numbers: add --set data.frame_tolerance={tolerance} to the commands that read it: "
             f"{first_names(names)}"
         )
 
 
 def _differences(row: Row, frames: int, tolerance: int) -> Iterator[Fault]:
-    """Hold a video's own number of frames against the list's, or where that has none against its intervals."""
+    """Compare a video's own number of frames with the list's, or with its intervals if the list has none."""
     video_id, listed = row["video_id"], row["num_frames"]
     if listed is None:
         for interval in row["anomalies"]:
             if past_the_end(interval, frames, tolerance):
-                span = f"{interval['start']}-{interval['end']}"
-                yield Fault("shorter", f"{video_id} has {frames} frames, too few for its interval {span}")
+                yield Fault("shorter", f"{video_id} has {frames} frames, too few for its interval {span(interval)}")
     elif frames < listed - tolerance:
-        yield Fault("shorter", f"{video_id} has {frames} frames, {listed - frames} fewer than its list says ({listed})")
+        yield Fault("shorter", f"{video_id} has {frames} frames, {listed - frames} fewer than in its list ({listed})")
     elif frames > listed + tolerance:
-        yield Fault("longer", f"{video_id} has {frames} frames, {frames - listed} more than its list says ({listed})")
+        yield Fault("longer", f"{video_id} has {frames} frames, {frames - listed} more than in its list ({listed})")

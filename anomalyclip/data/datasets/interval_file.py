@@ -1,4 +1,4 @@
-"""The intervals that stand beside a user's own folders: `anomalies.csv` with the columns `path` and `anomalies`."""
+"""The intervals of a user's own folders: `anomalies.csv` beside them, with the columns `path` and `anomalies`."""
 
 import csv
 import difflib
@@ -16,14 +16,14 @@ COLUMNS = ("path", "anomalies")
 
 
 class Annotated(NamedTuple):
-    """What an interval is held against: the video's labels, and its frames where they are known."""
+    """Facts that an interval is compared with: the video's labels, and its frames if known."""
 
     labels: list[str]
     num_frames: int | None
 
 
 def file_key(path: str) -> str:
-    """Return a path as any system writes it: `/` between its parts, accents composed."""
+    """Return a path in one form for all systems: `/` between its parts, accents composed."""
     return unicodedata.normalize("NFC", path.strip().replace("\\", "/")).removeprefix("./").rstrip("/")
 
 
@@ -32,8 +32,8 @@ def read_intervals(
 ) -> tuple[dict[str, list[Anomaly]], list[str]]:
     """Return the intervals of each video that has any, by its key of `videos`, and the faults of the file.
 
-    The file may be missing, and may name a video in several rows. Intervals may go past the last frame by what
-    `frame_tolerance` lets be cut later.
+    The file may be missing, and may name a video in several rows. Intervals may go past the last frame by
+    `frame_tolerance` frames, which are cut later.
     """
     if not file.is_file():
         return {}, []

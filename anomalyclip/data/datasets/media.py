@@ -1,4 +1,4 @@
-"""What lies below a folder: video files, folders of frame pictures, and feature files."""
+"""Search below a folder for video files, folders of frame pictures, and feature files."""
 
 import os
 import re
@@ -18,7 +18,7 @@ CROP = re.compile(r"(.+)__\d", re.DOTALL)
 
 
 class Kind(StrEnum):
-    """What a video lies there as."""
+    """The form of a video on disk."""
 
     VIDEO = "video"
     FRAMES = "folder of frames"
@@ -26,22 +26,22 @@ class Kind(StrEnum):
 
 
 class Media(NamedTuple):
-    """One video of a tree, by the name that the lists of the datasets know it by."""
+    """One video of a tree, by its name in the lists of the datasets."""
 
     name: str
     """A file's name without its suffix (without `__0` too, for crops), a folder's whole name."""
     path: Path
-    """The file or the folder: the root as it was given, and the way below it."""
+    """The file or the folder, starting with the root as it was given."""
     kind: Kind
 
 
 def find_media(root: Path) -> list[Media]:
-    """Return everything below `root` that could be a video, sorted by path; UsageError where it is no folder.
+    """Return everything below `root` that could be a video, sorted by path; UsageError if it is no folder.
 
     These are files with a video's suffix in any case, folders that hold pictures directly (`root` itself and
-    folders with video files beside the pictures are none: there they are previews), and `.npy` files, where
+    folders with video files beside the pictures do not count: those are previews), and `.npy` files;
     `NAME__0.npy … NAME__9.npy` are the crops of one video NAME, whose path is that of its first crop. Hidden
-    files and folders (`._clip.mp4`) are passed over; links are followed, a folder is entered once.
+    files and folders (`._clip.mp4`) are ignored; links are followed, a folder is entered once.
     """
     if not root.is_dir():
         raise UsageError(f"{root} is {'not a folder' if root.exists() else 'missing'}: give the folder of the videos")
@@ -52,14 +52,14 @@ def find_media(root: Path) -> list[Media]:
 
 
 def manifest_path(path: Path, root: Path) -> str:
-    """Return the `path` of a manifest that lies in `root`: relative to it, or absolute where a link leads out."""
+    """Return the `path` of a manifest that lies in `root`: relative to it, or absolute if a link leads out of it."""
     if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         return path.relative_to(root).as_posix()
     return os.path.abspath(path)  # noqa: PTH100 (Path.resolve would follow the link)
 
 
 def _walk(root: Path) -> Iterator[Iterable[Media]]:
-    """Yield what each folder holds, the folder itself among it where it is one of frames."""
+    """Yield the media of each folder, and the folder itself if it is one of frames."""
     entered = set[str]()
     for place, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)

@@ -1,34 +1,35 @@
-"""UCF-Crime, ShanghaiTech and XD-Violence: their official lists and a tree of their videos to a manifest."""
+"""Manifests of UCF-Crime, ShanghaiTech and XD-Violence, from their official lists and a folder of their videos."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, frames_of, tolerated
+from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, tolerated
 from anomalyclip.data.datasets.matching import Fault, Match, match
 from anomalyclip.data.datasets.media import Kind, Media, find_media, manifest_path
 from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, refuse
+from anomalyclip.data.video import probe
 from anomalyclip.errors import UsageError
 
 Row = Mapping[str, Any]
 
 
 def official(
-    dataset: str, root: Path, frame_tolerance: int = 0, check: bool = True, count: Count = frames_of
+    dataset: str, root: Path, frame_tolerance: int = 0, check: bool = True, count: Count = probe
 ) -> DatasetManifest:
     """Return the manifest of `ucf-crime`, `shanghaitech` or `xd-violence` in a folder of its videos or of their frames.
 
-    Videos are found by name, however deep they lie. Where a tree holds neither videos nor folders of frames, its
-    `.npy` files stand in for them. Unless `check` is off, each video is looked into: its own number of frames, which
-    `count` gives, may differ from the list's by `frame_tolerance`. `num_frames` is the list's number and null where
-    it has none: a header's estimate would later be held against the decoded frames as if it were the truth.
+    Videos are found by name, at any depth. If a tree holds neither videos nor folders of frames, its `.npy` files
+    stand in for them. Unless `check` is off, each video is opened: its own number of frames, which `count` gives, may
+    differ from the list's by `frame_tolerance`. `num_frames` is the list's number, and null if it has none: a
+    header's estimate would later be compared with the decoded frames as if it were the truth.
     Raises one UsageError with everything that is wrong.
     """
     rows, notes = official_list(dataset)
     media = find_media(root)
-    # the frame masks that ShanghaiTech brings along are .npy files under the videos' names
+    # ShanghaiTech's frame masks are .npy files with the names of the videos
     media = [one for one in media if one.kind != Kind.FEATURES] or media
     homes = {row["video_id"]: _homes(dataset, row) for row in rows}
     matched = match(homes, COPIES.get(dataset, ()), media, root)
@@ -44,7 +45,7 @@ COPIES = {"ucf-crime": ("Normal_Videos_for_Event_Recognition",)}
 
 
 def _homes(dataset: str, row: Row) -> Collection[str]:
-    """Return the names of the folders in which a dataset's authors put a video."""
+    """Return the names of the folders in which a dataset's authors keep a video."""
     if dataset == "ucf-crime":
         part = "Training" if row["split"] == "train" else "Testing"
         return row["labels"] or (f"{part}_Normal_Videos_Anomaly",)
@@ -54,11 +55,11 @@ def _homes(dataset: str, row: Row) -> Collection[str]:
 
 
 def _refuse_another_folder(dataset: str, root: Path, matched: Match, media: Sequence[Media]) -> None:
-    """Say in one line what thousands of missing videos would say."""
+    """Raise one line instead of thousands of missing videos."""
     if not matched.found and all(fault.kind in ("missing", "in no list") for fault in matched.faults):
         others = f" but {len(media)} others" if media else ""
         raise UsageError(
-            f"{root} holds none of the videos of {dataset}{others}: give the folder in which they lie under their "
+            f"{root} holds none of the videos of {dataset}{others}: give the folder that holds them under their "
             "official names"
         )
 

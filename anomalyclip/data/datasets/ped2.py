@@ -1,4 +1,4 @@
-"""UCSD Ped2: folders of frames, normal ones to train on; divided anew so that weak supervision can learn from it."""
+"""UCSD Ped2: folders of frames. Its training part is all normal, so it is split again for weak supervision."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ CLIPS = {"Train": 16, "Test": 12}
 TEST_FRACTION = 0.5
 
 NO_SEED = (
-    "Ped2 has no anomalous training videos, and learning from labels of videos needs both kinds: ask for a division "
-    "of its own by --seed N, where half of the anomalous clips train by their label alone. Its figures are not those "
-    "of Ped2's own protocol"
+    "Ped2 has no anomalous training videos, and learning from video labels needs both kinds: --seed N makes another "
+    "split, in which half of the anomalous clips train by their label alone. Its figures are not those of Ped2's own "
+    "protocol"
 )
 
 
@@ -33,8 +33,8 @@ class _Clip(NamedTuple):
 def ped2(root: Path, seed: int | None = None) -> DatasetManifest:
     """Return a manifest of UCSDped2 in which half of the anomalous and of the normal clips are test videos, by seed.
 
-    `root` is the folder that holds `Train` and `Test`, or one above it. A frame is anomalous where its mask has a
-    pixel that is not zero. Raises one UsageError with everything that is wrong, a missing seed among it.
+    `root` is the folder that holds `Train` and `Test`, or one above it. A frame is anomalous if its mask has a
+    pixel that is not zero. Raises one UsageError with everything that is wrong, including a missing seed.
     """
     faults = [NO_SEED] if seed is None else []
     clips = list[_Clip]()
@@ -44,7 +44,7 @@ def ped2(root: Path, seed: int | None = None) -> DatasetManifest:
             clips.append(_read(folder))
         except (ValueError, PictureError) as error:
             faults.append(str(error).replace(f"{root}/", ""))
-    faults += [f"{path.relative_to(root)}: not one of the dataset's clips: take it away" for path in _extra(base)]
+    faults += [f"{path.relative_to(root)}: not one of the dataset's clips: remove it" for path in _extra(base)]
     refuse(root, faults)
     test = _test_ids(clips, seed or 0)
     rows = [_row(clip, clip.path.name in test, root) for clip in clips]
@@ -52,7 +52,7 @@ def ped2(root: Path, seed: int | None = None) -> DatasetManifest:
 
 
 def _base(root: Path) -> Path:
-    """Return the folder that holds `Train` and `Test`; the root where there is none."""
+    """Return the folder that holds `Train` and `Test`; the root if there is none."""
     candidates = (root, root / "UCSDped2", root / "UCSD_Anomaly_Dataset.v1p2" / "UCSDped2")
     return next((base for base in candidates if (base / "Test").is_dir()), root)
 
@@ -69,13 +69,13 @@ def _extra(base: Path) -> list[Path]:
 
 
 def _read(folder: Path) -> _Clip:
-    """Return a clip and where it is anomalous; raises ValueError and PictureError, which name the place."""
+    """Return a clip and its anomalous frames; raises ValueError and PictureError, which name the place."""
     frames = _pictures(folder)
     if folder.parent.name == "Train":
         return _Clip(folder, len(frames), [])
     masks = _pictures(folder.with_name(f"{folder.name}_gt"))
     if len(masks) != len(frames):
-        raise ValueError(f"{folder}: {len(frames)} frames but {len(masks)} masks: one of them is not whole")
+        raise ValueError(f"{folder}: {len(frames)} frames but {len(masks)} masks: their numbers must be equal")
     return _Clip(folder, len(frames), _intervals([bool(read_picture(mask).any()) for mask in masks]))
 
 
@@ -114,6 +114,6 @@ def _row(clip: _Clip, is_test: bool, root: Path) -> dict[str, Any]:
 
 def _notes(clips: Sequence[_Clip], test: set[str]) -> Iterator[str]:
     trained = sum(bool(clip.anomalies) and clip.path.name not in test for clip in clips)
-    yield f"divided anew by seed: {len(clips) - len(test)} training videos, {len(test)} test videos"
-    yield f"intervals of {trained} training video(s) left out: training knows their label alone"
-    yield "figures on this division are not comparable with those published for Ped2"
+    yield f"split by seed: {len(clips) - len(test)} training videos, {len(test)} test videos"
+    yield f"intervals of {trained} training video(s) left out: training uses their labels alone"
+    yield "figures on this split are not comparable with those published for Ped2"

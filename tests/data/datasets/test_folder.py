@@ -1,5 +1,6 @@
 """A user's own folders: what their manifest says, and every fault of a damaged tree at once."""
 
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from anomalyclip.data.datasets.folder import folder
+from anomalyclip.data.labels import known_truth
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.errors import UsageError
 
@@ -106,14 +108,61 @@ def test_the_split_follows_the_seed_and_a_new_video_does_not_reshuffle_it(tree: 
 
 def test_intervals_of_training_videos_are_left_out_and_counted(tree: Path) -> None:
     notes = folder(tree).notes
-    assert "intervals of 2 training video(s) left out: training knows their label alone" in notes
+    assert "intervals of 2 training video(s) left out: training uses their labels alone" in notes
 
 
-def test_without_intervals_everything_trains_and_a_note_says_how_to_get_figures(tree: Path) -> None:
+def test_clip_labels_alone_give_training_and_test_videos(tree: Path) -> None:
     (tree / "anomalies.csv").unlink()
-    assert set(manifest_of(tree)["split"]) == {"train"}
+    df = manifest_of(tree, seed=5)
+    test = df.filter(split="test")
+    assert {labels[0] if labels else "Normal" for labels in test["labels"].to_list()} == {
+        "Normal",
+        "Fighting",
+        "Übergriff",
+    }
+    assert test["anomalies"].list.len().max() == 0 and test.select(known_truth()).to_series().sum() == 1
     (note,) = folder(tree).notes
-    assert "no figures will be computed" in note and "path,anomalies" in note
+    assert "2 anomalous test video(s) without intervals count in figures of whole videos only" in note
+    assert "path,anomalies" in note
+
+
+def test_a_video_with_intervals_is_tested_rather_than_one_without(root: Path, draw: Draw) -> None:
+    for number in range(10):
+        draw(f"Normal/n{number}.mp4")
+        draw(f"Riot/r{number}.mp4")
+    for number in range(10):
+        annotate(root, [(f"Riot/r{number}.mp4", "all:Riot")])
+        test = manifest_of(root, seed=number).filter(pl.col("split") == "test", pl.col("labels").list.len() > 0)
+        assert test["video_id"].to_list() == [f"r{number}"]
+        assert test["anomalies"].to_list() == [[{"start": 0, "end": None, "labels": ["Riot"]}]]
+
+
+def test_videos_without_intervals_are_not_tested_without_a_normal_one(root: Path, draw: Draw) -> None:
+    for place in ("Normal/a.mp4", "Riot/b.mp4", "Riot/c.mp4"):
+        draw(place)
+    assert set(manifest_of(root)["split"]) == {"train"}
+    (note,) = folder(root).notes
+    assert note == "no test videos, so no figures will be computed: Normal and another class need two videos each"
+    annotate(root, [("Riot/b.mp4", "2-5")])  # has normal frames itself
+    assert manifest_of(root).filter(split="test")["video_id"].to_list() == ["b"]
+
+
+def test_faulty_videos_are_skipped_only_when_that_is_asked_for(tree: Path) -> None:
+    for place in ("Fighting/f3.mp4", "normal/b.mp4"):  # one of them has intervals
+        (tree / place).write_bytes((tree / place).read_bytes()[:-300])
+    assert len(faults_of(tree)) == 2
+    made = folder(tree, skip_bad=True)
+    assert sorted(made.table["path"]) == sorted(set(CLIPS) - {"Fighting/f3.mp4", "normal/b.mp4"})
+    assert [line.split(": ")[1] for line in made.skipped] == ["Fighting/f3.mp4", "normal/b.mp4"]
+
+
+def test_a_class_without_a_sound_video_is_refused_though_faulty_ones_are_skipped(tree: Path) -> None:
+    for place in ("Übergriff/100%.mp4", "Übergriff/u2.mp4", "normal/b.mp4"):
+        (tree / place).write_bytes(b"x")
+    with pytest.raises(UsageError) as raised:
+        folder(tree, skip_bad=True)
+    lines = str(raised.value).splitlines()[1:]
+    assert "no video of Übergriff can be opened" in lines[0] and len(lines) == 4
 
 
 def test_a_class_keeps_a_training_video_and_figures_need_both_kinds(root: Path, draw: Draw) -> None:
@@ -135,9 +184,10 @@ def test_a_split_that_is_there_is_kept(root: Path, draw: Draw) -> None:
     }  # fmt: skip
     assert folder(root).notes[-1].startswith("intervals of 1 training video(s)")
     (root / "anomalies.csv").unlink()
-    assert faults_of(root) == [
-        "test/Riot/e.mp4 is an anomalous test video without intervals: add them to anomalies.csv, or train on it"
-    ]
+    assert manifest_of(root).equals(df.with_columns(anomalies=pl.Series([[]] * 5, dtype=df.schema["anomalies"])))
+    assert folder(root).notes[-1].startswith("1 anomalous test video(s) without intervals")
+    shutil.rmtree(root / "test")
+    assert folder(root).notes == ["no test videos, so no figures will be computed: there is no folder test"]
 
 
 def test_the_csv_may_come_from_a_spreadsheet_on_windows(tree: Path) -> None:
@@ -196,7 +246,7 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once(tree: Path, draw: Draw) -
     ]
     annotate(tree, [*rows, ("Übergriff/u2.mp4", "1-2:Riot"), ("Fighting/f4.mp4", "1-2,7")])
     expected = [
-        "stray.mp4 lies in no class",
+        "stray.mp4 is in no class",
         "Empty holds no videos",
         "label 'Riot|Arson' holds one of | ; : (the separators of the CSV form): rename the folder",
         "class folders Fighting, fighting differ in case alone",
@@ -225,12 +275,12 @@ def test_a_video_of_the_csv_that_is_missing_is_named_with_the_nearest(tree: Path
 
 @pytest.mark.parametrize(("places", "words"), [
     ([], ["the root holds no class folder"]),
-    (["a.mp4"], ["a.mp4 lies in no class", "the root holds no class folder"]),
+    (["a.mp4"], ["a.mp4 is in no class", "the root holds no class folder"]),
     (["Riot/a.mp4"], ["the root holds no folder Normal"]),
     (["Normal/a.mp4"], ["the root holds no class folder beside Normal"]),
     (["train/Riot/a.mp4", "val/Normal/b.mp4"], ["train holds no folder Normal", "val holds no class folder beside"]),
-    (["train/Riot/a.mp4", "train/Normal/b.mp4", "Riot/c.mp4"], ["Riot/c.mp4 lies outside of train"]),
-    (["train/Riot/a.mp4", "train/Normal/b.mp4", "train/c.mp4"], ["train/c.mp4 lies in no class"]),
+    (["train/Riot/a.mp4", "train/Normal/b.mp4", "Riot/c.mp4"], ["Riot/c.mp4 is outside of train"]),
+    (["train/Riot/a.mp4", "train/Normal/b.mp4", "train/c.mp4"], ["train/c.mp4 is in no class"]),
 ])  # fmt: skip
 def test_a_tree_without_the_classes_that_training_needs_is_refused(
     root: Path, draw: Draw, places: list[str], words: list[str]
@@ -246,7 +296,7 @@ def test_a_tree_without_the_classes_that_training_needs_is_refused(
 def test_a_class_folder_of_loose_pictures_is_refused(tree: Path) -> None:
     (tree / "Riot").mkdir()
     (tree / "Riot/1.png").touch()
-    assert faults_of(tree) == ["Riot holds pictures itself: a folder of frames lies in the folder of its class"]
+    assert faults_of(tree) == ["Riot holds pictures itself: a folder of frames must be in the folder of its class"]
 
 
 @pytest.mark.parametrize(("content", "words"), [

@@ -75,12 +75,12 @@ def test_every_fault_of_a_tree_is_in_one_message(ucf: Path) -> None:
     )
     assert lines[1:] == [
         "Abuse001_x264 is missing",
-        "Abuse002_x264 lies there in other case, as Abuse/abuse002_X264.MP4: rename it",
-        "Arson001_x264 lies there as Arson/Arson001_x264.mkv, Arson/Arson001_x264.mp4: take all but one away",
-        "Arson/mine.avi is in no list: take it away",
-        f"Arrest002_x264 has {FRAMES['Arrest002_x264'] - 2} frames, 2 fewer than its list says "
+        "Abuse002_x264 is there in other case, as Abuse/abuse002_X264.MP4: rename it",
+        "Arson001_x264 is there as Arson/Arson001_x264.mkv, Arson/Arson001_x264.mp4: remove all but one",
+        "Arson/mine.avi is in no list: remove it",
+        f"Arrest002_x264 has {FRAMES['Arrest002_x264'] - 2} frames, 2 fewer than in its list "
         f"({FRAMES['Arrest002_x264']})",
-        f"Arrest001_x264 has {FRAMES['Arrest001_x264'] + 3} frames, 3 more than its list says "
+        f"Arrest001_x264 has {FRAMES['Arrest001_x264'] + 3} frames, 3 more than in its list "
         f"({FRAMES['Arrest001_x264']})",
     ]
 
@@ -107,8 +107,8 @@ def test_the_official_folder_counts_where_copies_lie_elsewhere(ucf: Path) -> Non
     made = official("ucf-crime", ucf, count=listed)
     assert path_in(made.table, "Normal_Videos_003_x264") == "Testing_Normal_Videos_Anomaly/Normal_Videos_003_x264.mp4"
     assert path_in(made.table, "Normal_Videos001_x264") == f"{part.name}/Normal_Videos001_x264.mp4"
-    assert "2 video(s) lie there more than once, taken: " in made.notes[-2]
-    assert "1 video(s) are in no list, passed over: Normal_Videos_for_Event_Recognition/unheard" in made.notes[-1]
+    assert "2 video(s) are there more than once, taken: " in made.notes[-2]
+    assert "1 video(s) are in no list, ignored: Normal_Videos_for_Event_Recognition/unheard" in made.notes[-1]
 
 
 def test_of_two_videos_the_one_in_its_official_folder_counts(ucf: Path) -> None:
@@ -116,7 +116,7 @@ def test_of_two_videos_the_one_in_its_official_folder_counts(ucf: Path) -> None:
     (ucf / "a backup/Abuse001_x264.mp4").touch()
     made = official("ucf-crime", ucf, count=listed)
     assert path_in(made.table, "Abuse001_x264") == "Abuse/Abuse001_x264.mp4"
-    assert made.notes[-1] == "1 video(s) lie there more than once, taken: Abuse/Abuse001_x264.mp4"
+    assert made.notes[-1] == "1 video(s) are there more than once, taken: Abuse/Abuse001_x264.mp4"
 
 
 def test_a_copy_is_taken_where_there_is_no_other(ucf: Path) -> None:

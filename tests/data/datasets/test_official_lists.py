@@ -172,7 +172,7 @@ def test_each_mend_of_a_list_is_reported() -> None:
         "Arson011_x264", "Arson016_x264", "Assault006_x264", "Explosion033_x264", "Fighting003_x264",
         "Shooting015_x264", "Shooting046_x264",
     ]  # fmt: skip
-    assert "680-1267 goes past frame 1265" in notes["ucf-crime"][0]
+    assert "680-1267 goes past the last frame: cut to 1265" in notes["ucf-crime"][0]
     named = {line.split()[0] for line in lines("xd_violence/annotations.txt") if ".mp4 " in line}
     assert len(named) == len(notes["xd-violence"]) == 14
     assert {note.split(": ")[0] for note in notes["xd-violence"]} == named

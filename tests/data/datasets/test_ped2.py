@@ -82,7 +82,7 @@ def test_the_new_division_must_be_asked_for_and_is_told(whole: Path) -> None:
     (fault,) = faults_of(whole, seed=None)
     assert "no anomalous training videos" in fault and "--seed N" in fault
     notes = ped2(whole, 4).notes
-    assert notes[0] == "divided anew by seed: 14 training videos, 14 test videos"
+    assert notes[0] == "split by seed: 14 training videos, 14 test videos"
     assert notes[1].startswith("intervals of 6 training video(s) left out")
     assert "not comparable" in notes[2]
 
@@ -99,10 +99,10 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once(root: Path) -> None:
     assert faults_of(root) == [
         "UCSDped2/Train/Train003: the folder is missing",
         "UCSDped2/Test/Test002_gt: the folder is missing",
-        "UCSDped2/Test/Test005: 5 frames but 6 masks: one of them is not whole",
+        "UCSDped2/Test/Test005: 5 frames but 6 masks: their numbers must be equal",
         "UCSDped2/Test/Test007_gt/frame002.bmp: not a whole picture",
         "UCSDped2/Test/Test009: the folder holds no pictures",
-        "UCSDped2/Train/Train017: not one of the dataset's clips: take it away",
+        "UCSDped2/Train/Train017: not one of the dataset's clips: remove it",
     ]
 
 
