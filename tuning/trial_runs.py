@@ -7,7 +7,7 @@ from typing import Any
 from anomalyclip.config import digest
 from anomalyclip.errors import JobError
 from anomalyclip.jobs.training import chosen
-from anomalyclip.runs import RunFolder
+from anomalyclip.runs import TRIALS_TABLE, RunFolder
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, FinalStatus, end_nested, end_strays, open_nested
 from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
 from anomalyclip.tuning.engine import Draw, run_trials
@@ -16,8 +16,6 @@ from anomalyclip.tuning.trials import Outcome, Past, State, Study, Trial
 
 log = logging.getLogger("anomalyclip")
 
-TABLE = "trials.json"
-"""In the job's folder: point, MLflow run and outcome of every trial that was started, by the name of its folder."""
 _LOGGED = {"best_video_auc": "validation AUC", "auc": "AUC", "m_auc": "mAUC"}
 """Figures that the log names."""
 
@@ -36,7 +34,7 @@ class TrialRuns:
         self._trials: dict[str, Trial] = {}
         self._open: dict[str, TrackedRun] = {}
         self._logged: dict[str, int] = {}
-        key = run.part(TABLE)
+        key = run.part(TRIALS_TABLE)
         self._table: dict[str, dict[str, Any]] = run.storage.read_json(key) if run.storage.exists(key) else {}
 
     def trial(self, point: Point) -> Trial:
@@ -167,7 +165,7 @@ class TrialRuns:
 
     def _keep(self, name: str, row: dict[str, Any]) -> None:
         self._table[name] = row
-        self._run.storage.write_json(self._run.part(TABLE), self._table)
+        self._run.storage.write_json(self._run.part(TRIALS_TABLE), self._table)
 
     def _tidy(self) -> None:
         """Remove the checkpoints of finished trials that are not needed any longer."""

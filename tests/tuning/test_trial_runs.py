@@ -10,13 +10,13 @@ import pytest
 from anomalyclip.config import RunConfig
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import JobError
-from anomalyclip.runs import RunFolder, RunKind, open_run
+from anomalyclip.runs import TRIALS_TABLE, RunFolder, RunKind, open_run
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.runs import TrackedRun, tracked_run
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.tuning.scoring import score_validation
 from anomalyclip.tuning.space import Point
-from anomalyclip.tuning.trial_runs import TABLE, TrialRuns
+from anomalyclip.tuning.trial_runs import TrialRuns
 from anomalyclip.tuning.trials import Study, Trial, TrialResult
 
 A, B = {"model.k": 1}, {"model.k": 2}
@@ -94,7 +94,7 @@ def test_a_finished_trial_has_its_figures_in_mlflow_and_in_the_table(
         "loss": 2.0, "learning_rate": 1e-4, "val/video_auc": 0.75, "val/loss": 1.5, "auc": 0.5, "best_epoch": 0.0,
         "best_video_auc": 0.75, "best_loss": 1.5,
     }  # fmt: skip
-    row = job.storage.read_json(f"{job.key}/{TABLE}")[runs.trial(A).folder.name]
+    row = job.storage.read_json(f"{job.key}/{TRIALS_TABLE}")[runs.trial(A).folder.name]
     assert (row["point"], row["run_id"], row["state"], row["epochs"]) == (A, run.info.run_id, "finished", 1)
     assert follow().outcomes() == runs.outcomes()
 
