@@ -113,7 +113,7 @@ def run(tracking: TrackedRun, prepared: Training, search: Study, space: Space) -
         run_remaining(search, runs, runs.points(), space)
     outcomes = runs.outcomes()
     if not any(each.state == "finished" for each in outcomes):
-        runs.raise_failures(", and none finished")
+        runs.raise_failures(", and none was finished")
     return outcomes
 
 

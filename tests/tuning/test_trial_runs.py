@@ -157,8 +157,8 @@ def test_failures_are_named_and_forgotten(follow: Follow, parent: TrackedRun) ->
     train(runs, B)
     runs.ended(B)
     assert run_of(parent, runs, A).data.tags["failure"] == "it broke"
-    with pytest.raises(JobError, match="1 of 2 trials failed, and none finished; the first, k=1: it broke"):
-        runs.raise_failures(", and none finished")
+    with pytest.raises(JobError, match="1 of 2 trials failed, and none was finished; the first, k=1: it broke"):
+        runs.raise_failures(", and none was finished")
     again = follow()
     assert [(again.has_ended(point)) for point in (A, B)] == [False, True]
     again.started(A)
