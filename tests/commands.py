@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from anomalyclip import cli
-from anomalyclip.__main__ import COMMANDS
+from anomalyclip.__main__ import commands
 
 Command = Callable[[Sequence[str]], dict[str, Any]]
 
@@ -14,7 +14,7 @@ def command(name: str) -> Command:
     """Return the command of a name."""
 
     def run(arguments: Sequence[str]) -> dict[str, Any]:
-        return dict(cli.as_json(import_module(f"anomalyclip.{COMMANDS[name][0]}").main(arguments)))
+        return dict(cli.as_json(import_module(f"anomalyclip.{commands()[name].parent.name}.{name}").main(arguments)))
 
     return run
 
