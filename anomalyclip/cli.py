@@ -6,11 +6,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from anomalyclip import progress
+from anomalyclip import progress, runs
 from anomalyclip.config import build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
@@ -139,4 +139,4 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
 
 def as_json(result: Result) -> Mapping[str, Any]:
     """Return a command's result as JSON-like values."""
-    return asdict(result) if is_dataclass(result) and not isinstance(result, type) else result
+    return runs.as_json(result) if is_dataclass(result) and not isinstance(result, type) else result

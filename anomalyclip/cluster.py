@@ -1,22 +1,161 @@
-"""The Ray cluster of a job: the one it runs in, or one that it starts on this machine."""
+"""Ray cluster of a job: joining or starting it, its devices, workers and threads, and its errors in one line."""
 
 import logging
+import math
 import os
+import signal
+import socket
+import threading
 
 import ray
+from ray._private.services import find_bootstrap_address
 
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError
+
+log = logging.getLogger("anomalyclip")
+
+ANSWER_SECONDS = 5.0
+"""Time in which a cluster must answer before it is joined; on its own, Ray would try for minutes."""
+JOIN_TRIES = "1"
+NICENESS = "RAY_worker_niceness"
+_WRAPPED = "\n\nThe above exception was the direct cause of the following exception:"
 
 
 def connect(tracking_uri: str = "") -> None:
-    """Join the cluster of `RAY_ADDRESS`, or start a local one; workers' output stays in Ray's own logs.
+    """Join the cluster of `RAY_ADDRESS` or of `ray start` on this machine, else start Ray on this machine alone.
 
-    Raises UsageError where several nodes would need a tracking server and there is only an SQLite file.
+    Output of workers stays in Ray's own logs. Raises UsageError if the cluster does not answer or refuses this
+    process, or if several nodes would share an SQLite database; JobError if Ray does not start.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines on standard error are not for users
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for workers: busy waiting starves beside other programs
+    quieten()
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    nodes = sum(node["Alive"] for node in ray.nodes())
+        _join_or_start()
+    nodes = _alive_nodes()
     if nodes > 1 and tracking_uri.startswith("sqlite:"):
         raise UsageError(f"{nodes} nodes cannot share {tracking_uri}: start an MLflow server and give --tracking-uri")
+
+
+def quieten() -> None:
+    """Keep Ray's libraries from logging beside us: failures are reported in one line.
+
+    Importing `ray.data` undoes this, so code that uses it calls this again.
+    """
+    for library in ("ray.data", "ray.tune"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def restore_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again after a library has installed its own handler."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def reason(error: BaseException | str) -> str:
+    """Return the cause of an error of a process of the cluster, one line.
+
+    Ray gives the traceback of a worker as text, and Ray Data another one of its own after it.
+    """
+    parts = [part.strip() for part in str(error).split(_WRAPPED) if "UserCodeException: " not in part]
+    lines = parts[-1].splitlines() if parts else []
+    return lines[-1].strip()[-500:] if lines else type(error).__name__
+
+
+def gpus() -> int:
+    """Return the number of GPUs of the cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def extraction_workers(asked: int | None) -> int:
+    """Return the number of extraction workers asked for; by default one per GPU, without GPUs one per node."""
+    return asked or gpus() or max(1, _alive_nodes())
+
+
+def trains_on_gpus(workers: int) -> bool:
+    """Return whether data-parallel workers get a GPU each; logs a warning if there are GPUs, but too few."""
+    found = gpus()
+    if 0 < found < workers:
+        log.warning("%d GPUs for %d workers: training on CPUs; set training.workers=%d", found, workers, found)
+    return found >= workers
+
+
+def processes_per_node(workers: int) -> int:
+    """Return how many of the cluster's workers share a node."""
+    return math.ceil(workers / max(1, _alive_nodes()))
+
+
+def threads(processes: int = 1) -> int:
+    """Return the number of threads, at least 1, for this process, one of `processes` at work on this node.
+
+    A worker for which Ray sets aside a CPU or more gets a thread per CPU. Less than one CPU (`cpus_per_worker`) only
+    lets small machines schedule it: then the processes share the node. In both cases no more than the CPUs on which
+    this process may run: `os.cpu_count()` counts those of the machine, also inside a container.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    if not ray.is_initialized():
+        return max(1, allowed // processes)
+    context = ray.get_runtime_context()
+    assigned = 0.0 if context.worker.mode == ray.SCRIPT_MODE else context.get_assigned_resources().get("CPU", 0.0)
+    if assigned >= 1:
+        return min(allowed, math.ceil(assigned))
+    node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return max(1, min(allowed, int(node["Resources"].get("CPU", allowed))) // processes)
+
+
+def _alive_nodes() -> int:
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def _join_or_start() -> None:
+    asked = os.environ.get("RAY_ADDRESS", "")
+    address = find_bootstrap_address(None) if asked in ("", "auto") else asked
+    answers = address not in (None, "local") and _answers(address)
+    if asked == "local" or (not asked and not answers):
+        if address and not asked:
+            log.warning("no Ray cluster answers at %s any more: starting Ray on this machine alone", address)
+        _start()
+    elif address and not answers:
+        raise UsageError(f"no Ray cluster answers at {address} (RAY_ADDRESS): start one there, or unset RAY_ADDRESS")
+    else:
+        _join(address)
+
+
+def _start() -> None:
+    # Ray lowers the priority of its workers by 15: beside any other program they would starve. The driver and its
+    # workers are one job, so they run at one priority; `nice` before the command lowers it for all of them.
+    os.environ.setdefault(NICENESS, "0")
+    try:
+        ray.init("local", log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray has no common error, and time limits of its own
+        raise JobError(f"Ray does not start on this machine: {reason(error)}") from error
+
+
+def _join(address: str | None) -> None:
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", JOIN_TRIES)
+    try:
+        # without an address: only then Ray takes the token of a cluster on this machine by itself
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        raise UsageError(f"cannot join the Ray cluster at {address or 'auto'}: {_refusal(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    """Return why a cluster that answers cannot be joined, one line."""
+    told = f"{error} {error.__cause__ or ''}"
+    if "authentication token" in told.lower():
+        return "it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ~/.ray/auth_token is not its token"
+    if "Version mismatch" in told:
+        return " ".join(str(error.__cause__ or error).split())
+    return reason(error.__cause__ or error)
+
+
+def _answers(address: str) -> bool:
+    """Return whether a cluster answers: the kernel still accepts connections to a process that is stopped."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as connection:
+            # a gRPC server sends its settings first; with TLS it waits for the client
+            return os.environ.get("RAY_USE_TLS", "0") != "0" or bool(connection.recv(1))
+    except (OSError, ValueError):
+        return False

@@ -22,7 +22,7 @@ from pydantic import (
 
 from anomalyclip.errors import UsageError
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Architecture = Literal["axial", "transformer", "mlp"]
 """Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
 
@@ -45,7 +45,7 @@ class DataConfig(Section):
     frame_tolerance: NonNegativeInt = 0
     """Frames by which a manifest's count or interval may differ from the decoded video."""
     features: str | None = None
-    """Imported features, by the name asserted for what made them; None extracts features from the videos."""
+    """Import name of the imported features to use; None extracts features from the videos."""
 
 
 class BackboneConfig(Section):
@@ -149,8 +149,9 @@ class TrainingConfig(Section):
     warmup_epochs: PositiveInt = 2
     learning_rate: PositiveFloat = 2e-4
     weight_decay: NonNegativeFloat = 0.2
-    batch_size: PositiveInt = 64
-    """Videos a step over all workers: half abnormal, half normal."""
+    batch_size: PositiveInt | None = 64
+    """Videos per step over all workers: half abnormal, half normal. None chooses it by the number of training videos:
+    the largest of 64, 32, 16, 8 and 4 that gives at least 8 steps per epoch."""
     seed: NonNegativeInt = 1024
     workers: PositiveInt = 1
     """Data-parallel workers; they compute what one does, and must divide half the batch."""
@@ -160,14 +161,21 @@ class TrainingConfig(Section):
     max_failures: NonNegativeInt = 2
     """Times that lost workers are started again from the last checkpoint."""
 
+    @property
+    def half_batch(self) -> int:
+        """Videos of a kind per step; the batch size must be chosen by now (`plan_training`)."""
+        assert self.batch_size is not None
+        return self.batch_size // 2
+
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingConfig":
-        if self.batch_size % 2:
-            raise ValueError(f"batch_size={self.batch_size} must be even: half abnormal, half normal")
-        if (self.batch_size // 2) % self.workers:
-            raise ValueError(
-                f"workers={self.workers} must divide half the batch ({self.batch_size // 2} videos of a kind)"
-            )
+        if self.batch_size is not None:
+            if self.batch_size % 2:
+                raise ValueError(f"batch_size={self.batch_size} must be even: half abnormal, half normal")
+            if self.half_batch % self.workers:
+                raise ValueError(
+                    f"workers={self.workers} must divide half the batch ({self.half_batch} videos of a kind)"
+                )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs={self.warmup_epochs} must be below epochs={self.epochs}: set both")
         return self

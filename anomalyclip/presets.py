@@ -39,7 +39,7 @@ def _paper(classes: tuple[str, ...], model: ModelConfig, learning_rate: float, e
 
 
 PRESETS: dict[str, RunConfig] = {
-    "default": RunConfig(),
+    "default": RunConfig(training=TrainingConfig(batch_size=None)),
     "ucf-crime": _paper(_UCF_CRIME, ModelConfig(embedding_dim=256), learning_rate=1e-5, epochs=50),
     "shanghaitech": _paper(
         _SHANGHAITECH,

@@ -34,6 +34,8 @@ class RunKind(StrEnum):
 CONTENT, MLFLOW, FEATURES, RESULT = "run.json", "mlflow.json", "features.json", "result.json"
 """Files of a run: what decides its result, its MLflow run, the stored features it needs, and its result."""
 CONFIG = "config.yaml"
+FIGURES = "figures"
+"""Field of a result that holds figures by name."""
 MODEL, EVALUATION, ZERO_SHOT, TABLES, REPORT = "model", "evaluation", "zero-shot", "tables", "report"
 """Folders that a run publishes, each whole or not at all."""
 CHECKPOINTS, FINAL, TRIALS = "checkpoints", "final", "trials"
@@ -108,13 +110,15 @@ class RunFolder:
         if kept is None:
             return None
         names = {field.name for field in fields(as_type)}
+        if FIGURES in names:
+            kept[FIGURES] = {name: value for name, value in kept.items() if name not in names}
         if not names <= kept.keys():
             raise UsageError(f"{self.uri(RESULT)} is not a result of this command; --fresh starts again")
         return as_type(**{name: kept[name] for name in names})
 
     def finish(self, result: "DataclassInstance") -> None:
         """Keep the result; the run counts as finished from then on."""
-        self.storage.write_json(self.part(RESULT), asdict(result))
+        self.storage.write_json(self.part(RESULT), as_json(result))
 
     def mlflow_run(self, tracking_uri: str) -> str | None:
         """Return the id of the MLflow run that an earlier attempt started; raises UsageError if it is elsewhere."""
@@ -154,6 +158,13 @@ class RunFolder:
             return self.storage.read_json(self.part(name))
         except FileNotFoundError:
             return None
+
+
+def as_json(result: "DataclassInstance") -> dict[str, Any]:
+    """Return a result as JSON-like values; its figures stand beside its other fields."""
+    values = asdict(result)
+    figures = values.pop(FIGURES, {})
+    return {**values, **figures}
 
 
 def find_run(

@@ -67,12 +67,12 @@ def write_table(
         hits = np.array([[bool(on), *((name in on) or (name == "Normal" and not on) for name in classes)]
                          for on in labels])  # fmt: skip
         figures = (noise * (1 - own) + hits * own).astype(np.float32)
-        return VideoPrediction(row["video_id"], labels, figures[:, 0], figures[:, 1:])
+        return VideoPrediction(row["video_id"], row["labels"], labels, figures[:, 0], figures[:, 1:])
 
     test = whole.filter(pl.col("split") == "test")
     digests = Digests(manifest_digest(whole), annotations_digest(test), model)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_predictions(target, map(predict, test.iter_rows(named=True)), classes, digests)
+    write_predictions(target, map(predict, test.iter_rows(named=True)), classes, digests, 16)
     return target
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,7 @@ import polars as pl
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.intervals import mean_paired_difference
+from anomalyclip.evaluation.comparison import mean_differences
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.job import Job
@@ -21,7 +22,16 @@ from anomalyclip.runs import EVALUATION, TRIALS, RunKind, RunResult
 from anomalyclip.runs import TABLES as TABLES_FOLDER
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import TrackedRun
-from anomalyclip.tuning.ablation_tables import DEFAULT, SEED, TABLES, RowFigures, distinct_rows, labels, markdown
+from anomalyclip.tuning.ablation_tables import (
+    COMPARED,
+    DEFAULT,
+    SEED,
+    TABLES,
+    RowFigures,
+    distinct_rows,
+    labels,
+    paper_table,
+)
 from anomalyclip.tuning.scoring import ScoreTestVideos
 from anomalyclip.tuning.space import Point
 from anomalyclip.tuning.trial_runs import TrialRuns, run_remaining
@@ -110,21 +120,21 @@ def tabulate(
     of_rows = {
         name: [each for point in of_row for each in outcomes if each.point == point] for name, of_row in rows.items()
     }
-    default = [_predictions(job.storage, ablation, each) for each in of_rows[DEFAULT]]
+    default = _predictions(job.storage, ablation, of_rows[DEFAULT])
     results = {
         name: RowFigures(
             auc=[each.figures.get("auc") for each in of_row],
             m_auc=[each.figures.get("m_auc") for each in of_row],
             difference=None
             if name == DEFAULT
-            else mean_paired_difference([_predictions(job.storage, ablation, each) for each in of_row], default),
+            else mean_differences(COMPARED, _predictions(job.storage, ablation, of_row), default),
         )
         for name, of_row in of_rows.items()
     }
     seeds = [point[SEED] for point in rows[DEFAULT]]
     with TemporaryDirectory(dir=scratch()) as folder:
         for table in TABLES:
-            text = markdown(table, results, seeds)
+            text = paper_table(table, results, seeds)
             (Path(folder) / f"table-{table.number}.md").write_text(text)
             log.info("\n\n%s", text)
         tracking.log_artifacts(Path(folder), TABLES_FOLDER)
@@ -142,6 +152,7 @@ def tabulate(
     return result
 
 
-def _predictions(storage: Storage, ablation: Study, outcome: Outcome) -> Predictions:
-    with storage.local(f"{ablation.folder}/{outcome.key}/{EVALUATION}/{PREDICTIONS}") as path:
-        return read_predictions(path)
+def _predictions(storage: Storage, ablation: Study, of_row: Sequence[Outcome]) -> list[Predictions]:
+    keys = [f"{ablation.folder}/{each.key}/{EVALUATION}/{PREDICTIONS}" for each in of_row]
+    with ExitStack() as stack:
+        return [read_predictions(stack.enter_context(storage.local(key))) for key in keys]

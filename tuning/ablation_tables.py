@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from anomalyclip.evaluation.intervals import Difference, PairedDifference
+from anomalyclip.evaluation.intervals import Difference, Interval
+from anomalyclip.evaluation.tables import markdown
+from anomalyclip.evaluation.text import UNDEFINED, difference_text
 from anomalyclip.tuning.space import Point
 
+COMPARED = ("auc", "m_auc")
+"""Figures of which a row's difference to the full method is given."""
 SEED = "training.seed"
 DEFAULT = "default"
 """Name of the paper's full method, the last row of every table."""
@@ -52,7 +56,7 @@ class RowFigures:
 
     auc: Sequence[float | None]
     m_auc: Sequence[float | None]
-    difference: PairedDifference | None
+    difference: Mapping[str, Difference | None] | None
 
 
 TABLES = (
@@ -88,12 +92,11 @@ def labels(point: Point) -> dict[str, str]:
     return {"row": changed[0] if changed else DEFAULT, "seed": str(point[SEED])}
 
 
-def markdown(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[int]) -> str:
+def paper_table(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[int]) -> str:
     """Return a table of the results by the rows' names, beside the paper's figures."""
-    figures = ("AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC")
-    lines = [[*table.columns, *figures], ["---"] * len(table.columns) + ["--:"] * len(figures)]
-    lines += [[*row.cells, *_ours(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    heading = [*table.columns, "AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC"]
+    rows = [[*row.cells, *_ours(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
+    body = markdown([heading, *rows], left=len(table.columns))
     note = NOTE.format(seeds=", ".join(map(str, seeds)))
     return f"### Table {table.number}. {table.title}\n\n{body}\n\n{note}\n"
 
@@ -101,20 +104,20 @@ def markdown(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[in
 def _ours(result: RowFigures) -> list[str]:
     changes = ["", ""]
     if result.difference is not None:
-        changes = [_signed(result.difference.auc), _signed(result.difference.m_auc)]
+        changes = [difference_text(_in_per_cent(result.difference[name]), digits=2) for name in COMPARED]
     return [_figure(result.auc), _figure(result.m_auc), *changes]
 
 
 def _figure(values: Sequence[float | None]) -> str:
     defined = [100 * value for value in values if value is not None]
     if len(defined) < len(values):
-        return "undefined"
+        return UNDEFINED
     return f"{mean(defined):.2f}" + (f" ± {stdev(defined):.2f}" if len(defined) > 1 else "")
 
 
-def _signed(difference: Difference | None) -> str:
+def _in_per_cent(difference: Difference | None) -> Difference | None:
     if difference is None:
-        return "undefined"
+        return None
     interval = difference.interval
-    bounds = f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})" if interval else ""
-    return f"{100 * difference.value:+.2f}{bounds}"
+    scaled = Interval(100 * interval.low, 100 * interval.high) if interval else None
+    return Difference(100 * difference.value, scaled)

@@ -22,7 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from anomalyclip.config import TrainingConfig
-from anomalyclip.features.encoder import resolve_device
+from anomalyclip.device import resolve_device
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan, run_plan

@@ -9,11 +9,11 @@ import polars as pl
 import torch
 
 from anomalyclip.config import Precision
+from anomalyclip.device import resolve_device
 from anomalyclip.evaluation.report import PREDICTIONS, write_report
 from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
-from anomalyclip.features.encoder import resolve_device
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.runs import EVALUATION, MODEL

@@ -48,9 +48,8 @@ class SearchResult(RunResult):
     """How far the validation part separates the winner from the other trials."""
     winner: Mapping[str, str]
     """Name and id of its run, and the version of its model."""
-    auc: float | None
-    m_auc: float | None
-    ap: float | None
+    figures: Mapping[str, float | None]
+    """Of the winner, on the test videos."""
 
 
 def with_search_settings(job: Job, workers: int | None) -> Job:
@@ -87,9 +86,10 @@ def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) ->
 
 def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
     """Return what the search's trials share; each trial's fit is the first of the winner's two."""
-    config = with_settings(job.config, [("search", "training.final_fit", False)])
+    base = training.fit_plan(job, prepared, extracted)
+    config = with_settings(base.config, [("search", "training.final_fit", False)])
     return Study(
-        base=replace(training.fit_plan(job, prepared, extracted), config=config),
+        base=replace(base, config=config),
         manifest=extracted.manifest,
         content={
             "manifest": prepared.source.digest,
@@ -171,8 +171,7 @@ def finish(
 ) -> SearchResult:
     """Log the winner's test figures beside the search, and keep and return the search's result."""
     parent = TrackedRun(run_id, reach(job.tracking_uri))
-    figures = {"auc": winner.auc, "m_auc": winner.m_auc, "ap": winner.ap}
-    parent.log_metrics({name: value for name, value in figures.items() if value is not None})
+    parent.log_metrics({name: value for name, value in winner.figures.items() if value is not None})
     parent.log_tags({"winner": winner.run_id, "model_version": winner.model_version})
     TrackedRun(winner.run_id, parent.client).log_tags({"search": run_id})
     run = prepared.run
@@ -186,9 +185,7 @@ def finish(
         **best.figures,
         separation=apart.values(),
         winner={"run": winner.run, "run_id": winner.run_id, "model_version": winner.model_version},
-        auc=winner.auc,
-        m_auc=winner.m_auc,
-        ap=winner.ap,
+        figures=winner.figures,
     )
     run.finish(result)
     log.info("trials, plots and the best configuration: %s", run.uri(REPORT))

@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from anomalyclip.evaluation.plot_style import BLUE, INK, MUTED, RED, figure_of, style
-from anomalyclip.tuning.separation import Compared, Separation, signed_figure
+from anomalyclip.evaluation.tables import markdown
+from anomalyclip.evaluation.text import difference_text, interval_values
+from anomalyclip.tuning.separation import DIGITS, Compared, Separation
 from anomalyclip.tuning.space import Between, Space, short
 from anomalyclip.tuning.trials import Outcome
 
@@ -37,7 +39,7 @@ def save_search_report(
     _table(ranked, space, apart).write_csv(folder / "trials.csv")
     names = {each.key: each.name for each in outcomes}
     sentences = "".join(f"- {line}\n" for line in apart.sentences(names))
-    text = f"{_markdown(ranked, space, apart)}\n{sentences}"
+    text = f"{_markdown(ranked, space, apart)}\n\n{sentences}"
     (folder / "trials.md").write_text(text)
     (folder / "plots").mkdir(exist_ok=True)
     for name in space.rows:
@@ -55,7 +57,7 @@ def _table(ranked: Sequence[Outcome], space: Space, apart: Separation) -> pl.Dat
             "state": each.state,
             "epochs": each.epochs,
             **{name: each.figures.get(name) for name in ("best_epoch", "best_video_auc", "best_loss")},
-            **_difference(apart.others.get(each.key)),
+            **_behind(apart.others.get(each.key)),
             "reason": each.reason,
         }
         for each in ranked
@@ -63,29 +65,24 @@ def _table(ranked: Sequence[Outcome], space: Space, apart: Separation) -> pl.Dat
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _difference(compared: Compared | None) -> dict[str, float | None]:
-    interval = compared.auc.interval if compared else None
-    return {
-        "best_minus_this": compared.auc.value if compared else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-    }
+def _behind(compared: Compared | None) -> dict[str, float | None]:
+    interval = interval_values(compared.auc.interval if compared else None)
+    return {"best_minus_this": compared.auc.value if compared else None, **interval}
 
 
 def _markdown(ranked: Sequence[Outcome], space: Space, apart: Separation) -> str:
-    header = ["", *map(short, space.rows), "validation AUC", "best minus this", "loss", "best epoch", "epochs", "state"]
-    lines = [header, ["---"] * len(header)]
+    parameters = ["", *map(short, space.rows)]
+    rows = [[*parameters, "validation AUC", "best minus this", "loss", "best epoch", "epochs", "state"]]
     for place, each in enumerate(ranked, start=1):
         figures = ["-"] * 4
         if each.figures:
             compared = apart.others.get(each.key)
-            signed = signed_figure(compared.auc) if compared else ""
+            behind = difference_text(compared.auc, DIGITS) if compared else ""
             loss, epoch = each.figures["best_loss"], each.figures["best_epoch"]
-            figures = [f"{each.auc:.4f}", signed, f"{loss:.4f}", f"{epoch:.0f}"]
-        state = f"{each.state}: {each.reason}".replace("|", "¦") if each.reason else each.state
-        values = [_cell(each.point[name]) for name in space.rows]
-        lines.append([str(place), *values, *figures, str(each.epochs), state])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+            figures = [f"{each.auc:.{DIGITS}f}", behind, f"{loss:.4f}", f"{epoch:.0f}"]
+        state = f"{each.state}: {each.reason}" if each.reason else each.state
+        rows.append([str(place), *(_cell(each.point[name]) for name in space.rows), *figures, str(each.epochs), state])
+    return markdown(rows, left=len(parameters))
 
 
 def _plot(name: str, outcomes: Sequence[Outcome], best: Outcome, space: Space) -> Figure:

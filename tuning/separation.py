@@ -8,6 +8,10 @@ import numpy as np
 import polars as pl
 
 from anomalyclip.evaluation.intervals import FEWEST_VIDEOS, Difference, Replicates, auc_replicates, difference
+from anomalyclip.evaluation.text import difference_text, difference_values
+
+DIGITS = 4
+"""Of validation AUC and its differences in the report."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,7 @@ class Compared:
 
     def values(self) -> dict[str, Any]:
         """Return it as JSON-like values."""
-        interval = self.auc.interval
-        low, high = (interval.low, interval.high) if interval else (None, None)
-        return {"trial": self.key, "difference": self.auc.value, "low": low, "high": high, "separated": self.separated}
+        return {"trial": self.key, **difference_values(self.auc), "separated": self.separated}
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,6 @@ def _replicates(table: pl.DataFrame) -> Replicates | None:
     return auc_replicates(table["score"].to_numpy(), table["abnormal"].to_numpy(), offsets)
 
 
-def signed_figure(difference: Difference) -> str:
-    """Return a difference with its interval, if it has one."""
-    interval = difference.interval
-    return f"{difference.value:+.4f}" + (f" ({interval.low:+.4f} to {interval.high:+.4f})" if interval else "")
-
-
 def _verdict(compared: Compared) -> str:
     verdict = {True: "separated", False: "not separated", None: "no interval"}[compared.separated]
-    return f"{signed_figure(compared.auc)}, {verdict}"
+    return f"{difference_text(compared.auc, DIGITS)}, {verdict}"

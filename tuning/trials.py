@@ -88,12 +88,12 @@ class Study:
         config = applied(self.base.config, point)
         tags = dict(self.labels(point)) if self.labels else {}
         name = "-".join(tags.values())
-        content = {**self.content, **result_settings(config)}
+        parts = plan_training(self.manifest, config)
+        content = {**self.content, **result_settings(parts.config)}
         storage = Storage(self.base.storage_root)
         folder = open_run(storage, self.folder, None, name or "trial", content)
-        parts = plan_training(self.manifest, config)
         plan = replace(
-            self.base, config=config, key=folder.key, train=parts.bags("train"), validation=parts.bags("val")
+            self.base, config=parts.config, key=folder.key, train=parts.bags("train"), validation=parts.bags("val")
         )
         if not name:
             name = describe(point) if len(point) <= LONGEST_DESCRIPTION else folder.name

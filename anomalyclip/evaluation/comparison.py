@@ -1,56 +1,38 @@
-"""Two models held against each other on the same videos, from their predictions tables alone.
+"""Comparison of two models on the same videos, from their predictions tables alone.
 
-Differences are paired: what one video does to both figures cancels (DESIGN.md, decision 9).
+Differences are paired: the effect of one video on both figures cancels. This module knows neither MLflow nor files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.intervals import (
-    Difference,
-    DoubleArray,
-    Replicates,
-    auc_replicates,
-    average_precision_replicates,
-    class_replicates,
-    concordant_frames,
-    difference,
-    mean_replicates,
-    reordered,
-    same_videos,
-)
+from anomalyclip.errors import UsageError, first_names
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Estimate, Figure
+from anomalyclip.evaluation.intervals import Difference, DoubleArray, averaged, concordant_frames, difference
+from anomalyclip.evaluation.metrics import Metrics, compute_metrics, frame_level, tables_of
 from anomalyclip.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The figures of one predictions table with their leave-one-video-out values; None where undefined."""
+    """A predictions table and its figures."""
 
     predictions: Predictions
-    auc: Replicates | None
-    ap: Replicates | None
-    m_auc: Replicates | None
-    of_class: Mapping[str, Replicates]
-    """AUC of each class of the model against the rest, for the classes that occur."""
-    ranked: DoubleArray
-    """(videos,): the share of pairs of an anomalous and a normal frame, one of them the video's, in right order."""
-    weights: DoubleArray
-    """(videos,): the part of AUC that a video's pairs make up; a pair of two videos counts half for each."""
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
 class VideoDifference:
-    """What one video does to the difference in AUC."""
+    """The effect of one video on the difference in AUC."""
 
     video_id: str
     labels: tuple[str, ...]
     """Classes that occur in it; none: Normal."""
     frames: int
     first: float
-    """Share of pairs with its frames that the first model ranks rightly: 0.5 is chance."""
+    """Share of pairs with its frames that the first model ranks correctly: 0.5 is chance."""
     second: float
     contribution: float
     """To the first's AUC minus the second's; those of all videos sum to it."""
@@ -58,34 +40,19 @@ class VideoDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first model's figures minus the second's, with paired 95 % intervals; None where one is undefined.
+    """The first model's figures minus the second's, with paired 95 % intervals."""
 
-    mAUC compares only where both models know the same of the classes that occur.
-    """
-
-    auc: Difference | None
-    ap: Difference | None
-    m_auc: Difference | None
-    of_class: Mapping[str, Difference]
-    """AUC against the rest of the classes that both know, Normal among them."""
+    figures: Mapping[str, Difference | None]
+    """By the name of the figure: None if one is undefined, or if they are means over different classes."""
+    of_class: Mapping[str, Mapping[str, Difference]]
+    """By the name of the class figure, then by class: the classes that both models know, Normal among them."""
     videos: Sequence[VideoDifference]
-    """All videos, those that contribute most, to either side, first; none where AUC is undefined."""
+    """All videos with a known truth of frames, the largest contributions first; none if AUC is undefined."""
 
 
 def measure(predictions: Predictions) -> Measured:
-    """Return the figures of a predictions table that compare."""
-    scores, anomalous, offsets = predictions.scores, predictions.anomalous, predictions.offsets
-    of_class = class_replicates(predictions)
-    ranked, weights = _ranked(predictions)
-    return Measured(
-        predictions=predictions,
-        auc=auc_replicates(scores, anomalous, offsets),
-        ap=average_precision_replicates(scores, anomalous, offsets),
-        m_auc=mean_replicates(of_class),
-        of_class=of_class,
-        ranked=ranked,
-        weights=weights,
-    )
+    """Return a predictions table with its figures."""
+    return Measured(predictions, compute_metrics(predictions))
 
 
 def compare(first: Predictions, second: Predictions) -> Comparison:
@@ -96,21 +63,45 @@ def compare(first: Predictions, second: Predictions) -> Comparison:
 
 def compare_measured(first: Measured, second: Measured) -> Comparison:
     """Return the same of two tables that are known to be comparable."""
-    order = same_videos(first.predictions, second.predictions)
-    other = {name: reordered(replicates, order) for name, replicates in second.of_class.items()}
-    shared = [name for name in first.of_class if name in other]
-    differences = {name: difference(first.of_class[name], other[name]) for name in shared}
+    ours = aligned(second.predictions, first.predictions)
+    if ours is not second.predictions:
+        second = measure(ours)
+    mine, theirs = first.metrics, second.metrics
     return Comparison(
-        auc=difference(first.auc, reordered(second.auc, order)),
-        ap=difference(first.ap, reordered(second.ap, order)),
-        m_auc=difference(first.m_auc, reordered(second.m_auc, order)) if set(other) == set(first.of_class) else None,
-        of_class={name: found for name, found in differences.items() if found is not None},
-        videos=_videos(first, second, order),
+        figures={
+            name: figure_difference(figure, mine.figures[name], theirs.figures[name])
+            for name, figure in FIGURES.items()
+            if figure.better
+        },
+        of_class={name: _class_differences(mine.of_class[name], theirs.of_class[name]) for name in CLASS_FIGURES},
+        videos=_videos(first, second),
     )
 
 
+def figure_difference(figure: Figure, first: Estimate | None, second: Estimate | None) -> Difference | None:
+    """Return the difference in one figure of two models on the same videos in the same order.
+
+    None if one is undefined, or if they are means over different classes.
+    """
+    if first is None or second is None or first.classes != second.classes:
+        return None
+    return difference(first.replicates, second.replicates, figure.better == "lower")
+
+
+def mean_differences(
+    names: Iterable[str], first: Sequence[Predictions], second: Sequence[Predictions]
+) -> dict[str, Difference | None]:
+    """Return, by name, the differences in figures of two methods, each the mean over several trainings.
+
+    The interval is over the test videos, given these trainings: how figures vary between them is not in it. Raises
+    UsageError if videos, their lengths or their truth differ.
+    """
+    means = [_mean_estimates(list(names), trainings, first[0]) for trainings in (first, second)]
+    return {name: figure_difference(FIGURES[name], *(mean[name] for mean in means)) for name in means[0]}
+
+
 def check_comparable(first: Predictions, second: Predictions) -> None:
-    """Raise UsageError that says what differs unless two models saw the same videos with the same annotations."""
+    """Raise UsageError with what differs unless two models saw the same videos with the same annotations."""
     same_videos(first, second)
     digests = first.digests.annotations, second.digests.annotations
     if digests[0] != digests[1]:
@@ -120,28 +111,90 @@ def check_comparable(first: Predictions, second: Predictions) -> None:
         )
 
 
-def _ranked(predictions: Predictions) -> tuple[DoubleArray, DoubleArray]:
-    """The share of each video's pairs in right order, and what part of AUC they make up: (videos,) both."""
-    starts, positive = predictions.offsets[:-1], predictions.anomalous
+def aligned(predictions: Predictions, reference: Predictions) -> Predictions:
+    """Return predictions with their videos in the order of another table; raises UsageError as `same_videos` does."""
+    order = same_videos(reference, predictions)
+    return predictions if order == list(range(len(order))) else predictions.select(order)
+
+
+def same_videos(first: Predictions, second: Predictions) -> list[int]:
+    """Return the position in the second table of each video of the first.
+
+    Raises UsageError with what differs unless both hold the same videos, frames and labels.
+    """
+    ours, theirs = set(first.video_ids), set(second.video_ids)
+    if ours != theirs:
+        sides = ((ours - theirs, "first"), (theirs - ours, "second"))
+        only = "; ".join(f"{len(ids)} only in the {side}: {first_names(sorted(ids))}" for ids, side in sides if ids)
+        raise UsageError(f"models compare only on the same videos: {only}")
+    position = {video_id: i for i, video_id in enumerate(second.video_ids)}
+    order = [position[video_id] for video_id in first.video_ids]
+    differing = [first.video_ids[i] for i, j in enumerate(order) if not _same_truth(first, i, second, j)]
+    if differing:
+        raise UsageError(
+            f"models compare only on the same annotations: {len(differing)} of {len(order)} videos differ in their "
+            f"frames or labels: {first_names(differing)}"
+        )
+    return order
+
+
+def _same_truth(first: Predictions, i: int, second: Predictions, j: int) -> bool:
+    ours, theirs = first.frames_of(i), second.frames_of(j)
+    if ours.stop - ours.start != theirs.stop - theirs.start or first.known[i] != second.known[j]:
+        return False
+    names = set(first.labels_of(i))
+    if names != set(second.labels_of(j)):
+        return False
+    return all(np.array_equal(first.truth_of(name)[ours], second.truth_of(name)[theirs]) for name in names)
+
+
+def _class_differences(
+    first: Mapping[str, Estimate | None], second: Mapping[str, Estimate | None]
+) -> dict[str, Difference]:
+    shared = {name: (estimate, second.get(name)) for name, estimate in first.items()}
+    found = {name: difference(a.replicates, b.replicates) for name, (a, b) in shared.items() if a and b}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _mean_estimates(
+    names: Sequence[str], trainings: Sequence[Predictions], reference: Predictions
+) -> dict[str, Estimate | None]:
+    tables = [tables_of(aligned(predictions, reference)) for predictions in trainings]
+    means: dict[str, Estimate | None] = {}
+    for name in names:
+        each = [FIGURES[name].compute(table[FIGURES[name].level]) for table in tables]
+        mean = averaged([None if estimate is None else estimate.replicates for estimate in each])
+        classes = {estimate.classes for estimate in each if estimate}
+        means[name] = Estimate(mean.point, None, mean, classes.pop()) if mean and len(classes) == 1 else None
+    return means
+
+
+def _ranked(frames: Predictions) -> tuple[DoubleArray, DoubleArray]:
+    """The share of each video's pairs that are ranked correctly, and their part of AUC: (videos,) both.
+
+    A pair is an anomalous and a normal frame; one of two videos counts half for each.
+    """
+    starts, positive = frames.offsets[:-1], frames.anomalous
     positives = np.add.reduceat(positive, starts, dtype=np.float64)
-    negatives = np.diff(predictions.offsets) - positives
+    negatives = np.diff(frames.offsets) - positives
     pairs = positives * negatives.sum() + negatives * positives.sum()
-    right = np.add.reduceat(concordant_frames(predictions.scores, positive), starts)
-    with np.errstate(invalid="ignore"):  # without anomalous or without normal frames there are no pairs
-        return right / pairs, pairs / pairs.sum()
+    right = np.add.reduceat(concordant_frames(frames.scores, positive), starts)
+    return right / pairs, pairs / pairs.sum()
 
 
-def _videos(first: Measured, second: Measured, order: Sequence[int]) -> list[VideoDifference]:
-    if first.auc is None:
+def _videos(first: Measured, second: Measured) -> list[VideoDifference]:
+    if first.metrics.figures["auc"] is None:
         return []
-    table, theirs = first.predictions, second.ranked[order]
-    contributions = first.weights * (first.ranked - theirs)
+    table = frame_level(first.predictions)
+    ranked, weights = _ranked(table)
+    theirs, _ = _ranked(frame_level(second.predictions))
+    contributions = weights * (ranked - theirs)
     return [
         VideoDifference(
             video_id=table.video_ids[video],
             labels=table.labels_of(video),
             frames=int(table.offsets[video + 1] - table.offsets[video]),
-            first=float(first.ranked[video]),
+            first=float(ranked[video]),
             second=float(theirs[video]),
             contribution=float(contributions[video]),
         )

@@ -1,14 +1,15 @@
-"""Plots of a comparison: differences with their intervals, ROC curves, and the videos that differ most."""
+"""Comparison plots: differences with their intervals, ROC curves, and the videos that differ most."""
 
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.comparison import Comparison, Measured
-from anomalyclip.evaluation.comparison_report import FIGURES, LETTERS, SideBySide
+from anomalyclip.evaluation.comparison_report import LETTERS, SideBySide, class_order
+from anomalyclip.evaluation.figures import compared, summarised_by_class
 from anomalyclip.evaluation.intervals import Difference
+from anomalyclip.evaluation.metrics import frame_level
 from anomalyclip.evaluation.plot_style import (
     BLUE,
     INK,
@@ -22,6 +23,7 @@ from anomalyclip.evaluation.plot_style import (
     timeline,
     timeline_grid,
 )
+from anomalyclip.evaluation.text import value_text
 
 MOST_TIMELINES = 8
 _COLOURS = (MUTED, BLUE, RED, "#3c8d5a", "#b07d12", "#7a4fa3", "#1b8a94", "#a33b6f")
@@ -30,11 +32,11 @@ _COLOURS = (MUTED, BLUE, RED, "#3c8d5a", "#b07d12", "#7a4fa3", "#1b8a94", "#a33b
 def save_comparison_plots(models: SideBySide, folder: Path) -> list[Path]:
     """Write the plots as PNG files into the folder and return their paths.
 
-    Curves and timelines are left out where the truth has no anomalous or no normal frame.
+    Curves and timelines are left out if the truth has no anomalous or no normal frame.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"differences.png": _differences(models)}
-    if models.measured[0].auc is not None:
+    if models.measured[0].metrics.figures["auc"] is not None:
         figures["roc.png"] = _roc(models)
         for letter, measured, comparison in models.others():
             figures[f"videos-A-{letter}.png"] = _timelines(letter, models.measured[0], measured, comparison)
@@ -44,17 +46,22 @@ def save_comparison_plots(models: SideBySide, folder: Path) -> list[Path]:
 
 
 def _differences(models: SideBySide) -> Figure:
-    """Every difference to the reference with its interval, a row a figure."""
-    names = list(dict.fromkeys(name for comparison in models.differences for name in comparison.of_class))
-    names.sort(key=lambda name: name == NORMAL)
-    rows = [*FIGURES.values(), *names]
+    """Every difference to the reference with its interval, a row per figure and class."""
+    figures = compared()
+    classes = [
+        (kind, name)
+        for kind in summarised_by_class()
+        for name in class_order(*(comparison.of_class[kind.name] for comparison in models.differences))
+    ]
+    rows = [*(figure.heading for figure in figures), *(f"{kind.title} {name}" for kind, name in classes)]
     figure = figure_of(7.2, 1.6 + (0.3 + 0.08 * len(models.differences)) * len(rows))
     axes = figure.subplots()
     style(axes)
     axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
-    axes.axhline(len(FIGURES) - 0.5, color=MUTED, linewidth=0.6)
+    axes.axhline(len(figures) - 0.5, color=MUTED, linewidth=0.6)
     for number, (letter, _, comparison) in enumerate(models.others(), start=1):
-        found = [*(getattr(comparison, name) for name in FIGURES), *map(comparison.of_class.get, names)]
+        found = [comparison.figures[figure.name] for figure in figures]
+        found += [comparison.of_class[kind.name].get(name) for kind, name in classes]
         lift = 0.6 * (number / (len(models.differences) + 1) - 0.5)
         for row, difference in enumerate(found):
             if difference is not None:
@@ -74,9 +81,9 @@ def _roc(models: SideBySide) -> Figure:
     figure, axes = single_figure(5.2, 5.6)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
     for number, (letter, measured) in enumerate(zip(LETTERS, models.measured, strict=False)):
-        predictions = measured.predictions
-        fpr, tpr, _ = roc_curve(predictions.anomalous, predictions.scores)
-        label = f"{letter}  AUC {measured.auc.point:.3f}" if measured.auc else letter
+        frames = frame_level(measured.predictions)
+        fpr, tpr, _ = roc_curve(frames.anomalous, frames.scores)
+        label = f"{letter}  AUC {value_text(measured.metrics.value('auc'))}"
         axes.plot(*thinned(fpr, tpr), color=_colour(number), linewidth=2, label=label)
     axes.set(xlabel="False positive rate", ylabel="True positive rate", aspect="equal")
     axes.legend(loc="lower right", fontsize=8, frameon=False)

@@ -1,68 +1,114 @@
-"""Gates a model passes before it goes into service: the policy they follow, and the verdict of each with its figures.
+"""Gates that a model passes before it goes into service: the policy, and the verdict of each gate with its figures.
 
 A threshold that the policy sets to null is no gate. A figure that is undefined passes no gate.
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from anomalyclip.config import Section, build_config
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import Comparison, Measured, check_comparable, compare_measured, measure
-from anomalyclip.evaluation.intervals import Difference, Replicates
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Estimate, Figure
+from anomalyclip.evaluation.intervals import Difference
 from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.standing import CHANCE, NO_TEXT_TOWER, Standing, interval_of, measured_standing
+from anomalyclip.evaluation.text import UNDEFINED, difference_text, value_text
 
 MOST_NAMED = 5
 """Classes that a line names."""
-Figure = float | str | None
+Value = float | str | None
 
 
 class EvaluationPolicy(Section):
     """What models are judged on."""
 
     manifest: Path | None = None
-    """The manifest whose test part counts, relative to the policy file; None takes the drawn benchmark."""
+    """The manifest whose test videos count, relative to the policy file; None takes the drawn benchmark."""
     frame_tolerance: NonNegativeInt = 0
     """Frames by which its counts or intervals may differ from the decoded videos."""
 
 
-class Floors(Section):
-    """Figures a model must reach, whatever the champion has."""
+class Thresholds(Section):
+    """A threshold per declared figure of which higher or lower is better; None is no gate."""
 
-    auc: NonNegativeFloat | None = 0.8
-    m_auc: NonNegativeFloat | None = 0.8
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, NonNegativeFloat | None] = Field(init=False)
+    defaults: ClassVar[Mapping[str, float]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        known = {name: cls.defaults.get(name) for name in cls.names()}
+        for name in given:
+            if name not in (*known, *cls.model_fields):
+                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+                raise ValueError(f"there is no figure {name} to judge by; did you mean {nearest}?")
+        return {**known, **given}
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The figures that a threshold may be given for."""
+        return [figure.name for figure in _judged()]
+
+    def of(self, name: str) -> float | None:
+        """The threshold of a figure."""
+        assert self.__pydantic_extra__ is not None
+        return self.__pydantic_extra__[name]
 
 
-class Margins(Section):
-    """By how much a model may be worse than the champion."""
+class Floors(Thresholds):
+    """Figures that a model must reach, independent of the champion: at least this, or at most if lower is better."""
 
-    auc: NonNegativeFloat | None = 0.01
-    """The lower bound of the paired 95 % interval of ΔAUC lies above minus this."""
-    m_auc: NonNegativeFloat | None = 0.02
-    """The same for ΔmAUC."""
-    class_auc: NonNegativeFloat | None = 0.05
-    """No class loses more AUC against the rest."""
+    defaults: ClassVar[Mapping[str, float]] = {"auc": 0.8, "m_auc": 0.8}
+
+
+class Margins(Thresholds):
+    """By how much a model may be worse than the champion.
+
+    The margin of a figure: its paired 95 % interval of candidate minus champion lies above minus this (below this, if
+    lower is better). The margin of a class figure, such as `class_auc`: no class is worse by more.
+    """
+
+    defaults: ClassVar[Mapping[str, float]] = {"auc": 0.01, "m_auc": 0.02, "class_auc": 0.05}
     classes: dict[str, NonNegativeFloat | None] = Field(default_factory=dict)
-    """The same for single classes, by name, in the place of `class_auc`."""
+    """Other margins of `class_auc` for single classes, by name."""
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The figures that a margin may be given for."""
+        return super().names() + [f"class_{name}" for name in CLASS_FIGURES]
+
+
+class Baselines(Section):
+    """What a model must be better than, independent of the champion."""
+
+    above_chance: bool = True
+    """The 95 % interval of AUC lies above 0.5."""
+    beats_zero_shot: NonNegativeFloat | None = 0.0
+    """The paired 95 % interval of AUC minus zero-shot CLIP's on the same videos lies above this."""
 
 
 class Smoke(Section):
     """The video that a model must score before it is trusted with any."""
 
     video: Path | None = None
-    """Relative to the policy file; None takes the shortest of the manifest's test part."""
+    """Relative to the policy file; None takes the shortest of the manifest's test videos."""
 
 
 class Policy(Section):
     """What a model must show before it becomes champion."""
 
     evaluation: EvaluationPolicy = EvaluationPolicy()
-    floors: Floors = Floors()
-    margins: Margins = Margins()
+    floors: Floors = Field(default_factory=Floors)
+    margins: Margins = Field(default_factory=Margins)
+    baselines: Baselines = Baselines()
     smoke: Smoke = Smoke()
 
 
@@ -73,8 +119,8 @@ class Gate:
     name: str
     passed: bool
     says: str
-    """Its figures and what was asked of them, in one line."""
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    """Its figures and the required values, in one line."""
+    figures: Mapping[str, Value] = field(default_factory=dict)
 
 
 def load_policy(file: Path) -> Policy:
@@ -92,21 +138,32 @@ def load_policy(file: Path) -> Policy:
 
 
 def judge_figures(
-    policy: Policy, test_videos: Sequence[str], candidate: Predictions, champion: Predictions | None
+    policy: Policy,
+    test_videos: Sequence[str],
+    candidate: Predictions,
+    champion: Predictions | None,
+    zero_shot: Predictions | None,
 ) -> list[Gate]:
-    """Return the verdicts on the candidate's predictions of the test videos, and against the champion's."""
+    """Return the verdicts on the candidate's predictions of the test videos.
+
+    `champion` are the predictions of the model in service (None: there is none), `zero_shot` those of zero-shot CLIP
+    with the candidate's backbone (None: it has no text tower), both of the same videos.
+    """
     measured, data = measure(candidate), _data_gate(test_videos, candidate, champion)
     if champion is None:
-        paired = _unpaired(policy.margins, True, "there is no champion to be held against")
+        paired = _unpaired(policy.margins, True, "there is no champion to compare with")
     elif data.passed:
         paired = _paired(policy.margins, measured, measure(champion))
     else:
         paired = _unpaired(policy.margins, False, "not comparable with the champion")
-    floors = [
-        _floor_gate("auc", "AUC", measured.auc, policy.floors.auc),
-        _floor_gate("m_auc", "mAUC", measured.m_auc, policy.floors.m_auc),
-    ]
-    return [data, *(gate for gate in [*floors, *paired] if gate is not None)]
+    floors = [_floor_gate(figure, measured, policy.floors.of(figure.name)) for figure in _judged()]
+    baselines = _baseline_gates(policy.baselines, measured, zero_shot)
+    return [data, *(gate for gate in [*floors, *baselines, *paired] if gate is not None)]
+
+
+def _judged() -> list[Figure]:
+    """The figures that gates may judge by."""
+    return [figure for figure in FIGURES.values() if figure.better]
 
 
 def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Predictions | None) -> Gate:
@@ -114,7 +171,7 @@ def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Pre
     foreign = set(candidate.video_ids) - set(test_videos)
     scored, digest = len(candidate.video_ids), candidate.digests.annotations
     says = f"{scored} of {len(test_videos)} test videos, annotations {digest[:12]}"
-    figures: dict[str, Figure] = {"videos": scored, "test_videos": len(test_videos), "annotations": digest}
+    figures: dict[str, Value] = {"videos": scored, "test_videos": len(test_videos), "annotations": digest}
     if foreign:
         return Gate("data", False, f"{says}; {len(foreign)} videos are not in the policy's manifest", figures)
     try:
@@ -125,59 +182,112 @@ def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Pre
     return Gate("data", True, says + ("" if champion is None else ", as the champion"), figures)
 
 
-def _floor_gate(name: str, title: str, figure: Replicates | None, floor: float | None) -> Gate | None:
+def _floor_gate(figure: Figure, candidate: Measured, floor: float | None) -> Gate | None:
     if floor is None:
         return None
-    value = None if figure is None else figure.point
-    passed = value is not None and value >= floor
-    says = f"{title} {_figure(value)} {'≥' if passed else 'is not ≥'} {floor:.4f}"
-    return Gate(name, passed, says, {"value": value, "floor": floor})
+    value = candidate.metrics.value(figure.name)
+    sign = "≤" if figure.better == "lower" else "≥"
+    passed = value is not None and (value <= floor if sign == "≤" else value >= floor)
+    text = candidate.metrics.text(figure) if value is None else value_text(value, digits=4)
+    says = f"{figure.title} {text} {sign if passed else f'is not {sign}'} {floor:.4f}"
+    return Gate(figure.name, passed, says, {"value": value, "floor": floor})
+
+
+def _baseline_gates(asked: Baselines, candidate: Measured, zero_shot: Predictions | None) -> list[Gate]:
+    """Whether the candidate is above chance and above zero-shot CLIP."""
+    try:
+        if zero_shot is not None:
+            check_comparable(candidate.predictions, zero_shot)
+        found = measured_standing(candidate, None if zero_shot is None else measure(zero_shot))
+    except UsageError as error:
+        found = measured_standing(candidate, None)
+        beats = Gate("beats_zero_shot", False, f"{error} (first: the candidate, second: zero-shot CLIP)")
+    else:
+        beats = _zero_shot_gate(found, asked.beats_zero_shot or 0.0, zero_shot is not None)
+    gates = [_chance_gate(found.figure, candidate.metrics.figures[found.figure.name])] if asked.above_chance else []
+    return [*gates, *([] if asked.beats_zero_shot is None else [beats])]
+
+
+def _chance_gate(figure: Figure, estimate: Estimate | None) -> Gate:
+    """Whether the lower bound of a figure's interval lies above chance."""
+    value, bounds = None if estimate is None else estimate.value, interval_of(estimate)
+    if bounds is None:
+        why = "" if estimate is None else " has no interval: too few videos"
+        return Gate("above_chance", False, f"{figure.title} {value_text(value, digits=4)}{why}", {"value": value})
+    passed = bounds.low > CHANCE
+    says = (f"{figure.title} {value_text(value, digits=4)}; the lower bound {bounds.low:.4f} "
+            f"{'>' if passed else 'is not >'} {CHANCE}")  # fmt: skip
+    return Gate("above_chance", passed, says, {"value": value, "low": bounds.low})
+
+
+def _zero_shot_gate(found: Standing, margin: float, is_compared: bool) -> Gate:
+    if not is_compared:
+        return Gate("beats_zero_shot", True, NO_TEXT_TOWER)
+    return _bound_gate("beats_zero_shot", f"{found.figure.title} minus zero-shot CLIP's", found.difference, margin)
 
 
 def _unpaired(margins: Margins, passed: bool, says: str) -> list[Gate | None]:
-    """Return the verdicts of the gates against a champion where there are no figures for them."""
-    asked = {"delta_auc": margins.auc, "delta_m_auc": margins.m_auc, "class_auc": margins.class_auc}
+    """Return the verdicts of the gates against a champion if there are no figures for them."""
+    asked = {_gate_name(name): margins.of(name) for name in margins.names()}
     return [Gate(name, passed, says) for name, margin in asked.items() if margin is not None]
+
+
+def _gate_name(name: str) -> str:
+    return name if name.startswith("class_") else f"delta_{name}"
 
 
 def _paired(margins: Margins, candidate: Measured, champion: Measured) -> list[Gate | None]:
     comparison = compare_measured(candidate, champion)
     return [
-        _delta_gate("delta_auc", "ΔAUC", comparison.auc, margins.auc),
-        _delta_gate("delta_m_auc", "ΔmAUC", comparison.m_auc, margins.m_auc),
-        _class_gate(candidate, champion, comparison, margins),
+        *(_delta_gate(figure, comparison.figures[figure.name], margins.of(figure.name)) for figure in _judged()),
+        *(_class_gate(name, candidate, champion, comparison, margins) for name in CLASS_FIGURES),
     ]
 
 
-def _delta_gate(name: str, title: str, found: Difference | None, margin: float | None) -> Gate | None:
-    """Whether the lower bound of a paired interval lies above minus the margin."""
+def _delta_gate(figure: Figure, found: Difference | None, margin: float | None) -> Gate | None:
+    """Whether the paired interval of candidate minus champion lies on the good side of the margin."""
     if margin is None:
         return None
+    return _bound_gate(f"delta_{figure.name}", f"Δ{figure.title}", found, -margin, figure.better == "lower")
+
+
+def _bound_gate(name: str, title: str, found: Difference | None, bound: float, lower_is_better: bool = False) -> Gate:
+    """Whether the paired interval of a difference lies above a bound, or below minus it if lower is better."""
     value, interval = (found.value, found.interval) if found else (None, None)
+    asked: dict[str, Value] = {"value": value, "margin": abs(bound)}
     if interval is None:
         why = "the figure is undefined, or the models know other classes" if found is None else "too few videos"
-        return Gate(name, False, f"{title} {_figure(value)} has no interval: {why}", {"value": value, "margin": margin})
-    passed = interval.low > -margin
-    says = (f"{title} {value:+.4f} ({interval.low:+.4f} to {interval.high:+.4f}); the lower bound "
-            f"{'>' if passed else 'is not >'} {-margin:.4f}")  # fmt: skip
-    return Gate(name, passed, says, {"value": value, "low": interval.low, "high": interval.high, "margin": margin})
+        shown = UNDEFINED if value is None else value_text(value, sign="+", digits=4)
+        return Gate(name, False, f"{title} {shown} has no interval: {why}", asked)
+    limit = -bound if lower_is_better else bound
+    passed = interval.high < limit if lower_is_better else interval.low > limit
+    which, sign = ("upper", "<") if lower_is_better else ("lower", ">")
+    says = (f"{title} {difference_text(found, 4)}; the {which} bound "
+            f"{sign if passed else f'is not {sign}'} {limit:.4f}")  # fmt: skip
+    return Gate(name, passed, says, {**asked, "low": interval.low, "high": interval.high})
 
 
-def _class_gate(candidate: Measured, champion: Measured, comparison: Comparison, margins: Margins) -> Gate | None:
+def _class_gate(
+    kind: str, candidate: Measured, champion: Measured, comparison: Comparison, margins: Margins
+) -> Gate | None:
     """Whether every class that the champion knows is there, and none has lost its margin or more."""
-    asked = {name: margins.classes.get(name, margins.class_auc) for name in champion.of_class if name != NORMAL}
-    limits = {name: limit for name, limit in asked.items() if limit is not None}
+    name, own = f"class_{kind}", margins.classes if kind == "auc" else {}
+    theirs = [of for of, found in champion.metrics.of_class[kind].items() if found and of != NORMAL]
+    ours = candidate.metrics.of_class[kind]
+    limits = {of: limit for of in theirs if (limit := own.get(of, margins.of(name))) is not None}
     if not limits:
         return None
-    lost = [name for name in limits if name not in candidate.of_class]
-    deltas = {name: comparison.of_class[name].value for name in limits if name in comparison.of_class}
-    worse = {name: delta for name, delta in deltas.items() if delta < -limits[name]}
+    lost = [of for of in limits if ours.get(of) is None]
+    differences = comparison.of_class[kind]
+    deltas = {of: differences[of].value for of in limits if of in differences}
+    worse = {of: delta for of, delta in deltas.items() if delta < -limits[of]}
     if lost or worse:
-        said = [*(f"{name} is unknown to the model" for name in lost), *_classes(worse, limits)]
-        says = "worse than the champion: " + "; ".join(said)
+        says = "worse than the champion: " + "; ".join(
+            [*(f"{of} is unknown to the model" for of in lost), *_classes(worse, limits)]
+        )
     else:
-        says = "the worst against the champion: " + "; ".join(_classes(deltas, limits)[:1])
-    return Gate("class_auc", not lost and not worse, says, {**deltas, **dict.fromkeys(lost)})
+        says = "the worst compared with the champion: " + "; ".join(_classes(deltas, limits)[:1])
+    return Gate(name, not lost and not worse, says, {**deltas, **dict.fromkeys(lost)})
 
 
 def _classes(deltas: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
@@ -185,7 +295,3 @@ def _classes(deltas: Mapping[str, float], limits: Mapping[str, float]) -> list[s
     ordered = sorted(deltas, key=lambda name: deltas[name])
     said = [f"{name} {deltas[name]:+.4f} (margin {limits[name]:.4f})" for name in ordered[:MOST_NAMED]]
     return said + (["…"] if len(ordered) > MOST_NAMED else [])
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

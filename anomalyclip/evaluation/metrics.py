@@ -1,94 +1,155 @@
-"""Detection and recognition figures, computed from a predictions table alone.
-
-AUC, AP and mAUC follow the paper, section 4 ("Performance metrics"): over all frames of all test videos,
-per class one against the rest, the mean taken over the abnormal classes that occur.
-"""
+"""The declared figures of a predictions table, computed from that table alone, on frames and on whole videos."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.intervals import (
-    Interval,
-    auc_replicates,
-    class_replicates,
-    logit_interval,
-    mean_replicates,
+from anomalyclip.evaluation.figures import (
+    CLASS_FIGURES,
+    FIGURES,
+    Estimate,
+    Figure,
+    Level,
+    Table,
+    headlines,
+    summarised,
 )
-from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
+from anomalyclip.evaluation.intervals import Interval
+from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.text import UNDEFINED, value_text
+
+NO_INTERVALS = "no test video has frame intervals"
+"""Why figures of frames are undefined where anomalies are known by video only."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metrics:
-    """All figures of one predictions table; None where a figure is undefined.
+    """All declared figures of one predictions table; None where a figure is undefined."""
 
-    `class_auc` and `class_ap` have an entry for every class of the model and every class that only the
-    truth knows. `absent_classes` are the model's abnormal classes that do not occur in the truth,
-    `unknown_classes` those of the truth that the model does not know: both are null and not in the means.
-    """
-
-    auc: float | None
-    ap: float | None
-    m_auc: float | None
-    m_ap: float | None
-    video_auc: float | None
-    youden_threshold: float | None
-    auc_interval: Interval | None
-    m_auc_interval: Interval | None
-    class_auc: dict[str, float | None]
-    class_ap: dict[str, float | None]
+    figures: Mapping[str, Estimate | None]
+    """By the name of the figure."""
+    of_class: Mapping[str, Mapping[str, Estimate | None]]
+    """By the name of the class figure, then by class: those of the model, then those that only the truth knows."""
     absent_classes: tuple[str, ...]
+    """Abnormal classes of the model that do not occur in the truth: undefined, and not in the means."""
     unknown_classes: tuple[str, ...]
+    """Classes of the truth that the model does not know: undefined, and not in the means."""
+    unlocated_classes: tuple[str, ...]
+    """Classes of the model that occur only in videos without frame intervals: undefined in the figures of frames."""
+    videos: int
+    frames: int
+    located: int
+    """Videos with labels and frame intervals."""
+    unlocated: int
+    """Videos with labels but without frame intervals: they count in the figures of videos only."""
+
+    def value(self, name: str) -> float | None:
+        """The value of a figure."""
+        estimate = self.figures[name]
+        return None if estimate is None else estimate.value
+
+    def interval(self, name: str) -> Interval | None:
+        """The 95 % interval of a figure."""
+        estimate = self.figures[name]
+        return None if estimate is None else estimate.interval
+
+    def headline(self) -> dict[str, float]:
+        """The defined figures that stand for the model, by name."""
+        found = {figure.name: self.value(figure.name) for figure in headlines()}
+        return {name: value for name, value in found.items() if value is not None}
 
     def flat(self) -> dict[str, float]:
         """The defined figures under the names that they have in a tracking server, such as `auc/Abuse`."""
-        single = ("auc", "ap", "m_auc", "m_ap", "video_auc", "youden_threshold")
-        figures: dict[str, float | None] = {name: getattr(self, name) for name in single}
-        for name, interval in (("auc", self.auc_interval), ("m_auc", self.m_auc_interval)):
-            if interval is not None:
-                figures |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-        keys = _metric_keys(list(self.class_auc))
-        for kind, of_class in (("auc", self.class_auc), ("ap", self.class_ap)):
-            figures |= {f"{kind}/{keys[name]}": value for name, value in of_class.items()}
-        return {name: value for name, value in figures.items() if value is not None}
+        flat: dict[str, float] = {}
+        for name, estimate in self.figures.items():
+            if estimate is not None:
+                flat[name] = estimate.value
+                if estimate.interval is not None:
+                    flat |= {f"{name}_low": estimate.interval.low, f"{name}_high": estimate.interval.high}
+        for kind, of_class in self.of_class.items():
+            keys = _metric_keys(list(of_class))
+            flat |= {f"{kind}/{keys[name]}": found.value for name, found in of_class.items() if found is not None}
+        return flat
+
+    def text(self, figure: Figure) -> str:
+        """A figure with its interval, or why it is undefined."""
+        if self.figures[figure.name] is None and figure.level == "frame" and self.unlocated and not self.located:
+            return f"{UNDEFINED}: {NO_INTERVALS}"
+        return value_text(self.value(figure.name), self.interval(figure.name))
 
 
 def compute_metrics(predictions: Predictions) -> Metrics:
-    """All figures of a predictions table, with the intervals of AUC and mAUC."""
-    anomalous = predictions.anomalous
-    overall = auc_replicates(predictions.scores, anomalous, predictions.offsets)
-    of_class = class_replicates(predictions)
-    mean = mean_replicates(of_class)
+    """All declared figures of a predictions table, with their intervals."""
+    tables = tables_of(predictions)
     unknown = tuple(name for name in predictions.label_classes if name not in predictions.classes)
     names = predictions.classes + unknown
-    class_ap = {name: _class_ap(predictions, name) for name in names}
-    abnormal_ap = [ap for name, ap in class_ap.items() if name != NORMAL and ap is not None]
     return Metrics(
-        auc=overall.point if overall else None,
-        ap=_average_precision(anomalous, predictions.scores),
-        m_auc=mean.point if mean else None,
-        m_ap=float(np.mean(abnormal_ap)) if abnormal_ap else None,
-        video_auc=_video_auc(predictions),
-        youden_threshold=youden_threshold(anomalous, predictions.scores),
-        auc_interval=logit_interval(overall),
-        m_auc_interval=logit_interval(mean),
-        class_auc={name: of_class[name].point if name in of_class else None for name in names},
-        class_ap=class_ap,
+        figures={name: figure.compute(tables[figure.level]) for name, figure in FIGURES.items()},
+        of_class={
+            kind: {name: tables[figure.level].of_class(kind).get(name) for name in names}
+            for kind, figure in CLASS_FIGURES.items()
+        },
         absent_classes=tuple(name for name in predictions.classes if name not in (NORMAL, *predictions.label_classes)),
         unknown_classes=unknown,
+        unlocated_classes=tuple(
+            name for name in predictions.label_classes if name not in unknown and not predictions.truth_of(name).any()
+        ),
+        videos=len(predictions.video_ids),
+        frames=len(predictions.scores),
+        located=int((predictions.known & predictions.video_truth.any(axis=1)).sum()),
+        unlocated=int((~predictions.known).sum()),
     )
 
 
-def video_score(scores: npt.NDArray[np.floating], segment_frames: int = 16, top: int = 3) -> float:
+def summary_values(metrics: Metrics | None) -> dict[str, float | None]:
+    """The figures of the summary, by name, for a job's result; all None without metrics."""
+    return {figure.name: None if metrics is None else metrics.value(figure.name) for figure in summarised()}
+
+
+def tables_of(predictions: Predictions) -> dict[Level, Table]:
+    """The tables that the figures of frames and of videos are computed from."""
+    return {"frame": Table(frame_level(predictions)), "video": Table(video_level(predictions))}
+
+
+def frame_level(predictions: Predictions) -> Predictions:
+    """The videos whose frames have a known truth."""
+    return predictions if predictions.known.all() else predictions.select(np.flatnonzero(predictions.known))
+
+
+def video_level(predictions: Predictions) -> Predictions:
+    """A table with one row per video, in the place of its frames: its video-level scores, and its labels as truth.
+
+    The score of an abnormal class is the `video_score` of its probability. A video is as normal as its least normal
+    segments: the score of Normal is 1 minus the `video_score` of 1 - p_Normal.
+    """
+    videos = [predictions.frames_of(video) for video in range(len(predictions.video_ids))]
+    size, normal = predictions.segment_frames, predictions.classes.index(NORMAL)
+    probabilities = np.array([
+        [
+            1 - video_score(1 - column, size) if number == normal else video_score(column, size)
+            for number, column in enumerate(predictions.probabilities[frames].T)
+        ]
+        for frames in videos
+    ])  # fmt: skip
+    return replace(
+        predictions,
+        offsets=np.arange(len(videos) + 1),
+        scores=np.array([video_score(predictions.scores[frames], size) for frames in videos]),
+        probabilities=probabilities,
+        truth=predictions.video_truth,
+        known=np.ones(len(videos), dtype=np.bool_),
+    )
+
+
+def video_score(scores: npt.NDArray[np.floating], segment_frames: int, top: int = 3) -> float:
     """One score for a video: the mean of its `top` highest segment scores.
 
-    `scores` is (frames,); a segment's score is the mean over its `segment_frames` consecutive frames, the
-    last one's over what is left. A video of fewer segments takes all it has. Raises ValueError without
-    frames.
+    `scores` is (frames,); a segment's score is the mean over its `segment_frames` consecutive frames, the last one's
+    over the remaining ones. A video of fewer segments takes all it has. Raises ValueError without frames.
     """
     if len(scores) == 0:
         raise ValueError("a video without frames has no score")
@@ -98,38 +159,7 @@ def video_score(scores: npt.NDArray[np.floating], segment_frames: int = 16, top:
     return float(np.sort(segments)[-top:].mean())
 
 
-def youden_threshold(positive: BoolArray, scores: FloatArray) -> float | None:
-    """The score at which true minus false positive rate is highest; None if undefined."""
-    if positive.all() or not positive.any():
-        return None
-    fpr, tpr, thresholds = roc_curve(positive, scores)
-    # The first point stands for "nothing is anomalous" and has no finite threshold.
-    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])
-
-
-def _video_auc(predictions: Predictions) -> float | None:
-    videos = [predictions.frames_of(i) for i in range(len(predictions.video_ids))]
-    anomalous = predictions.anomalous
-    truth = np.array([anomalous[frames].any() for frames in videos])
-    if truth.all() or not truth.any():
-        return None
-    return float(roc_auc_score(truth, [video_score(predictions.scores[frames]) for frames in videos]))
-
-
-def _class_ap(predictions: Predictions, name: str) -> float | None:
-    if name not in predictions.classes:
-        return None
-    scores = predictions.probabilities[:, predictions.classes.index(name)]
-    return _average_precision(predictions.truth_of(name), scores)
-
-
-def _average_precision(positive: BoolArray, scores: FloatArray) -> float | None:
-    if positive.all() or not positive.any():
-        return None
-    return float(average_precision_score(positive, scores))
-
-
-def _metric_keys(names: list[str]) -> dict[str, str]:
+def _metric_keys(names: Sequence[str]) -> dict[str, str]:
     """A distinct metric name for every class, of the characters that tracking servers accept."""
     keys: dict[str, str] = {}
     for name in names:

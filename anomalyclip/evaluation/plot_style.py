@@ -1,4 +1,4 @@
-"""What all plots share: colours, figures without pyplot's global state, and scores over time."""
+"""Plot style: colours, figures without pyplot's global state, and scores over time."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.predictions import BoolArray, Predictions
 
 MOST_POINTS = 2000
@@ -58,7 +57,7 @@ def style(axes: Axes) -> None:
 
 
 def timeline(axes: Axes, predictions: Predictions, video: int, colour: str = BLUE, label: str = "") -> None:
-    """Draw the scores of the video at this position over time, its true intervals shaded."""
+    """Draw the scores of the video at this position over time, its true intervals shaded, if they are known."""
     frames = predictions.frames_of(video)
     scores = predictions.scores[frames]
     for start, end in runs(predictions.anomalous[frames]):
@@ -70,6 +69,8 @@ def timeline(axes: Axes, predictions: Predictions, video: int, colour: str = BLU
     axes.set(xlim=(0, max(1, len(scores) - 1)), ylim=(-0.03, 1.03), yticks=(0, 0.5, 1))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     labels = ", ".join(predictions.labels_of(video)) or NORMAL
+    if not predictions.known[video]:
+        labels += ", no intervals"
     title = f"{cut(predictions.video_ids[video], 26)}  ·  {cut(labels, 22)}"
     axes.set_title(title, color=INK, fontsize=8, loc="left")
 
@@ -90,14 +91,6 @@ def thinned(
     wanted = np.linspace(0.0, length[-1], MOST_POINTS)
     kept = np.unique(np.searchsorted(length, wanted).clip(max=len(x) - 1))
     return x[kept], y[kept]
-
-
-def figure_text(value: float | None, interval: Interval | None = None) -> str:
-    """Return a figure with its interval, for a title."""
-    if value is None:
-        return "undefined"
-    band = f" (95 % interval {interval.low:.3f} to {interval.high:.3f})" if interval else ""
-    return f"{value:.3f}{band}"
 
 
 def cut(text: str, most: int) -> str:

@@ -9,20 +9,21 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.metrics import Metrics, video_score
+from anomalyclip.evaluation.figures import FIGURES
+from anomalyclip.evaluation.metrics import Metrics, frame_level, video_score
 from anomalyclip.evaluation.plot_style import (
     BLUE,
     INK,
     MUTED,
     PALE_RED,
     RED,
-    figure_text,
     single_figure,
     thinned,
     timeline,
     timeline_grid,
 )
 from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.text import UNDEFINED
 
 MOST_TIMELINES = 20
 
@@ -30,13 +31,14 @@ MOST_TIMELINES = 20
 def save_plots(predictions: Predictions, metrics: Metrics, folder: Path) -> list[Path]:
     """Write the plots as PNG files into the folder and return their paths.
 
-    `roc.png` and `precision_recall.png` are left out where the truth has no anomalous or no normal frame.
+    `roc.png` and `precision_recall.png` are left out if the truth has no anomalous or no normal frame.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"class_auc.png": _class_bars(metrics), "timelines.png": _timelines(predictions)}
-    if metrics.auc is not None:
-        figures["roc.png"] = _roc(predictions, metrics)
-        figures["precision_recall.png"] = _precision_recall(predictions, metrics)
+    if metrics.figures["auc"] is not None:
+        frames = frame_level(predictions)
+        figures["roc.png"] = _roc(frames, metrics)
+        figures["precision_recall.png"] = _precision_recall(frames, metrics)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=130)
     return [folder / name for name in sorted(figures)]
@@ -67,7 +69,7 @@ def _roc(predictions: Predictions, metrics: Metrics) -> Figure:
         fontsize=9,
     )
     axes.set(xlabel="False positive rate", ylabel="True positive rate", aspect="equal")
-    axes.set_title(f"Frame-level ROC\nAUC {figure_text(metrics.auc, metrics.auc_interval)}", color=INK, fontsize=11)
+    axes.set_title(f"Frame-level ROC\n{_titled(metrics, 'auc')}", color=INK, fontsize=11)
     return figure
 
 
@@ -79,15 +81,16 @@ def _precision_recall(predictions: Predictions, metrics: Metrics) -> Figure:
     axes.text(0.01, chance + 0.012, f"chance {chance:.3f}", color=MUTED, fontsize=9)
     axes.plot(*thinned(recall, precision), color=BLUE, linewidth=2)
     axes.set(xlabel="Recall", ylabel="Precision", aspect="equal")
-    axes.set_title(f"Frame-level precision and recall\nAP {figure_text(metrics.ap)}", color=INK, fontsize=11)
+    axes.set_title(f"Frame-level precision and recall\n{_titled(metrics, 'ap')}", color=INK, fontsize=11)
     return figure
 
 
 def _class_bars(metrics: Metrics) -> Figure:
-    """AUC of every class, best first, with mAUC (red) and chance; null ones below, saying why."""
-    defined = {name: auc for name, auc in metrics.class_auc.items() if auc is not None}
+    """AUC of every class, best first, with mAUC (red) and chance; undefined ones below, with the reason."""
+    of_class = metrics.of_class["auc"]
+    defined = {name: estimate.value for name, estimate in of_class.items() if estimate is not None}
     ranked = sorted(defined, key=lambda name: -defined[name])
-    null = [name for name in metrics.class_auc if name not in defined]
+    null = [name for name in of_class if name not in defined]
     names = ranked + null
     figure, axes = single_figure(6.8, 1.5 + 0.32 * len(names))
     colours = [MUTED if name == NORMAL else BLUE for name in ranked]
@@ -96,20 +99,34 @@ def _class_bars(metrics: Metrics) -> Figure:
         value = axes.text(defined[name] + 0.01, row, f"{defined[name]:.3f}", va="center", color=INK, fontsize=9)
         value.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85})
     for row, name in enumerate(null, start=len(ranked)):
-        unknown, absent = name in metrics.unknown_classes, name in metrics.absent_classes
-        reason = "unknown to the model" if unknown else "not in the test set" if absent else "undefined"
-        axes.text(0.008, row, reason, va="center", color=MUTED, fontsize=9, style="italic")
-    if metrics.m_auc is not None:
-        axes.axvline(metrics.m_auc, color=RED, linewidth=1.2)
-    if metrics.m_auc_interval is not None:
-        axes.axvspan(metrics.m_auc_interval.low, metrics.m_auc_interval.high, color=PALE_RED, zorder=0)
+        axes.text(0.008, row, _why_undefined(metrics, name), va="center", color=MUTED, fontsize=9, style="italic")
+    if (mean := metrics.value("m_auc")) is not None:
+        axes.axvline(mean, color=RED, linewidth=1.2)
+    if (interval := metrics.interval("m_auc")) is not None:
+        axes.axvspan(interval.low, interval.high, color=PALE_RED, zorder=0)
     axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="AUC, one class against the rest", xlim=(0, 1.08), ylim=(len(names) - 0.4, -0.6))
     axes.grid(axis="y", visible=False)
-    title = f"AUC by class\nmAUC {figure_text(metrics.m_auc, metrics.m_auc_interval)}"
-    axes.set_title(title, color=INK, fontsize=11)
+    axes.set_title(f"AUC by class\n{_titled(metrics, 'm_auc')}", color=INK, fontsize=11)
     return figure
+
+
+def _titled(metrics: Metrics, name: str) -> str:
+    """A figure with its title, for a plot's heading."""
+    band = ", 95 % interval in brackets" if metrics.interval(name) else ""
+    return f"{FIGURES[name].title} {metrics.text(FIGURES[name])}{band}"
+
+
+def _why_undefined(metrics: Metrics, name: str) -> str:
+    for classes, why in (
+        (metrics.unknown_classes, "unknown to the model"),
+        (metrics.absent_classes, "not in the test videos"),
+        (metrics.unlocated_classes, "no frame intervals"),
+    ):
+        if name in classes:
+            return why
+    return UNDEFINED
 
 
 def _timelines(predictions: Predictions) -> Figure:
@@ -131,5 +148,6 @@ def _most_interesting(predictions: Predictions) -> list[int]:
         labels = predictions.labels_of(video)
         (by_class[labels[0]] if labels else normal).append(video)
     in_turn = [v for turn in zip_longest(*by_class.values()) for v in turn if v is not None]
-    normal.sort(key=lambda video: -video_score(predictions.scores[predictions.frames_of(video)]))
+    size = predictions.segment_frames
+    normal.sort(key=lambda video: -video_score(predictions.scores[predictions.frames_of(video)], size))
     return (in_turn + normal)[:MOST_TIMELINES]

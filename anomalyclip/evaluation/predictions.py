@@ -1,9 +1,10 @@
-"""The predictions table: one Parquet file a model and test set, from which every figure is computed."""
+"""Predictions table: schema, reading, writing. One Parquet file per model and test set; every figure comes from it."""
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import JobError, UsageError
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+
+_NORMAL_IS_KNOWN = "a video without labels is normal in every frame: its frames have empty lists of labels"
 
 
 @dataclass(frozen=True)
@@ -32,37 +35,48 @@ class Digests:
 class VideoPrediction:
     """Truth and prediction of one video.
 
-    `labels` holds one list of class names a frame (empty: normal), `scores` (frames,) the anomaly
-    probabilities and `probabilities` (frames, classes) those of the classes in model order, Normal among
-    them. Raises JobError where lengths differ, a figure is not in [0, 1], or the truth says "Normal".
+    `video_labels` are the classes of the whole video (none: normal). `labels` holds a list of class names per
+    frame (empty: normal), or is None where the truth of frames is unknown: the video has labels but no intervals.
+    `scores` (frames,) are the anomaly probabilities and `probabilities` (frames, classes) those of the classes in
+    model order, Normal among them. Raises JobError if lengths differ, a figure is not in [0, 1], the truth says
+    "Normal", a frame has a label that its video lacks, or a video without labels has unknown frames.
     """
 
     video_id: str
-    labels: Sequence[Sequence[str]]
+    video_labels: Sequence[str]
+    labels: Sequence[Sequence[str]] | None
     scores: FloatArray
     probabilities: FloatArray
 
     def __post_init__(self) -> None:
         frames = len(self.scores)
-        if frames == 0 or len(self.labels) != frames or self.probabilities.shape[:1] != (frames,):
+        of_truth = frames if self.labels is None else len(self.labels)
+        if frames == 0 or of_truth != frames or self.probabilities.shape[:1] != (frames,):
             raise JobError(
-                f"video {self.video_id}: {frames} scores, {len(self.labels)} frames of truth and "
+                f"video {self.video_id}: {frames} scores, {of_truth} frames of truth and "
                 f"probabilities of shape {self.probabilities.shape}; all need the same frames, at least one"
             )
         figures = np.column_stack([self.scores, self.probabilities])
         if len(wrong := _outside_unit_interval(figures)):
             raise JobError(f"video {self.video_id}, frame {wrong[0]}: a score is not a probability in [0, 1]")
-        if any(NORMAL in names for names in self.labels):
-            raise JobError(f"video {self.video_id}: a normal frame has no labels, not the label {NORMAL!r}")
+        of_frames = {name for names in self.labels or () for name in names}
+        if NORMAL in {*self.video_labels, *of_frames}:
+            raise JobError(f"video {self.video_id}: a normal frame or video has no labels, not the label {NORMAL!r}")
+        if extra := sorted(of_frames - set(self.video_labels)):
+            raise JobError(f"video {self.video_id}: frames have labels that the video lacks: {', '.join(extra)}")
+        if self.labels is None and not self.video_labels:
+            raise JobError(f"video {self.video_id}: {_NORMAL_IS_KNOWN}")
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """A whole predictions table in memory; frames of all videos stand one after the other.
 
-    Video i owns the frames `offsets[i]:offsets[i + 1]`. `scores` is (frames,), `probabilities`
-    (frames, classes) in the order of `classes`, and `truth` (frames, label_classes) in the order of
-    `label_classes`: the model's abnormal classes that occur, then the occurring ones it does not know.
+    Video i owns the frames `offsets[i]:offsets[i + 1]`. `scores` is (frames,), `probabilities` (frames, classes) in
+    the order of `classes`. The truth is `truth` (frames, label_classes) of frames and `video_truth` (videos,
+    label_classes) of videos, in the order of `label_classes`: the model's abnormal classes that occur, then the
+    occurring ones it does not know. `known` (videos,) tells whose frames have a known truth; the rows of `truth` of
+    the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model.
     """
 
     video_ids: tuple[str, ...]
@@ -70,9 +84,12 @@ class Predictions:
     scores: FloatArray
     probabilities: FloatArray
     truth: BoolArray
+    video_truth: BoolArray
+    known: BoolArray
     classes: tuple[str, ...]
     label_classes: tuple[str, ...]
     digests: Digests
+    segment_frames: int
 
     @property
     def anomalous(self) -> BoolArray:
@@ -87,42 +104,70 @@ class Predictions:
             return np.zeros(len(self.scores), dtype=np.bool_)
         return self.truth[:, self.label_classes.index(name)]
 
+    def probability_of(self, name: str) -> FloatArray:
+        """The probability of one of the model's classes: (frames,)."""
+        return np.ascontiguousarray(self.probabilities[:, self.classes.index(name)])
+
     def frames_of(self, video: int) -> slice:
         """The frames of the video at this position."""
         return slice(int(self.offsets[video]), int(self.offsets[video + 1]))
 
     def labels_of(self, video: int) -> tuple[str, ...]:
-        """The classes that occur in the video at this position; none: Normal."""
-        occurs = np.flatnonzero(self.truth[self.frames_of(video)].any(axis=0))
-        return tuple(self.label_classes[column] for column in occurs)
+        """The classes of the video at this position; none: Normal."""
+        return tuple(self.label_classes[column] for column in np.flatnonzero(self.video_truth[video]))
+
+    def select(self, videos: Sequence[int] | IntArray) -> "Predictions":
+        """The same predictions of the videos at these positions, in this order."""
+        videos = np.asarray(videos, dtype=np.int64)
+        lengths = np.diff(self.offsets)[videos]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        frames = np.arange(offsets[-1]) + np.repeat(self.offsets[videos] - offsets[:-1], lengths)
+        return replace(
+            self,
+            video_ids=tuple(self.video_ids[video] for video in videos),
+            offsets=offsets,
+            scores=self.scores[frames],
+            probabilities=self.probabilities[frames],
+            truth=self.truth[frames],
+            video_truth=self.video_truth[videos],
+            known=self.known[videos],
+        )
 
 
-def predictions_schema(classes: Sequence[str], digests: Digests) -> pa.Schema:
-    """The table's columns and file metadata for a model of these classes (model order, Normal among them)."""
+def predictions_schema(classes: Sequence[str], digests: Digests, segment_frames: int) -> pa.Schema:
+    """The table's columns and file metadata for a model of these classes (model order, Normal among them).
+
+    `video_labels` is the same in all rows of a video; `labels` is null where the truth of a frame is unknown.
+    """
     if NORMAL not in classes or len(set(classes)) != len(classes):
         raise UsageError(f"classes must be distinct and hold {NORMAL!r}; got {', '.join(classes) or 'none'}")
     return pa.schema(
         [
             pa.field("video_id", pa.string()),
             pa.field("frame", pa.int32()),
+            pa.field("video_labels", pa.list_(pa.string())),
             pa.field("labels", pa.list_(pa.string())),
             pa.field("score", pa.float32()),
             *(pa.field(f"p_{name}", pa.float32()) for name in classes),
         ],
         metadata={
             "classes": json.dumps(list(classes)),
+            "segment_frames": str(segment_frames),
             **{f"{name}_digest": value for name, value in asdict(digests).items()},
         },
     )
 
 
-def write_predictions(path: Path, videos: Iterable[VideoPrediction], classes: Sequence[str], digests: Digests) -> None:
-    """Write the table to a local file, one row group a video as it comes.
+def write_predictions(
+    path: Path, videos: Iterable[VideoPrediction], classes: Sequence[str], digests: Digests, segment_frames: int
+) -> None:
+    """Write the table to a local file, one row group per video as it arrives.
 
-    The file appears under its name only when it is whole. Raises JobError where a video comes twice, has
-    another number of classes, or where there is none; whatever `videos` raises passes through.
+    `segment_frames` is the number of frames in a segment of the model: video-level scores are means over segments.
+    The file appears under its name only when it is complete. Raises JobError if a video comes twice or has another
+    number of classes, or if there is no video; errors that `videos` raises pass through.
     """
-    schema = predictions_schema(classes, digests)
+    schema = predictions_schema(classes, digests, segment_frames)
     partial = path.with_name(path.name + ".partial")
     seen: set[str] = set()
     try:
@@ -142,8 +187,8 @@ def write_predictions(path: Path, videos: Iterable[VideoPrediction], classes: Se
 def read_predictions(path: Path) -> Predictions:
     """Read and check a predictions table.
 
-    Raises UsageError where there is no such file, and JobError where the file is not a predictions table
-    or its rows break the contract; the message names the file, the video and the frame.
+    Raises UsageError if there is no such file, and JobError if the file is not a predictions table or its rows
+    break the contract; the message names the file, the video and the frame.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such predictions table")
@@ -166,7 +211,8 @@ def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
     columns = [
         pa.repeat(video.video_id, frames),
         np.arange(frames, dtype=np.int32),
-        [list(names) for names in video.labels],
+        [list(video.video_labels)] * frames,
+        [None] * frames if video.labels is None else [list(names) for names in video.labels],
         np.asarray(video.scores, dtype=np.float32),
         *np.asarray(video.probabilities, dtype=np.float32).T,
     ]
@@ -174,38 +220,51 @@ def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
 
 
 def _checked(table: pa.Table) -> Predictions:
-    classes, digests = _metadata(table.schema)
-    schema = predictions_schema(classes, digests)
+    classes, digests, segment_frames = _metadata(table.schema)
+    schema = predictions_schema(classes, digests, segment_frames)
     if not table.schema.equals(schema):
         wrong = [f.name for f in schema if f not in list(table.schema)] or ["unexpected columns or order"]
         raise JobError(f"columns missing or of another type: {', '.join(wrong)}")
-    if not len(table) or (empty := [n for n in table.column_names if table[n].null_count]):
+    if not len(table) or (empty := [n for n in table.column_names if n != "labels" and table[n].null_count]):
         raise JobError(f"empty cells in {', '.join(empty)}" if len(table) else "no rows")
     video_ids, offsets = _videos(table)
-    figures = np.column_stack([table[name].to_numpy() for name in table.column_names[3:]])
+    figures = np.column_stack([table[name].to_numpy() for name in ("score", *(f"p_{name}" for name in classes))])
     if len(wrong_rows := _outside_unit_interval(figures)):
         video = int(np.searchsorted(offsets, wrong_rows[0], side="right")) - 1
         where = f"video {video_ids[video]}, frame {wrong_rows[0] - offsets[video]}"
         raise JobError(f"{where}: a score is not a probability in [0, 1]")
-    label_classes, truth = _truth(table, classes)
-    scores = np.ascontiguousarray(figures[:, 0])
-    return Predictions(video_ids, offsets, scores, figures[:, 1:], truth, classes, label_classes, digests)
+    label_classes, truth, video_truth, known = _truth(table, classes, video_ids, offsets)
+    return Predictions(
+        video_ids=video_ids,
+        offsets=offsets,
+        scores=np.ascontiguousarray(figures[:, 0]),
+        probabilities=figures[:, 1:],
+        truth=truth,
+        video_truth=video_truth,
+        known=known,
+        classes=classes,
+        label_classes=label_classes,
+        digests=digests,
+        segment_frames=segment_frames,
+    )
 
 
-def _metadata(schema: pa.Schema) -> tuple[tuple[str, ...], Digests]:
+def _metadata(schema: pa.Schema) -> tuple[tuple[str, ...], Digests, int]:
     metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     try:
-        classes = json.loads(metadata["classes"])
+        classes, segment_frames = json.loads(metadata["classes"]), metadata["segment_frames"]
         digests = Digests(*(metadata[f"{name}_digest"] for name in ("manifest", "annotations", "model")))
     except (KeyError, json.JSONDecodeError) as error:
-        raise JobError(f"its metadata lack classes or digests ({error})") from error
+        raise JobError(f"its metadata lack classes, segment_frames or digests ({error}): evaluate again") from error
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise JobError("`classes` in its metadata is not a list of names")
-    return tuple(classes), digests
+    if not segment_frames.isdecimal() or not int(segment_frames):
+        raise JobError(f"`segment_frames` in its metadata is not a number of frames: {segment_frames!r}")
+    return tuple(classes), digests, int(segment_frames)
 
 
 def _videos(table: pa.Table) -> tuple[tuple[str, ...], IntArray]:
-    """The videos in order and their offsets (videos + 1,), having checked that frames run 0, 1, 2, …"""
+    """The videos in order and their offsets (videos + 1,), after checking that frames run 0, 1, 2, …"""
     encoded = table["video_id"].combine_chunks().dictionary_encode()
     codes = encoded.indices.to_numpy()
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
@@ -222,19 +281,39 @@ def _videos(table: pa.Table) -> tuple[tuple[str, ...], IntArray]:
     return video_ids, offsets
 
 
-def _truth(table: pa.Table, classes: Sequence[str]) -> tuple[tuple[str, ...], BoolArray]:
-    labels = table["labels"].combine_chunks()
-    encoded = labels.flatten().dictionary_encode()
-    names: list[str] = encoded.dictionary.to_pylist()
-    if NORMAL in names or encoded.null_count:
-        raise JobError(f"a normal frame has an empty list of labels, not {NORMAL!r} or an empty cell")
-    known = [name for name in classes if name in names]
-    label_classes = (*known, *sorted(set(names) - set(known)))
-    position = np.array([label_classes.index(name) for name in names], dtype=np.int64)
-    truth = np.zeros((len(table), len(label_classes)), dtype=np.bool_)
-    if names:
-        truth[pc.list_parent_indices(labels).to_numpy(), position[encoded.indices.to_numpy()]] = True
-    return label_classes, truth
+def _truth(
+    table: pa.Table, classes: Sequence[str], video_ids: Sequence[str], offsets: IntArray
+) -> tuple[tuple[str, ...], BoolArray, BoolArray, BoolArray]:
+    """The classes that occur, the truth of frames and of videos by class, and which videos' frames have a truth."""
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    of_frames, repeated = table["labels"].combine_chunks(), table["video_labels"].combine_chunks()
+    of_videos = repeated.take(pa.array(starts))
+    if not repeated.equals(of_videos.take(pa.array(np.repeat(np.arange(len(starts)), lengths)))):
+        raise JobError("video_labels differ between the frames of a video")
+    names: list[str] = pc.unique(pa.concat_arrays([of_frames.flatten(), of_videos.flatten()])).to_pylist()
+    if NORMAL in names or None in names:
+        raise JobError(f"a normal frame or video has an empty list of labels, not {NORMAL!r} or an empty cell")
+    known_names = [name for name in classes if name in names]
+    label_classes = (*known_names, *sorted(set(names) - set(known_names)))
+    truth, video_truth = (_one_hot(lists, label_classes) for lists in (of_frames, of_videos))
+    unknown = np.add.reduceat(of_frames.is_null().to_numpy(zero_copy_only=False), starts, dtype=np.int64)
+    extra = np.logical_or.reduceat(truth, starts, axis=0) & ~video_truth
+    for wrong, message in (
+        ((unknown > 0) & (unknown < lengths), "labels are null in some of its frames, not in all"),
+        ((unknown > 0) & ~video_truth.any(axis=1), _NORMAL_IS_KNOWN),
+        (extra.any(axis=1), "a frame has labels that its video_labels lack"),
+    ):
+        if wrong.any():
+            raise JobError(f"video {video_ids[int(np.argmax(wrong))]}: {message}")
+    return label_classes, truth, video_truth, unknown == 0
+
+
+def _one_hot(lists: pa.ListArray, names: Sequence[str]) -> BoolArray:
+    """Which of the names each list holds: (lists, names)."""
+    held = np.zeros((len(lists), len(names)), dtype=np.bool_)
+    columns = pc.index_in(lists.flatten(), pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
+    held[pc.list_parent_indices(lists).to_numpy(), columns.astype(np.int64)] = True
+    return held
 
 
 def _outside_unit_interval(figures: FloatArray) -> IntArray:

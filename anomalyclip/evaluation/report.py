@@ -1,12 +1,14 @@
-"""The evaluation of a model on a manifest: predictions, figures and plots in one folder."""
+"""Report of an evaluation: predictions, figures and plots in one folder, and their summary in the log."""
 
 import json
 import logging
 from pathlib import Path
 
+from anomalyclip.evaluation.figures import summarised
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics
 from anomalyclip.evaluation.plots import save_plots
 from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.tables import aligned
 
 log = logging.getLogger("anomalyclip")
 
@@ -14,34 +16,34 @@ PREDICTIONS, METRICS, PLOTS = "predictions.parquet", "metrics.json", "plots"
 
 
 def write_report(folder: Path) -> Metrics:
-    """Compute figures and plots from the predictions table in a folder, and put them beside it."""
+    """Compute figures and plots from the predictions table in a folder, and write them beside it."""
     predictions = read_predictions(folder / PREDICTIONS)
     metrics = compute_metrics(predictions)
-    absent = {"absent_classes": metrics.absent_classes, "unknown_classes": metrics.unknown_classes}
-    (folder / METRICS).write_text(json.dumps(metrics.flat() | absent, indent=2))
+    notes = {
+        "absent_classes": metrics.absent_classes,
+        "unknown_classes": metrics.unknown_classes,
+        "videos_without_intervals": metrics.unlocated,
+    }
+    (folder / METRICS).write_text(json.dumps(metrics.flat() | notes, indent=2))
     (folder / PLOTS).mkdir(exist_ok=True)
     save_plots(predictions, metrics, folder / PLOTS)
     return metrics
 
 
 def log_summary(metrics: Metrics) -> None:
-    """Say the figures, and which classes have none and why."""
-    for name, value, interval in (
-        ("AUC", metrics.auc, metrics.auc_interval),
-        ("mAUC", metrics.m_auc, metrics.m_auc_interval),
-        ("AP", metrics.ap, None),
-        ("mAP", metrics.m_ap, None),
-        ("video AUC", metrics.video_auc, None),
-    ):
-        bounds = f"  95 % interval {interval.low:.4f} to {interval.high:.4f}" if interval else ""
-        log.info("%-10s %s%s", name, "undefined" if value is None else f"{value:.4f}", bounds)
-    if metrics.absent_classes:
+    """Log the figures with their intervals, and which videos and classes do not count in them and why."""
+    rows = [["figure", "value (95 % interval)"]]
+    rows += [[figure.heading, metrics.text(figure)] for figure in summarised()]
+    log.info("%d test videos, %d frames:\n\n%s\n", metrics.videos, metrics.frames, aligned(rows))
+    if metrics.unlocated:
         log.warning(
-            "classes that do not occur in the test part, left out of the means: %s", _names(metrics.absent_classes)
-        )
-    if metrics.unknown_classes:
-        log.warning("classes unknown to the model, null and left out of the means: %s", _names(metrics.unknown_classes))
-
-
-def _names(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes)
+            "%d of %d anomalous test videos have no frame intervals: they count in the figures of whole videos only",
+            metrics.unlocated, metrics.unlocated + metrics.located,
+        )  # fmt: skip
+    for classes, why in (
+        (metrics.absent_classes, "classes that do not occur in the test videos, left out of the means"),
+        (metrics.unknown_classes, "classes that the model does not know, left out of the means"),
+        (metrics.unlocated_classes, "classes without any frame interval, left out of the means over frames"),
+    ):
+        if classes:
+            log.warning("%s: %s", why, ", ".join(classes))

@@ -1,4 +1,4 @@
-"""From stored features to the predictions table of a test set."""
+"""Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anomalyclip.data.labels import frame_labels
+from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import bundle_digest, load_bundle
 
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """What scores videos, and what the predictions table says of it."""
+    """A model ready to score videos, and what the predictions table records of it."""
 
     score: Callable[[Tensor], tuple[Tensor, Tensor]]
     """Stored features of a crop `(stored frames, dim)` to anomaly scores `(stored frames,)` and class
@@ -28,32 +29,51 @@ class Scorer:
     classes: tuple[str, ...]
     """In the order of the probabilities, Normal among them."""
     sampling_rate: int
-    """Frames a stored one stands for."""
+    """Frames that a stored one stands for."""
+    segment_frames: int
+    """Frames in a segment of the model: video-level scores are means over segments."""
     digest: str
-    """Names everything that decides the scores of given features."""
+    """Identifies everything that decides the scores of given features."""
 
 
 def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     """Return the trained model in a folder, ready to score on a device; raises UsageError if there is none."""
     model, card = load_bundle(bundle)
-    model.to(device)
+    return model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
+
+
+def model_scorer(model: AnomalyCLIP, sampling_rate: int, digest: str = "") -> Scorer:
+    """Return a model in evaluation mode as what scores; one in training needs no `digest`."""
 
     def score(features: Tensor) -> tuple[Tensor, Tensor]:
         scores = model.score_video(features)
         return scores.scores, scores.probabilities
 
-    return Scorer(score, card.classes, card.sampling_rate, bundle_digest(bundle))
+    return Scorer(score, model.classes, sampling_rate, model.config.frames_per_segment * sampling_rate, digest)
 
 
 def counted(manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
-    Raises UsageError that names the three numbers where a video, its features and its annotations differ.
+    Raises UsageError with the three numbers of each video whose frames, features and annotations differ.
     """
     found = manifest.select("video_id", "source").join(store.index(), left_on="source", right_on="video")
     counts = dict(found.select("video_id", "num_frames").iter_rows())
     stored = dict(found.select("video_id", "frames").iter_rows())
     return check_frame_counts(manifest, counts, stored, sampling_rate, frame_tolerance)
+
+
+def score_features(
+    scorer: Scorer, features: Tensor, num_frames: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Score the stored features of a video `(stored frames, crops, dim)`, averaged over its crops.
+
+    Returns the anomaly scores `(num_frames,)` and the class probabilities `(num_frames, classes)` of all frames: a
+    stored frame's value holds for the frames that it stands for, the last one's for all that remain.
+    """
+    scores, probabilities = mean_over_crops(scorer.score, features)
+    stored = (torch.arange(num_frames) // scorer.sampling_rate).clamp(max=len(features) - 1)
+    return scores.cpu()[stored].numpy(), probabilities.cpu()[stored].numpy()
 
 
 def score_manifest(
@@ -62,27 +82,19 @@ def score_manifest(
     """Score every video of a counted manifest with features in the store, and write the predictions table."""
     objects = dict(store.index().select("video", "object").iter_rows())
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
-    write_predictions(target, _predictions(scorer, manifest, objects, store), scorer.classes, digests)
+    predictions = _predictions(scorer, manifest, objects, store)
+    write_predictions(target, predictions, scorer.classes, digests, scorer.segment_frames)
 
 
 def _predictions(
     scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
 ) -> Iterator[VideoPrediction]:
-    for row in manifest.iter_rows(named=True):
+    for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
         features = torch.from_numpy(store.read_features(objects[row["source"]]))
-        scores, probabilities = mean_over_crops(scorer.score, features)
         frames = row["num_frames"]
-        names, truth = frame_labels(row["anomalies"], row["labels"], frames)
-        yield VideoPrediction(
-            row["video_id"],
-            [[name for name, holds in zip(names, flags, strict=True) if holds] for flags in truth],
-            _per_frame(scores, scorer.sampling_rate, frames),
-            _per_frame(probabilities, scorer.sampling_rate, frames),
-        )
-
-
-def _per_frame(values: Tensor, sampling_rate: int, num_frames: int) -> NDArray[np.float32]:
-    """Repeat each stored frame's value over the frames that it stands for, the last one over all that are left."""
-    stored = (torch.arange(num_frames) // sampling_rate).clamp(max=len(values) - 1)
-    repeated: NDArray[np.float32] = values.cpu()[stored].numpy()
-    return repeated
+        labels = None
+        if row["known"]:
+            names, truth = frame_labels(row["anomalies"], row["labels"], frames)
+            labels = [[name for name, holds in zip(names, flags, strict=True) if holds] for flags in truth]
+        scored = score_features(scorer, features, frames)
+        yield VideoPrediction(row["video_id"], row["labels"], labels, *scored)

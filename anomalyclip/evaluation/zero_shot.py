@@ -1,4 +1,4 @@
-"""Zero-shot CLIP, the baseline that needs no training: frames against the text of engineered prompts.
+"""Zero-shot CLIP, the baseline that needs no training: frames compared with the text of engineered prompts.
 
 p_c = softmax over all classes of exp(logit scale) · cos(frame, text of c); the anomaly score is 1 - p_Normal.
 """
@@ -19,23 +19,26 @@ from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.model.engineered import engineered_features, engineered_prompts
 
+SEGMENT = 16
+"""Stored frames in a segment for video-level scores, as in the paper; zero-shot CLIP itself has no segments."""
+
 
 @dataclass(frozen=True, eq=False)
 class ZeroShotCLIP:
-    """CLIP as it comes, with a text feature a class."""
+    """CLIP without training, with a text feature per class."""
 
     classes: tuple[str, ...]
     """Normal among them."""
     text_features: Tensor
-    """`(classes, dim)`, float32; their length does not count."""
+    """`(classes, dim)`, float32; their length does not matter."""
     logit_scale: float
     """Factor of the cosine, exp of CLIP's own parameter."""
     digest: str
-    """Names backbone, prompts and classes."""
+    """Identifies backbone, prompts and classes."""
 
     @torch.inference_mode()
     def score(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Score stored features `(frames, dim)`, as they are: not re-centred, of any length.
+        """Score stored features `(frames, dim)`, which need neither re-centring nor a norm of 1.
 
         Returns the anomaly scores 1 - p_Normal `(frames,)` and the probabilities `(frames, classes)`.
         """
@@ -56,7 +59,7 @@ def zero_shot(backbone: Backbone, classes: Sequence[str]) -> ZeroShotCLIP:
     """
     if NORMAL not in classes or len(classes) < 2:
         raise UsageError(
-            f"zero-shot CLIP needs {NORMAL} and an abnormal class at least, not {', '.join(classes) or 'none'}: "
+            f"zero-shot CLIP needs {NORMAL} and at least one abnormal class, not {', '.join(classes) or 'none'}: "
             "give data.classes, a preset that has them, or a manifest with labelled training videos"
         )
     features = engineered_features(classes, text_tower(backbone.model), backbone.tokenizer)
@@ -66,7 +69,7 @@ def zero_shot(backbone: Backbone, classes: Sequence[str]) -> ZeroShotCLIP:
 
 
 def _text_identity(model: nn.Module) -> str:
-    """Hash of all of a CLIP but its image tower, the logit scale included."""
+    """Hash of a CLIP without its image tower, the logit scale included."""
     content = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if not name.startswith("visual."):

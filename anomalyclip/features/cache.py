@@ -36,9 +36,10 @@ class FeatureCache:
     Made by `build`; while the object lives, no process of the node removes its files.
     """
 
-    def __init__(self, folder: Path, hashes: Mapping[str, str], lock: int) -> None:
+    def __init__(self, folder: Path, videos: pl.DataFrame, lock: int) -> None:
         self.folder = folder
         self._lock = lock
+        self._video_frames = dict(videos.select("video_id", "num_frames").iter_rows())
         index = pl.read_parquet(folder / _INDEX)
         sums = np.load(folder / _SUMS, mmap_mode="r")
         self.dim = int(sums.shape[1])
@@ -49,7 +50,7 @@ class FeatureCache:
         rows = {row["hash"]: (number, row) for number, row in enumerate(index.iter_rows(named=True))}
         self._features: dict[str, Features] = {}
         self._sums: dict[str, NDArray[np.float64]] = {}
-        for video_id, content in hashes.items():
+        for video_id, content in videos.select("video_id", "hash").iter_rows():
             number, row = rows[content]
             start, rows_of_video = row["offset"], row["frames"] * row["crops"]
             flat = shards[row["shard"]][start : start + rows_of_video]
@@ -81,11 +82,15 @@ class FeatureCache:
         except BaseException:
             os.close(lock)
             raise
-        return cls(folder, dict(wanted.select("video_id", "hash").iter_rows()), lock)
+        return cls(folder, wanted, lock)
 
     def num_frames(self, video_id: str) -> int:
         """Return the number of stored frames of a video."""
         return len(self._features[video_id])
+
+    def video_frames(self, video_id: str) -> int:
+        """Return the number of frames of the decoded video; with a sampling rate above 1, fewer are stored."""
+        return int(self._video_frames[video_id])
 
     def crops(self, video_id: str) -> int:
         """Return the number of crops of each of a video's frames."""
@@ -129,7 +134,7 @@ def remove_cache(folder: Path) -> bool:
 
 
 def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
-    """Return video_id, hash, object and frames; UsageError that names the videos without features."""
+    """Return video_id, hash, object, frames and num_frames; UsageError that names the videos without features."""
     videos = pl.DataFrame(list(sources.items()), schema=["video_id", "video"], orient="row")
     found = videos.join(store.index(), on="video", how="left", maintain_order="left")
     missing = found.filter(pl.col("hash").is_null())["video_id"].to_list()
@@ -138,7 +143,7 @@ def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
             f"{len(missing)} of {len(sources)} videos have no features in {store.storage.uri(store.key)}: "
             f"{first_names(missing) or 'there are none'}; run extract first, or leave out what it quarantined"
         )
-    return found.select("video_id", "hash", "object", "frames")
+    return found.select("video_id", "hash", "object", "frames", "num_frames")
 
 
 def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: float) -> None:

@@ -2,19 +2,18 @@
 
 import copy
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anomalyclip.config import Precision, digest
+from anomalyclip.config import digest
+from anomalyclip.device import ResolvedPrecision, tf32_allowed
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone
 from anomalyclip.features.preprocess import PREPROCESS_VERSION
-
-ResolvedPrecision = Literal["float32", "bfloat16"]
 
 
 class FrameEncoder:
@@ -46,7 +45,8 @@ class FrameEncoder:
         return np.asarray(stored.cpu().numpy(), dtype=np.float16)
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16")
+        with autocast, tf32_allowed(self._precision):
             features: Tensor = self._model.encode_image(pixels)
         return features
 
@@ -56,18 +56,6 @@ class FrameEncoder:
         if self._device.type == "cpu":
             return tensor
         return tensor.pin_memory().to(self._device, non_blocking=True)
-
-
-def resolve_device() -> torch.device:
-    """Return the process's GPU where it has one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPrecision:
-    """Return the precision asked for; `auto` is float32 on CPUs and bfloat16 on GPUs."""
-    if precision == "auto":
-        return "float32" if device.type == "cpu" else "bfloat16"
-    return precision
 
 
 def feature_fingerprint(backbone: Backbone, precision: ResolvedPrecision, sampling_rate: int, crops: int = 1) -> str:

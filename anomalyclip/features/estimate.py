@@ -10,13 +10,9 @@ import polars as pl
 
 from anomalyclip.config import RunConfig
 from anomalyclip.data.video import DecodeError, VideoReader, probe
+from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import Backbone
-from anomalyclip.features.encoder import (
-    FrameEncoder,
-    feature_fingerprint,
-    resolve_device,
-    resolve_precision,
-)
+from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.sources import fetch
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage, free_bytes, scratch

@@ -1,7 +1,6 @@
 """Extraction of a manifest's videos on all workers of a Ray cluster."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +17,13 @@ import torch
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 
+from anomalyclip import cluster
 from anomalyclip.config import ExtractionConfig, RunConfig
+from anomalyclip.device import ResolvedPrecision, resolve_device, resolve_precision
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone, save_backbone
 from anomalyclip.features.decoder import Decoder
-from anomalyclip.features.encoder import (
-    FrameEncoder,
-    ResolvedPrecision,
-    feature_fingerprint,
-    resolve_device,
-    resolve_precision,
-)
+from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.sources import ABSENT, head
@@ -60,7 +55,11 @@ _RESULTS = pa.schema(
 
 @dataclass(frozen=True)
 class ExtractionProgress:
-    """How far an extraction is; seconds, and frames of the videos that are done."""
+    """How far an extraction is: videos done and in all, frames of those done, and seconds.
+
+    The time left goes by frames: those that the manifest knows (`num_frames`), the others by their size in bytes at the
+    frames per byte of the videos done.
+    """
 
     done: int
     total: int
@@ -88,11 +87,6 @@ class ExtractionReport:
     seconds: float
 
 
-def cluster_device() -> torch.device:
-    """Return the kind of device that extraction uses on the running cluster: its GPUs, if it has any."""
-    return torch.device("cuda" if ray.cluster_resources().get("GPU", 0) else "cpu")
-
-
 def extract_missing(
     manifest: pl.DataFrame,
     config: RunConfig,
@@ -101,18 +95,22 @@ def extract_missing(
     retry: bool = False,
     backbone: Backbone | None = None,
 ) -> ExtractionReport:
-    """Extract the features of a manifest's videos (column `source`) that the store does not have yet.
+    """Extract the features of a manifest's videos (columns `source`, `num_frames`) that the store lacks.
 
     `retry` tries quarantined videos again; `backbone` saves loading the configured one. Ray must be running.
     Raises JobError where the work itself fails, not where a video does.
     """
     backbone = backbone or load_backbone(config.backbone)
     save_backbone(backbone, storage)
-    precision = resolve_precision(config.extraction.precision, cluster_device())
     settings = config.extraction
+    precision = resolve_precision(settings.precision, torch.device("cuda" if cluster.gpus() else "cpu"))
     store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate, settings.crops))
     sources = manifest["source"].unique(maintain_order=True)
-    missing = store.missing(sources.to_list(), retry)
+    missing = store.missing(sources.to_list(), retry).join(
+        manifest.unique("source").select(video="source", frames=_kept_frames(settings.sampling_rate)),
+        on="video",
+        maintain_order="left",
+    )
     progress = _Progress(store, missing, on_progress)
     started = time.monotonic()
     try:
@@ -147,11 +145,10 @@ class _Worker:
         identity: str,
         precision: ResolvedPrecision,
         settings: ExtractionConfig,
-        cpus: int,
+        workers_on_node: int,
     ) -> None:
-        # a video a core beat more threads a video, and Ray would leave a worker one thread on any node
-        cpus = min(cpus, os.cpu_count() or 1)
-        torch.set_num_threads(max(1, cpus // settings.decode_processes))
+        # a core per video beat several threads per video, and Ray would leave a worker one thread on any node
+        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // settings.decode_processes))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
@@ -180,18 +177,26 @@ class _Worker:
             return self._encoder(frames)
 
 
+def _kept_frames(sampling_rate: int) -> pl.Expr:
+    """The frames to encode of videos whose `num_frames` are known."""
+    return (pl.col("num_frames") + (sampling_rate - 1)) // sampling_rate
+
+
 class _Progress:
-    """Counts results, merges them into the index, and says from time to time how far things are."""
+    """Counts results, merges them into the index, and reports from time to time how far things are."""
 
     def __init__(
         self, store: FeatureStore, missing: pl.DataFrame, report: Callable[[ExtractionProgress], None] | None
     ) -> None:
+        """`missing` has the columns video, size (bytes) and frames: to encode, null if not known before."""
         self.extracted = self.frames = 0
         self._store = store
         self._report = report
+        self._frames = dict(missing.select("video", "frames").drop_nulls().iter_rows())
+        self._frames_left = sum(self._frames.values())  # of videos whose frames are known
+        self._bytes_left = int(missing.filter(pl.col("frames").is_null())["size"].clip(0).sum())  # of the others
         self._total = missing.height
-        self._bytes_left = self._bytes = int(missing["size"].clip(0).sum())
-        self._done = 0
+        self._done = self._bytes = 0
         self._results: list[ExtractionResult] = []
         self._recorded = 0
         self._started = self._working_since = self._merged = self._logged = time.monotonic()
@@ -202,10 +207,15 @@ class _Progress:
             self._working_since = time.monotonic() - result.seconds
         self._results.append(result)
         self._done += 1
-        self._bytes_left -= max(0, result.size)
+        size = max(0, result.size)
+        if result.video in self._frames:
+            self._frames_left -= self._frames[result.video]
+        else:
+            self._bytes_left -= size
         if result.error is None:
             self.extracted += 1
             self.frames += result.frames
+            self._bytes += size
         else:
             log.warning("quarantined: %s", result.error)
         now = time.monotonic()
@@ -233,10 +243,10 @@ class _Progress:
         """Return how far things are; the rate leaves out the start of the workers."""
         now = time.monotonic()
         working = max(now - self._working_since, 1e-3)
-        left = working * self._bytes_left / max(1, self._bytes - self._bytes_left)
-        return ExtractionProgress(
-            self._done, self._total, self.frames, now - self._started, self.frames / working, left
-        )
+        rate, frames_per_byte = self.frames / working, self.frames / max(1, self._bytes)
+        frames_left = self._frames_left + self._bytes_left * frames_per_byte
+        left = frames_left / rate if rate else working * (self._total - self._done) / max(1, self._done)
+        return ExtractionProgress(self._done, self._total, self.frames, now - self._started, rate, left)
 
     def _log(self, state: ExtractionProgress) -> None:
         log.info(
@@ -259,9 +269,7 @@ def _results(
     """Run the workers; yields results as they come."""
     if missing.is_empty():
         return
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    workers = settings.workers or max(1, gpus)
-    cpus = int(ray.cluster_resources()["CPU"]) // workers
+    workers = cluster.extraction_workers(settings.workers)
     _quieten()
     rows = [pa.table({"sources": [group]}) for group in _groups(missing)]
     dataset = ray.data.from_arrow(rows).map_batches(
@@ -274,15 +282,22 @@ def _results(
             max_tasks_in_flight_per_actor=TASKS_AHEAD * settings.decode_processes,
             enable_true_multi_threading=True,
         ),
-        fn_constructor_args=(store.storage.root, store.fingerprint, identity, precision, settings, cpus),
+        fn_constructor_args=(
+            store.storage.root,
+            store.fingerprint,
+            identity,
+            precision,
+            settings,
+            cluster.processes_per_node(workers),
+        ),
         num_cpus=settings.cpus_per_worker,
-        num_gpus=1 if gpus else 0,
+        num_gpus=1 if cluster.gpus() else 0,
     )
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from (ExtractionResult(**row) for row in table.to_pylist())
     except ray.exceptions.RayError as error:
-        raise JobError(f"extraction failed: {_reason(error)}; run the same command to continue") from error
+        raise JobError(f"extraction failed: {cluster.reason(error)}; run the same command to continue") from error
 
 
 def _groups(missing: pl.DataFrame) -> list[list[str]]:
@@ -296,14 +311,8 @@ def _groups(missing: pl.DataFrame) -> list[list[str]]:
     return list(groups.values())
 
 
-def _reason(error: BaseException) -> str:
-    """Return the last line of the first traceback: Ray gives the exception of a worker as text, then its own."""
-    first = str(error).split("\n\nThe above exception was the direct cause")[0]
-    return first.strip().splitlines()[-1][-500:]
-
-
 def _quieten() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # failures are reported in one line
+    cluster.quieten()

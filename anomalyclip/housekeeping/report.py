@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from anomalyclip.evaluation.tables import aligned
 from anomalyclip.housekeeping.feature_garbage import objects_of, read_index
 from anomalyclip.housekeeping.garbage import names_of
 from anomalyclip.housekeeping.inventory import Entry, size_of
@@ -63,8 +64,7 @@ def table(rows: Sequence[Row]) -> str:
         (row["key"], _readable(row["bytes"]), f"{row['files']:,}", _days(row["changed"]), row["what"], _by(row))
         for row in sorted(rows, key=lambda row: -row["bytes"])[:SHOWN]
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  " + "  ".join(map(_aligned, line, widths, range(6))).rstrip() for line in lines]
+    text = [aligned(lines, right=(1, 2, 3))]
     text += [f"  and {len(rows) - SHOWN} more, smaller ones"] if len(rows) > SHOWN else []
     return "\n".join([*text, f"  {_readable(sum(row['bytes'] for row in rows))} in all"])
 
@@ -102,10 +102,6 @@ def _by(row: Row) -> str:
     if "used_by" not in row:
         return ""
     return "unknown" if row["used_by"] is None else names_of(row["used_by"]) or "nothing"
-
-
-def _aligned(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column in (1, 2, 3) else cell.ljust(width)
 
 
 def _readable(size: float) -> str:

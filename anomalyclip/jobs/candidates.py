@@ -1,6 +1,8 @@
 """What is evaluated: a trained model wherever it lies, or zero-shot CLIP, with the features that it understands."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,15 @@ from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.labels import class_names
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import Scorer
-from anomalyclip.evaluation.zero_shot import zero_shot
+from anomalyclip.evaluation.zero_shot import SEGMENT, zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
 from anomalyclip.features.imported import find_import
 from anomalyclip.job import Job
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
 from anomalyclip.tracking.registry import find_bundle
+
+log = logging.getLogger("anomalyclip")
 
 MODEL_KIND = "anomalyclip"
 """Tag of runs that train or score the method, beside baselines."""
@@ -54,22 +58,38 @@ class Candidate:
 
 def find_candidate(job: Job, model: str, manifest: pl.DataFrame) -> Candidate:
     """Return a trained model (what `find_bundle` takes), or `zero-shot` CLIP for the manifest's classes; UsageError."""
-    return zero_shot_candidate(job, manifest) if model == ZERO_SHOT else _trained(job, model)
+    if model != ZERO_SHOT:
+        return _trained(job, model)
+    classes = class_names(manifest, job.config.data.classes)
+    return zero_shot_candidate(job, load_backbone(job.config.backbone), classes)
 
 
-def zero_shot_scorer(backbone: Backbone, classes: tuple[str, ...] | list[str], sampling_rate: int) -> Scorer:
+def zero_shot_scorer(backbone: Backbone, classes: Sequence[str], sampling_rate: int) -> Scorer:
     """Return zero-shot CLIP as what scores; raises UsageError if the text tower cannot read the prompts."""
     model = zero_shot(backbone, classes)
-    return Scorer(model.score, model.classes, sampling_rate, model.digest)
+    return Scorer(model.score, model.classes, sampling_rate, SEGMENT * sampling_rate, model.digest)
 
 
-def zero_shot_candidate(job: Job, manifest: pl.DataFrame) -> Candidate:
-    """Return zero-shot CLIP of the job's backbone; raises UsageError if features and texts differ in size."""
-    backbone, extraction = load_backbone(job.config.backbone), job.config.extraction
-    imported = job.config.data.features
+def zero_shot_of(job: Job, card: ModelCard) -> Candidate | None:
+    """Return zero-shot CLIP with a trained model's backbone, classes and features; None if it has no text tower."""
+    if card.backbone_identity is None:
+        return None
+    data = job.config.data.model_copy(update={"features": card.features})
+    config = job.config.model_copy(update={"data": data, "extraction": extraction_settings(job, card)})
+    backbone = load_stored_backbone(job.storage, card.backbone_identity)
+    try:
+        return zero_shot_candidate(replace(job, config=config), backbone, card.classes)
+    except UsageError as error:  # a text tower that reads no prompts, which free directions do not need
+        log.warning("no zero-shot CLIP to compare with: %s", error)
+        return None
+
+
+def zero_shot_candidate(job: Job, backbone: Backbone, classes: Sequence[str]) -> Candidate:
+    """Return zero-shot CLIP of a backbone; raises UsageError if features and texts differ in size."""
+    extraction, imported = job.config.extraction, job.config.data.features
     if imported and (dim := find_import(job.storage, imported).dim) != backbone.dim:
         raise UsageError(f"features {imported} have {dim} numbers, the texts of {backbone.name} {backbone.dim}")
-    scorer = zero_shot_scorer(backbone, class_names(manifest, job.config.data.classes), extraction.sampling_rate)
+    scorer = zero_shot_scorer(backbone, classes, extraction.sampling_rate)
     return Candidate(
         scorer=scorer,
         classes=scorer.classes,

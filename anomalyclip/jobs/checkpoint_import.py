@@ -125,8 +125,7 @@ def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
     """Keep what the model is made of: settings, tags, and what stands behind its features."""
     card = prepared.card
     if card.features is not None:
-        log.warning("the model takes features %s: nothing but your word says that they are those it learnt from",
-                    card.features)  # fmt: skip
+        log.warning("the model takes imported features %s: nothing proves that it learnt from them", card.features)
     job.storage.write(prepared.run.part(CONFIG), to_yaml(job.config).encode())
     settings = {f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()}
     tracking.log_settings(settings, to_yaml(card))
@@ -205,8 +204,8 @@ def _card(
 
 def _extraction(job: Job) -> ExtractionConfig:
     """Return the settings of the features, with the rate and the crops of imported ones that are there."""
-    asserted, extraction = job.config.data.features, job.config.extraction
-    found = known_import(job.storage, asserted) if asserted else None
+    import_name, extraction = job.config.data.features, job.config.extraction
+    found = known_import(job.storage, import_name) if import_name else None
     theirs = {"sampling_rate": found.sampling_rate, "crops": found.crops} if found else {}
     return extraction.model_copy(update=theirs)
 

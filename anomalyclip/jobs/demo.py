@@ -1,19 +1,23 @@
 """The demo's own stages: the drawn benchmark, and a trained model compared with zero-shot CLIP on its test videos."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import JobError
-from anomalyclip.evaluation.intervals import Difference, Interval, PairedDifference, paired_difference
-from anomalyclip.evaluation.metrics import Metrics, compute_metrics, video_score
+from anomalyclip.evaluation import comparison as paired
+from anomalyclip.evaluation.figures import headlines, summarised_by_class
+from anomalyclip.evaluation.metrics import Metrics, video_level
 from anomalyclip.evaluation.plots import save_timeline
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS
+from anomalyclip.evaluation.tables import aligned
+from anomalyclip.evaluation.text import difference_text, difference_values, value_text
 from anomalyclip.job import Job
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.lifecycle import stage, where_runs_are
@@ -33,37 +37,38 @@ class Comparison:
 
     zero_shot: Metrics
     trained: Metrics
-    difference: PairedDifference
+    difference: paired.Comparison
     """Trained minus zero-shot."""
-    videos: int
 
     def table(self) -> str:
-        """Return AUC and mAUC of both with 95 % intervals, and the paired difference."""
-        rows = [["", "AUC", "mAUC"]]
+        """Return the headline figures of both with 95 % intervals, and the paired differences."""
+        figures = headlines()
+        rows = [["", *(figure.heading for figure in figures)]]
         for name, metrics in ((BEFORE, self.zero_shot), (AFTER, self.trained)):
-            overall = _figure(metrics.auc, metrics.auc_interval)
-            rows.append([name, overall, _figure(metrics.m_auc, metrics.m_auc_interval)])
-        rows.append(["difference", _signed(self.difference.auc), _signed(self.difference.m_auc)])
-        return _aligned(rows)
+            rows.append([name, *map(metrics.text, figures)])
+        rows.append(["difference", *(difference_text(self.difference.figures[each.name]) for each in figures)])
+        return aligned(rows)
 
     def class_table(self) -> str:
-        """Return the AUC of every class against the rest."""
-        rows = [["class", BEFORE, AFTER, "difference"]]
-        for name, after in self.trained.class_auc.items():
-            before = self.zero_shot.class_auc.get(name)
-            difference = None if before is None or after is None else after - before
-            rows.append([name, _figure(before), _figure(after), _figure(difference, None, "+")])
-        return _aligned(rows)
+        """Return the figures of every class against the rest."""
+        rows = [["", BEFORE, AFTER, "difference"]]
+        for kind in summarised_by_class():
+            both = [metrics.of_class[kind.name] for metrics in (self.zero_shot, self.trained)]
+            for name in both[1]:
+                values = [value_text(None if (found := each.get(name)) is None else found.value) for each in both]
+                difference = difference_text(self.difference.of_class[kind.name].get(name))
+                rows.append([f"{kind.title} {name}", *values, difference])
+        return aligned(rows)
 
     def figures(self) -> dict[str, Any]:
-        """Return what the table says as JSON-like values."""
+        """Return the table's figures as JSON-like values."""
         return {
-            name: {
-                "zero_shot": getattr(self.zero_shot, name),
-                "trained": getattr(self.trained, name),
-                **_described(getattr(self.difference, name)),
+            figure.name: {
+                "zero_shot": self.zero_shot.value(figure.name),
+                "trained": self.trained.value(figure.name),
+                **difference_values(self.difference.figures[figure.name]),
             }
-            for name in ("auc", "m_auc")
+            for figure in headlines()
         }
 
 
@@ -81,14 +86,13 @@ def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[
     with stage("compare", "the two on the same test videos, paired by video"):
         after = _predictions(job.storage, RunKind.TRAINING, trained)
         before = _predictions(job.storage, RunKind.EVALUATION, zero_shot)
-        comparison = Comparison(
-            compute_metrics(before), compute_metrics(after), paired_difference(after, before), len(after.video_ids)
-        )
+        first, second = paired.measure(before), paired.measure(after)
+        comparison = Comparison(first.metrics, second.metrics, paired.compare_measured(second, first))
         key = f"{RunKind.COMPARISON}/{trained.run}"
         video = _most_anomalous(after)
         _publish(job.storage, key, comparison, after, video)
-    log.info("AUC by class, one against the rest:\n\n%s\n", comparison.class_table())
-    log.info("%d test videos, 95 %% intervals:\n\n%s\n", comparison.videos, comparison.table())
+    log.info("by class, one against the rest:\n\n%s\n", comparison.class_table())
+    log.info("%d test videos, 95 %% intervals:\n\n%s\n", len(after.video_ids), comparison.table())
     timeline = job.storage.uri(f"{key}/timeline.png")
     _say_where(job, trained, zero_shot, after.video_ids[video], timeline)
     result = {
@@ -112,8 +116,7 @@ def _predictions(storage: Storage, kind: RunKind, result: ScoredResult) -> Predi
 
 def _most_anomalous(predictions: Predictions) -> int:
     """Return the position of the video with the highest video-level score."""
-    scores = [video_score(predictions.scores[predictions.frames_of(i)]) for i in range(len(predictions.video_ids))]
-    return scores.index(max(scores))
+    return int(np.argmax(video_level(predictions).scores))
 
 
 def _publish(storage: Storage, key: str, comparison: Comparison, predictions: Predictions, video: int) -> None:
@@ -130,30 +133,4 @@ def _say_where(job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_i
         ["zero-shot's:", f"{zero_shot.paths[EVALUATION]}/{PLOTS}"],
         ["most anomalous:", f"{video_id}, its scores over time in {timeline}"],
     ]
-    log.info("where to look:\n\n%s\n", _aligned(rows))
-
-
-def _figure(value: float | None, interval: Interval | None = None, sign: str = "") -> str:
-    if value is None:
-        return "undefined"
-    bounds = f" ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})" if interval else ""
-    return f"{value:{sign}.3f}{bounds}"
-
-
-def _signed(difference: Difference | None) -> str:
-    return "undefined" if difference is None else _figure(difference.value, difference.interval, "+")
-
-
-def _described(difference: Difference | None) -> dict[str, float | None]:
-    interval = difference.interval if difference else None
-    return {
-        "difference": difference.value if difference else None,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-    }
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(f"  {line.rstrip()}" for line in lines)
+    log.info("where to look:\n\n%s\n", aligned(rows))

@@ -1,6 +1,7 @@
 """Evaluation of a trained model or of zero-shot CLIP on the test part of a manifest; training ends with it too."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,10 +10,12 @@ from typing import Any, TypeVar
 import polars as pl
 
 from anomalyclip.data.labels import unknown_test_classes
-from anomalyclip.evaluation.metrics import Metrics
+from anomalyclip.device import resolve_device
+from anomalyclip.evaluation.metrics import Metrics, summary_values
+from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
-from anomalyclip.features.encoder import resolve_device
+from anomalyclip.evaluation.standing import Standing, standing
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import ZERO_SHOT, Candidate, find_candidate
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
@@ -36,11 +39,10 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredResult(RunResult):
-    """What commands that score test videos return; figures are None if they are undefined."""
+    """What commands that score test videos return."""
 
-    auc: float | None
-    m_auc: float | None
-    ap: float | None
+    figures: Mapping[str, float | None]
+    """The summary's figures by name; None if one is undefined."""
     quarantined: int
     """Videos that could not be decoded."""
 
@@ -61,8 +63,12 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
     `model` is what `find_candidate` takes.
     """
     source = load_source(job, manifest)
+    return prepare_candidate(job, source, find_candidate(job, model, source.table))
+
+
+def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluation:
+    """Check that a candidate can be evaluated on the test part, and find the evaluation's run; raises UsageError."""
     test = source.test_part("evaluate on")
-    candidate = find_candidate(job, model, source.table)
     if candidate.imported:
         imported_store(job, test, candidate.imported)
     warn_of_unknown(unknown_test_classes(test, candidate.classes))
@@ -72,7 +78,7 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
         "precision": job.config.extraction.precision,
         "frame_tolerance": job.config.data.frame_tolerance,
     }
-    prefix = f"{source.dataset}-{ZERO_SHOT}" if model == ZERO_SHOT else source.dataset
+    prefix = f"{source.dataset}-{ZERO_SHOT}" if candidate.tags["model"] == ZERO_SHOT else source.dataset
     run = find_run(job.storage, RunKind.EVALUATION, job.name, prefix, content, job.fresh)
     return Evaluation(source, candidate, run)
 
@@ -123,6 +129,36 @@ def evaluate(
     return metrics
 
 
+def zero_shot_standing(
+    tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, zero_shot: Scorer | None
+) -> Standing:
+    """Compare a scored model with chance and with zero-shot CLIP on the same videos; log it, warn if it is doubtful.
+
+    Zero-shot's predictions are published in the run's folder `zero-shot`; None if there is no text tower.
+    """
+    with run.storage.local(run.part(f"{EVALUATION}/{PREDICTIONS}")) as path:
+        model = read_predictions(path)
+    baseline = None if zero_shot is None else _zero_shot_predictions(tracking, run, source, extracted, zero_shot)
+    found = standing(model, baseline)
+    log.log(logging.WARNING if found.doubtful else logging.INFO, "%s", found.sentence)
+    tracking.log_tags(found.tags())
+    return found
+
+
+def _zero_shot_predictions(
+    tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, zero_shot: Scorer
+) -> Predictions:
+    test = extracted.manifest.filter(pl.col("split") == "test")
+    with TemporaryDirectory(dir=scratch()) as temporary:
+        folder = Path(temporary)
+        score_manifest(zero_shot, test, source.digest, extracted.store, folder / PREDICTIONS)
+        metrics = write_report(folder)
+        tracking.log_metrics({f"zero_shot_{name}": value for name, value in summary_values(metrics).items() if value})
+        tracking.log_artifacts(folder, ZERO_SHOT)
+        run.publish(folder, ZERO_SHOT)
+        return read_predictions(folder / PREDICTIONS)
+
+
 def scored(
     tracking: TrackedRun, job: Job, run: RunFolder, metrics: Metrics | None, extracted: Extracted
 ) -> dict[str, Any]:
@@ -130,9 +166,9 @@ def scored(
     return {
         "run": run.name,
         "run_id": tracking.run_id,
-        "paths": run.published(MODEL, EVALUATION),
+        "paths": run.published(MODEL, EVALUATION, ZERO_SHOT),
         "tracking_uri": job.tracking_uri,
-        **{name: getattr(metrics, name, None) for name in ("auc", "m_auc", "ap")},
+        "figures": summary_values(metrics),
         "quarantined": len(extracted.quarantined),
     }
 

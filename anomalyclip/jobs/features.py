@@ -56,7 +56,7 @@ class Extracted:
 def obtain_features(
     job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone | None, imported: str | None
 ) -> Extracted:
-    """Return a manifest's features: those imported under a name, or extracted where they are missing.
+    """Return a manifest's features: those of an import name, or extracted ones, made now if they are missing.
 
     Raises UsageError if imported ones are missing, if frame counts of videos and annotations differ, or if videos of
     the same content are in two splits.
@@ -74,8 +74,8 @@ def obtain_features(
 def _imported(
     job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone | None, imported: str
 ) -> Extracted:
-    """Return the features imported under a name, and keep the backbone whose text goes with them."""
-    log.warning("features %s were imported: nothing but your word says what made them", imported)
+    """Return the features of an import name, and store the backbone whose text tower goes with them."""
+    log.warning("imported features %s: nothing proves which model made them", imported)
     if backbone is not None:
         save_backbone(backbone, job.storage)
     store = imported_store(job, manifest, imported)
@@ -84,11 +84,11 @@ def _imported(
 
 
 def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
-    """Return the store of the features imported under a name; raises UsageError where a video has none."""
+    """Return the store of the features of an import name; raises UsageError if a video has none."""
     store = FeatureStore(job.storage, find_import(job.storage, name).fingerprint)
     if absent := store.without_features(manifest):
-        names = first_names(absent)
-        raise UsageError(f"{len(absent)} of {manifest.height} videos have no features {name}: {names}; import them")
+        names, count = first_names(absent), f"{len(absent)} of {manifest.height}"
+        raise UsageError(f"{count} videos have no imported features {name}: {names}; import them")
     return store
 
 

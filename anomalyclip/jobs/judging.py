@@ -17,6 +17,7 @@ from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
+from anomalyclip.jobs.candidates import zero_shot_of
 from anomalyclip.jobs.lifecycle import stage
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
@@ -57,7 +58,8 @@ def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, c
             return [*gates, Gate("data", False, "not scored on the policy's manifest, as other gates failed")]
         theirs = None if champion is None else _champion(job, f"models:/{name}/{champion}", policy, test)
         _check_classes(policy, [*candidate.classes, *(theirs.classes if theirs else ())])
-        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs)]
+        zero_shot = _zero_shot(job, model, policy, test)
+        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs, zero_shot)]
 
 
 def _model_gates(job: Job, model: str, policy: Policy, test: Examination) -> list[Gate]:
@@ -114,10 +116,27 @@ def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_ev
             return own
     if not may_evaluate:
         return None
+    plain = _plain(job, policy)
+    return _evaluated(plain, evaluation.prepare(plain, model, test.source.manifest))
+
+
+def _zero_shot(job: Job, model: str, policy: Policy, test: Examination) -> Predictions | None:
+    """Return the predictions of zero-shot CLIP with a model's backbone and classes; None if no gate needs them."""
+    if policy.baselines.beats_zero_shot is None:
+        return None
+    plain = _plain(job, policy)
+    candidate = zero_shot_of(plain, load_card(find_bundle(model, job.tracking_uri)[0]))
+    return None if candidate is None else _evaluated(plain, evaluation.prepare_candidate(plain, test.source, candidate))
+
+
+def _plain(job: Job, policy: Policy) -> Job:
+    """Return the job of an evaluation that belongs to a judgement: without name, with the policy's frame tolerance."""
     data = job.config.data.model_copy(update={"frame_tolerance": policy.evaluation.frame_tolerance})
-    plain = replace(job, name=None, fresh=False, config=job.config.model_copy(update={"data": data}))
-    scored = evaluation.prepare(plain, model, test.source.manifest)
-    result = evaluation.run(plain, scored)
+    return replace(job, name=None, fresh=False, config=job.config.model_copy(update={"data": data}))
+
+
+def _evaluated(job: Job, prepared: evaluation.Evaluation) -> Predictions:
+    result = evaluation.run(job, prepared)
     return read_predictions(find_predictions(f"{RunKind.EVALUATION}/{result.run}", job))
 
 

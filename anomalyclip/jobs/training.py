@@ -12,15 +12,20 @@ import polars as pl
 import torch
 
 from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.metrics import Metrics
+from anomalyclip.evaluation.scoring import Scorer
+from anomalyclip.evaluation.standing import Standing
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import find_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import MODEL_KIND
+from anomalyclip.jobs.candidates import MODEL_KIND, zero_shot_scorer
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.registry import log_model, register_model
@@ -28,8 +33,9 @@ from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.training.plan import TrainingPlan, plan_training
+from anomalyclip.training.plan import TrainingPlan, plan_training, warnings_after, warnings_before
 from anomalyclip.training.ray_training import fit_on_ray
+from anomalyclip.training.sampling import steps_per_epoch
 from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
@@ -57,6 +63,8 @@ class TrainingResult(ScoredResult):
     """What a training returns."""
 
     model_version: str
+    standing: str | None
+    """What the model is worth, beside chance and zero-shot CLIP; None without test videos."""
 
 
 def prepare(
@@ -84,7 +92,7 @@ def prepare(
     content = {
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
-        **result_settings(job.config),
+        **result_settings(plan.config),
         **more,
     }
     run = find_run(job.storage, kind, job.name, source.dataset, content, job.fresh)
@@ -104,18 +112,20 @@ def run(job: Job, training: Training) -> TrainingResult:
             bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
             model_id = log_model(tracking, bundle)
         with stage("evaluate", "the trained model on the test videos"):
-            metrics = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
+            metrics, found = _evaluate(tracking, training, extracted, bundle, model_id)
         with stage("register", f"as a version of {job.config.tracking.model_name}"):
             version = register_model(tracking, model_id, job.config.tracking.model_name, metrics)
         scored = evaluation.scored(tracking, job, training.run, metrics, extracted)
-        return evaluation.finish(training.run, TrainingResult(**scored, model_version=version))
+        result = TrainingResult(**scored, model_version=version, standing=found.sentence if found else None)
+        return evaluation.finish(training.run, result)
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     """Keep what the run is made of: configuration, tags and the manifest."""
+    config = training.plan.config
     source = training.source
-    job.storage.write(training.run.part(CONFIG), to_yaml(job.config).encode())
-    tracking.log_config(job.config)
+    job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
+    tracking.log_config(config)
     tracking.log_tags(
         {
             **source.tags(),
@@ -143,7 +153,7 @@ def settle(job: Job, training: Training, extracted: Extracted) -> Training:
     """
     needs = extracted.needs(training.source.path, training.backbone_identity)
     training.run.keep_features(extracted.digest(), needs)
-    return replace(training, plan=plan_training(extracted.manifest, job.config))
+    return replace(training, plan=plan_training(extracted.manifest, training.plan.config))
 
 
 def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
@@ -152,7 +162,7 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
     ids = {bag.video_id for part in bags.values() for bag in part}
     sources = extracted.manifest.filter(pl.col("video_id").is_in(ids)).select("video_id", "source")
     return FitPlan(
-        config=job.config,
+        config=training.plan.config,
         storage_root=job.storage.root,
         key=training.run.key,
         classes=training.plan.classes,
@@ -168,6 +178,10 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     """Fit, and fit again on all training videos if that is asked for; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
+    counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")
+    frames = dict(counts.select("video_id", "frames").iter_rows())
+    for line in warnings_before(training.plan, frames, training.source.is_benchmark):
+        log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
     epoch = best_epoch(history)
@@ -175,6 +189,8 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     if AUC in history[epoch]:
         log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
                  "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
+    for line in warnings_after(history, plan.validation):
+        log.warning("%s", line)
     if plan.validation and job.config.training.final_fit:
         plan = plan.final(epoch + 1)
         _fit(tracking, plan, "final/")
@@ -198,6 +214,30 @@ def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint:
     return bundle
 
 
+def _evaluate(
+    tracking: TrackedRun, training: Training, extracted: Extracted, bundle: Path, model_id: str
+) -> tuple[Metrics | None, Standing | None]:
+    """Score the test videos with the model and with zero-shot CLIP, which costs seconds; None without test videos."""
+    run, source = training.run, training.source
+    metrics = evaluation.evaluate(tracking, run, source, extracted, bundle, model_id)
+    if metrics is None:
+        return None, None
+    zero_shot = _zero_shot(training, load_card(bundle))
+    return metrics, evaluation.zero_shot_standing(tracking, run, source, extracted, zero_shot)
+
+
+def _zero_shot(training: Training, card: ModelCard) -> Scorer | None:
+    """Return zero-shot CLIP with the model's classes; None if no text tower belongs to the features."""
+    backbone = training.backbone
+    if backbone is None:
+        return None
+    try:
+        return zero_shot_scorer(backbone, card.classes, card.sampling_rate)
+    except UsageError as error:  # a text tower that reads no prompts, which free directions do not need
+        log.warning("not compared with zero-shot CLIP: %s", error)
+        return None
+
+
 def _is_without_text(config: RunConfig) -> bool:
     return config.data.features is not None and config.model.directions == "free"
 
@@ -210,9 +250,11 @@ def _feature_dim(job: Job, backbone: Backbone | None) -> int:
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
     epochs = plan.stop_after or plan.config.training.epochs
+    training = plan.config.training
+    steps = steps_per_epoch(plan.train, training)
     log.info(
-        "training on %d videos, %d held out, %d epochs, %d workers",
-        len(plan.train), len(plan.validation), epochs, plan.config.training.workers,
+        "training on %d videos, %d held out: %d epochs of %d steps (%d in all), batches of %d videos, %d workers",
+        len(plan.train), len(plan.validation), epochs, steps, epochs * steps, training.batch_size, training.workers,
     )  # fmt: skip
     checkpoints = plan.checkpoints()
     with tracking.following(checkpoints.history, prefix):

@@ -35,7 +35,7 @@ class ModelCard(Section):
     backbone_identity: str | None
     """Hash of the image tower; features of another one are refused. None where only imported ones are understood."""
     features: str | None = None
-    """Name asserted for the imported features that the model understands."""
+    """Import name of the imported features that the model understands."""
     sampling_rate: int
     """Frames a stored feature stands for."""
     crops: int = 1

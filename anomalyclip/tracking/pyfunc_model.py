@@ -19,11 +19,12 @@ from torch import Tensor
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.frame_folder import frame_paths, link_out_of
 from anomalyclip.data.video import DecodeError
+from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.decoder import Decoder
-from anomalyclip.features.encoder import FrameEncoder, resolve_device, resolve_precision
+from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.model.bundle import ModelCard, load_bundle
 from anomalyclip.storage import Storage, default_root
 

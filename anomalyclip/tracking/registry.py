@@ -45,13 +45,13 @@ def log_model(tracking: TrackedRun, bundle: Path) -> str:
 
 
 def register_model(tracking: TrackedRun, model_id: str, name: str, metrics: Metrics | None) -> str:
-    """Register a logged model, once, with AUC and mAUC in its tags, and return the version's number."""
+    """Register a logged model, once, with its headline figures in its tags, and return the version's number."""
     source = f"models:/{model_id}"
-    figures = {} if metrics is None else {"auc": metrics.auc, "m_auc": metrics.m_auc}
+    figures = {} if metrics is None else metrics.headline()
     for version in tracking.client.search_model_versions(f"name='{name}'"):
         if version.source == source:
             return str(version.version)
-    tags = {key: f"{value:.6f}" for key, value in figures.items() if value is not None}
+    tags = {key: f"{value:.6f}" for key, value in figures.items()}
     with suppress(MlflowException):  # it exists already, or creating the version says what is wrong
         tracking.client.create_registered_model(name)
     version = tracking.client.create_model_version(

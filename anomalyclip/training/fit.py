@@ -1,6 +1,7 @@
 """The training loop, which knows neither Ray nor MLflow: one `fit` for one worker or many."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import RunConfig
+from anomalyclip.device import resolve_precision, tf32_allowed
+from anomalyclip.errors import JobError
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
 from anomalyclip.model.collectives import all_gather_rows, rank, world_size
@@ -23,9 +26,11 @@ from anomalyclip.training.checkpoints import (
 )
 from anomalyclip.training.sampling import Bag, Batch, draw_clip, epoch_batches
 from anomalyclip.training.schedule import learning_rate
-from anomalyclip.training.validation import best_epoch, validate
+from anomalyclip.training.validation import LOSS, best_epoch, validate
 
 EpochMetrics = dict[str, float]
+
+REMEDY = "try a lower training.learning_rate, or training.precision=float32"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def fit(
 
     Every worker calls it with the same arguments and the same initial weights. A checkpoint is written by the
     first worker before `on_epoch` is called with an epoch's metrics. `stop_after` ends the fit after so many
-    epochs of the schedule.
+    epochs of the schedule. Raises JobError on every worker, before that epoch's checkpoint, when a loss or a weight is
+    not finite.
     """
     device = model.normality_prototype.device
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -80,10 +86,13 @@ def fit(
     for epoch in range(len(history), stop_after or config.training.epochs):
         rate = learning_rate(epoch, config.training)
         optimizer.param_groups[0]["lr"] = rate
-        losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config)
+        with tf32_allowed(resolve_precision(config.training.precision, device)):
+            losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
         metrics = {"epoch": float(epoch), "learning_rate": rate, **losses}
+        _refuse_broken_weights(parameters, epoch)  # the epoch's last update has no loss after it
         if data.validation:
             metrics |= validate(model.eval().with_fixed_directions(), data.validation, data.cache, config)
+            _refuse_broken_loss({LOSS: metrics[LOSS]}, f"validation after epoch {epoch}")
         history.append(metrics)
         if rank() == 0:
             saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
@@ -98,7 +107,8 @@ def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str,
     Logits are gathered with their gradient, so that data-parallel averaging gives one worker's gradients.
     """
     device = step.features.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config, device)):
+    bfloat16 = resolve_precision(config.training.precision, device) == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         output = model(step.features)
     whole = gather_outputs(output, step.abnormal_here)
     selection = semantic_selection(whole.ranking, step.labels, config.model.k, step.keep_top, step.keep_bottom)
@@ -126,28 +136,38 @@ def step_inputs(data: FitData, epoch: int, config: RunConfig, device: torch.devi
             yield _to_device(waiting.result(), device)
 
 
-def uses_bfloat16(config: RunConfig, device: torch.device) -> bool:
-    """Return whether a training step runs under bfloat16 autocast: by default on GPUs only."""
-    precision = config.training.precision
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-
-
 def _train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, steps: Iterator[StepInput], config: RunConfig
+    model: nn.Module, optimizer: torch.optim.Optimizer, steps: Iterator[StepInput], config: RunConfig, epoch: int
 ) -> EpochMetrics:
     model.train()
     totals: dict[str, Tensor] = {}
     count = 0
     for step in steps:
         terms = step_loss(model, step, config)
+        loss = torch.stack(list(terms.values())).sum()
+        # the terms are those of the whole batch, equal on every worker: all of them stop here, and none waits for
+        # another. On a GPU this waits for the forward pass, once per step.
+        if not loss.isfinite():
+            _refuse_broken_loss({name: term.item() for name, term in terms.items()}, f"epoch {epoch}, step {count}")
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
+        loss.backward()
         optimizer.step()
         count += 1
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
     means = {f"loss/{name}": total.item() / count for name, total in totals.items()}
     return {"loss": sum(means.values()), **means}
+
+
+def _refuse_broken_loss(terms: Mapping[str, float], where: str) -> None:
+    if not all(map(math.isfinite, terms.values())):
+        values = ", ".join(f"{name}={value:.4g}" for name, value in terms.items())
+        raise JobError(f"{where}: the loss is not finite ({values}); {REMEDY}")
+
+
+def _refuse_broken_weights(parameters: Sequence[Tensor], epoch: int) -> None:
+    if not torch.stack([parameter.isfinite().all() for parameter in parameters]).all():
+        raise JobError(f"epoch {epoch}: weights are not finite after the last step; {REMEDY}")
 
 
 def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig) -> StepInput:

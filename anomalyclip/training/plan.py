@@ -1,6 +1,7 @@
 """What a fit will be trained on, checked before any work starts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -9,8 +10,16 @@ from anomalyclip.config import RunConfig, TrainingConfig
 from anomalyclip.data.labels import NORMAL, class_names, unknown_test_classes
 from anomalyclip.data.splits import with_validation
 from anomalyclip.errors import UsageError
-from anomalyclip.training.sampling import Bag, split_bags
+from anomalyclip.training.sampling import Bag, split_bags, steps_per_epoch
 from anomalyclip.training.setup import bags_of
+from anomalyclip.training.validation import AUC, best_epoch
+
+BATCH_SIZES = (64, 32, 16, 8, 4)
+STEPS_PER_EPOCH = 8
+"""A batch size that is chosen is the largest with so many steps per epoch, or the smallest."""
+FEW_STEPS = 200
+ONE_IN_TWENTY = 1.645
+"""Standard deviations above the mean that a normal variable exceeds once in 20 times."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,8 @@ class TrainingPlan:
     classes: list[str]
     unknown_classes: list[str]
     """Classes of the test part that nothing can be learnt of."""
+    config: RunConfig
+    """The configuration of the fit: with a batch size, also if none was given."""
 
     def bags(self, split: str) -> list[Bag]:
         """Return the bags of a split."""
@@ -40,18 +51,81 @@ def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
         manifest = with_validation(manifest, config.training.validation_fraction, config.training.seed)
     else:
         manifest = manifest.with_columns(pl.col("split").replace("val", "train"))
-    plan = TrainingPlan(manifest, classes, unknown_test_classes(manifest, classes))
-    check_batches(plan.bags("train"), config.training)
+    bags = bags_of(manifest, "train", classes)
+    check_both_kinds(bags, "training")
+    if config.training.batch_size is None:
+        config = _with_batch_size(config, bags)
+    check_batches(bags, config.training)
     if config.training.final_fit:
-        check_batches(plan.bags("train") + plan.bags("val"), config.training)
-    return plan
+        check_batches(bags + bags_of(manifest, "val", classes), config.training)
+    return TrainingPlan(manifest, classes, unknown_test_classes(manifest, classes), config)
+
+
+def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark: bool) -> list[str]:
+    """Return what makes it doubtful, before any training, that a model will come out: a line per doubt.
+
+    Args:
+        plan: the plan of the fit.
+        stored: the number of stored features of every training video, by `video_id`.
+        is_benchmark: whether the footage is the drawn benchmark, for which `clip-tiny` was made.
+    """
+    config, lines = plan.config, []
+    bags, training = plan.bags("train"), config.training
+    steps = steps_per_epoch(bags, training)
+    if steps * training.epochs < FEW_STEPS:
+        lines.append(
+            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} rarely train a model; "
+            f"raise training.epochs={training.epochs} or lower training.batch_size={training.batch_size}"
+        )
+    if config.backbone.name == "clip-tiny" and config.data.features is None and not is_benchmark:
+        lines.append(
+            "backbone clip-tiny has seen drawn pictures only: for real footage set "
+            "backbone.name=ViT-B-16-quickgelu and backbone.weights=openai"
+        )
+    window = config.model.segments * config.model.frames_per_segment
+    span = window * config.model.stride
+    short = [stored[bag.video_id] for bag in bags if stored[bag.video_id] < span]
+    if short:
+        repeated = 1 - sum(min(count, window) for count in short) / (window * len(short))
+        lines.append(
+            f"{len(short)} of {len(bags)} training videos are shorter than a window of {span} stored features "
+            f"(model.segments x frames_per_segment x stride): {repeated:.0%} of their windows are repeated frames; "
+            "lower these settings to fit the videos"
+        )
+    return lines
+
+
+def warnings_after(history: Sequence[Mapping[str, float]], validation: Sequence[Bag]) -> list[str]:
+    """Return what makes it doubtful, after a training, that the model has learnt anything: a line per doubt.
+
+    Validation is at chance if random scores would reach its AUC more often than once in 20 times. Their AUC has the
+    mean 0.5 and the deviation sqrt((a + n + 1) / (12 a n)) for a abnormal and n normal videos (Mann and Whitney). The
+    best of several epochs reaches it more often: the rule finds the clear cases only.
+    """
+    best = history[best_epoch(history)].get(AUC)
+    if best is None:
+        return []
+    abnormal, normal = map(len, split_bags(validation))
+    least = 0.5 + ONE_IN_TWENTY * math.sqrt((abnormal + normal + 1) / (12 * abnormal * normal))
+    if best > least:
+        return []
+    return [
+        f"validation is at chance: video-level AUC {best:.3f} at the best epoch, where random scores reach "
+        f"{min(least, 1):.3f} once in 20 times ({abnormal} abnormal and {normal} normal videos)"
+    ]
+
+
+def _with_batch_size(config: RunConfig, bags: Sequence[Bag]) -> RunConfig:
+    """Return the configuration with the batch size that these training videos call for."""
+    tried = [config.training.model_copy(update={"batch_size": size}) for size in BATCH_SIZES]
+    chosen = next((one for one in tried if steps_per_epoch(bags, one) >= STEPS_PER_EPOCH), tried[-1])
+    return config.model_copy(update={"training": chosen})
 
 
 def check_batches(bags: Sequence[Bag], config: TrainingConfig) -> None:
-    """Raise UsageError unless there are videos of both kinds and the workers divide each kind's part of a batch."""
-    check_both_kinds(bags, "training")
+    """Raise UsageError unless the workers divide each kind's part of a batch; there are videos of both kinds."""
     for kind, side in zip(("abnormal", "normal"), split_bags(bags), strict=True):
-        size = min(config.batch_size // 2, len(side))
+        size = min(config.half_batch, len(side))
         if size % config.workers:
             divisible = 2 * (size - size % config.workers)
             raise UsageError(

@@ -1,8 +1,6 @@
 """Ray Train round `fit`: workers on a cluster, started again from the last checkpoint when one is lost."""
 
-import logging
 import os
-import signal
 import threading
 import uuid
 from collections.abc import Sequence
@@ -15,11 +13,10 @@ from ray.train import FailureConfig, ScalingConfig, UserCallback
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer, get_device
 
+from anomalyclip import cluster
 from anomalyclip.errors import JobError
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit_plan import FitPlan, run_plan
-
-log = logging.getLogger("anomalyclip")
 
 
 def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_side: int = 1) -> None:
@@ -32,15 +29,12 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_si
     training = plan.config.training
     storage = Storage(plan.storage_root)
     ray_folder = f"{plan.key}/ray"
-    gpus = ray.cluster_resources().get("GPU", 0)
-    if 0 < gpus < training.workers:
-        log.warning("%d GPUs for %d workers: training on CPUs; set training.workers=%d", gpus, training.workers, gpus)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"plan": plan, "side_by_side": side_by_side},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
-            use_gpu=gpus >= training.workers,
+            use_gpu=cluster.trains_on_gpus(training.workers),
             resources_per_worker={"CPU": training.cpus_per_worker},
         ),
         run_config=RayRunConfig(
@@ -52,16 +46,20 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_si
         ),
     )
     try:
-        _interruptible(trainer)
+        refusal = _interruptible(trainer)
     except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise JobError(f"training failed: {reason[-1] if reason else type(error).__name__}") from error
+        raise JobError(f"training failed: {cluster.reason(error)}") from error
     finally:
         storage.delete(ray_folder)
+    if refusal:
+        raise JobError(f"training failed: {refusal}")
 
 
-def _interruptible(trainer: TorchTrainer) -> None:
-    """Fit in a thread: in the main thread Ray Train would take Ctrl-C for itself, and go on for a while."""
+def _interruptible(trainer: TorchTrainer) -> str | None:
+    """Return what the first worker returned.
+
+    The fit runs in a thread of its own: in the main thread Ray Train handles Ctrl-C itself and continues for a while.
+    """
     outcome: Future[Any] = Future()
 
     def run() -> None:
@@ -71,14 +69,18 @@ def _interruptible(trainer: TorchTrainer) -> None:
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries have put their own in its place
-    outcome.result()
+    cluster.restore_interrupt()
+    return outcome.result().return_value
 
 
-def _worker(loop_config: dict[str, Any]) -> None:
+def _worker(loop_config: dict[str, Any]) -> str | None:
+    """Run a worker's part of a fit; returns why it stopped, if starting it again would end in the same way."""
     plan: FitPlan = loop_config["plan"]
     context = ray.train.get_context()
     sharing = context.get_local_world_size() * loop_config["side_by_side"]
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // sharing))
-    run_plan(plan, get_device(), on_epoch=ray.train.report)
+    torch.set_num_threads(cluster.threads(sharing))
+    try:
+        run_plan(plan, get_device(), on_epoch=ray.train.report)
+    except JobError as error:  # a raised error would be retried like a lost worker
+        return str(error)
+    return None

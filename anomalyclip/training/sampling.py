@@ -67,13 +67,15 @@ def epoch_batches(bags: Sequence[Bag], epoch: int, config: TrainingConfig) -> It
     An epoch ends when the longer side has been seen once, less an incomplete batch; the shorter side starts
     again, shuffled anew.
     """
-    abnormal, normal = split_bags(bags)
-    half = config.batch_size // 2
-    sides = [(abnormal, min(half, len(abnormal))), (normal, min(half, len(normal)))]
-    steps = max(len(side) // size for side, size in sides)
+    sides = [(side, min(config.half_batch, len(side))) for side in split_bags(bags)]
     streams = [_endless(side, size, (config.seed, epoch, kind)) for kind, (side, size) in enumerate(sides)]
-    for _ in range(steps):
+    for _ in range(steps_per_epoch(bags, config)):
         yield Batch(*(next(stream) for stream in streams))
+
+
+def steps_per_epoch(bags: Sequence[Bag], config: TrainingConfig) -> int:
+    """Return the number of batches of an epoch."""
+    return max(len(side) // min(config.half_batch, len(side)) for side in split_bags(bags))
 
 
 def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: ModelConfig, crops: int = 1) -> Clip:
@@ -96,8 +98,12 @@ def segment_spacing(num_features: int, config: ModelConfig) -> int:
 
 
 def offset_bound(num_features: int, config: ModelConfig) -> int:
-    """Return the exclusive upper bound of a segment's random offset."""
-    return segment_spacing(num_features, config) - (config.frames_per_segment - 2)
+    """Return the exclusive upper bound of a segment's random offset, at least 1.
+
+    On a short video, segments longer than their number leave no room to move: they overlap and start at their
+    earliest position.
+    """
+    return max(1, segment_spacing(num_features, config) - (config.frames_per_segment - 2))
 
 
 def clip_frames(num_features: int, offsets: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:

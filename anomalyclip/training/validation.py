@@ -1,14 +1,14 @@
 """How `clean` runs judge an epoch: video-level AUC and loss on the validation part, never the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
 from sklearn.metrics import roc_auc_score
 
 from anomalyclip.config import RunConfig
-from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.metrics import video_score
+from anomalyclip.evaluation.scoring import model_scorer, score_features
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
 from anomalyclip.model.collectives import rank, world_size
@@ -41,7 +41,7 @@ def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, confi
     return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
 
 
-def best_epoch(history: Sequence[dict[str, float]]) -> int:
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """Return the epoch to keep: the highest video-level AUC, then the lower loss, then the earlier epoch.
 
     Epochs without learning rate are passed over while there is another; without validation it is the last.
@@ -54,8 +54,9 @@ def best_epoch(history: Sequence[dict[str, float]]) -> int:
 
 def score_video(model: AnomalyCLIP, video: str, cache: FeatureCache, config: RunConfig) -> float:
     """Return the score of a video, by its id, that its epoch is judged by; the model is in evaluation mode."""
-    _, scores, _ = mean_over_crops(model.score_video, torch.from_numpy(cache.video(video)))
-    return video_score(scores.cpu().numpy(), segment_frames=config.model.frames_per_segment)
+    scorer = model_scorer(model, config.extraction.sampling_rate)
+    scores, _ = score_features(scorer, torch.from_numpy(cache.video(video)), cache.video_frames(video))
+    return video_score(scores, scorer.segment_frames)
 
 
 def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, ClipOutput]:

@@ -9,8 +9,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from anomalyclip.config import RunConfig
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.data.video import VideoReader
+from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import load_backbone
-from anomalyclip.features.encoder import FrameEncoder, resolve_device, resolve_precision
+from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
 from anomalyclip.storage import Storage
 from tests.drawn import draw_demo

@@ -8,13 +8,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.metrics import roc_auc_score
 
 from anomalyclip.evaluation.comparison import compare
-from anomalyclip.evaluation.intervals import (
-    auc_replicates,
-    class_replicates,
-    logit_interval,
-    mean_replicates,
-)
+from anomalyclip.evaluation.figures import Table, auc, mean_of
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from tests.predicted import in_memory
 
 VIDEOS, FRAMES, ABNORMAL = 290, 1_100_000, 13
 
@@ -32,7 +28,7 @@ def table() -> Predictions:
     noise = rng.random((FRAMES, ABNORMAL + 1), dtype=np.float32)
     probabilities = noise * np.float32(0.8)
     probabilities[:, :ABNORMAL] += truth * np.float32(0.2)
-    return Predictions(
+    return in_memory(
         video_ids=tuple(f"video {i}" for i in range(VIDEOS)),
         offsets=offsets,
         scores=1 - probabilities[:, ABNORMAL],
@@ -45,8 +41,8 @@ def table() -> Predictions:
 
 
 def both_intervals(table: Predictions) -> None:
-    assert logit_interval(auc_replicates(table.scores, table.anomalous, table.offsets))
-    assert logit_interval(mean_replicates(class_replicates(table)))
+    for found in (auc(Table(table)), mean_of("auc")(Table(table))):
+        assert found and found.interval
 
 
 @pytest.mark.accept

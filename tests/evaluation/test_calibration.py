@@ -21,8 +21,9 @@ from scipy.stats import norm
 from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.comparison import compare_measured, measure
-from anomalyclip.evaluation.intervals import Interval, logit_interval
+from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.predictions import BoolArray, Digests, FloatArray, IntArray, Predictions
+from tests.predicted import in_memory
 
 FRAMES_TO_ONE = 64
 VIDEO, FRAME, SKILL = 1.0, 0.7, 0.7
@@ -102,7 +103,7 @@ def _correlated(rng: np.random.Generator, shape: tuple[int, ...]) -> Iterator[Fl
 
 
 def _table(test_set: Videos, scores: FloatArray, probabilities: FloatArray) -> Predictions:
-    return Predictions(
+    return in_memory(
         video_ids=tuple(f"v{i}" for i in range(len(test_set.offsets) - 1)),
         offsets=test_set.offsets,
         scores=scores,
@@ -122,8 +123,9 @@ def outcomes(test_set: Videos, cases: int) -> Iterator[dict[str, tuple[float, fl
         comparison = compare_measured(better, worse)
         found = {}
         for name in FIGURES:
-            replicates, difference = getattr(better, name), getattr(comparison, name)
-            found[name] = (truths[0][name], replicates.point, logit_interval(replicates))
+            estimate, difference = better.metrics.figures[name], comparison.figures[name]
+            assert estimate and difference
+            found[name] = (truths[0][name], estimate.value, estimate.interval)
             found[f"paired {name}"] = (truths[0][name] - truths[1][name], difference.value, difference.interval)
         yield found
 

@@ -11,6 +11,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import Comparison, compare
 from anomalyclip.evaluation.intervals import Difference, Interval, average_precision_replicates
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from tests.predicted import in_memory
 
 CLASSES = ("Arson", "Fighting", "Normal")
 VIDEOS = 24
@@ -28,7 +29,7 @@ def table(seed: int, skill: float = 0.3, levels: int = 40) -> Predictions:
     noise = rng.integers(0, levels, (len(truth), 4)) / (2 * levels)
     bonus = skill * np.column_stack([truth, ~truth.any(axis=1), truth.any(axis=1)])
     figures = (noise + bonus).astype(np.float32)
-    return Predictions(
+    return in_memory(
         video_ids=tuple(f"v{i:02d}" for i in range(VIDEOS)),
         offsets=offsets,
         scores=np.ascontiguousarray(figures[:, 3]),
@@ -41,22 +42,9 @@ def table(seed: int, skill: float = 0.3, levels: int = 40) -> Predictions:
 
 
 def differences(comparison: Comparison) -> dict[str, Difference]:
-    found = {"auc": comparison.auc, "ap": comparison.ap, "m_auc": comparison.m_auc, **comparison.of_class}
+    found = {**{name: comparison.figures[name] for name in ("auc", "ap", "m_auc")}, **comparison.of_class["auc"]}
     assert all(difference is not None for difference in found.values())
     return {name: difference for name, difference in found.items() if difference is not None}
-
-
-def only(table: Predictions, videos: list[int]) -> Predictions:
-    """The same predictions of some videos, in this order."""
-    frames = np.concatenate([np.arange(len(table.scores))[table.frames_of(v)] for v in videos])
-    return replace(
-        table,
-        video_ids=tuple(table.video_ids[v] for v in videos),
-        offsets=np.concatenate([[0], np.cumsum(np.diff(table.offsets)[videos])]),
-        scores=table.scores[frames],
-        probabilities=table.probabilities[frames],
-        truth=table.truth[frames],
-    )
 
 
 def test_a_model_beside_itself_differs_in_nothing_and_is_as_likely_better_as_worse() -> None:
@@ -97,12 +85,13 @@ def test_a_better_model_is_found_and_its_probability_is_that_of_the_t_distributi
 
 def test_figures_are_scikit_learns_whatever_the_order_of_videos() -> None:
     a, b = table(5), table(6)
-    found, shuffled = compare(a, b), compare(a, only(b, np.random.default_rng(0).permutation(VIDEOS).tolist()))
+    found, shuffled = compare(a, b), compare(a, b.select(np.random.default_rng(0).permutation(VIDEOS).tolist()))
     truth = a.anomalous
-    assert found.auc and found.ap
-    assert found.auc.value == pytest.approx(roc_auc_score(truth, a.scores) - roc_auc_score(truth, b.scores), abs=1e-12)
+    overall, precision = found.figures["auc"], found.figures["ap"]
+    assert overall and precision
+    assert overall.value == pytest.approx(roc_auc_score(truth, a.scores) - roc_auc_score(truth, b.scores), abs=1e-12)
     ap = average_precision_score(truth, a.scores) - average_precision_score(truth, b.scores)
-    assert found.ap.value == pytest.approx(ap, abs=1e-12)
+    assert precision.value == pytest.approx(ap, abs=1e-12)
     for name, each in differences(found).items():
         other = differences(shuffled)[name]
         assert each.interval and other.interval
@@ -115,7 +104,7 @@ def test_average_precision_without_each_video_equals_brute_force(levels: int) ->
     predictions = table(7, levels=levels)
     found = average_precision_replicates(predictions.scores, predictions.anomalous, predictions.offsets)
     assert found is not None and found.clusters == 16
-    brute = [only(predictions, [v for v in range(VIDEOS) if v != left_out]) for left_out in range(VIDEOS)]
+    brute = [predictions.select([v for v in range(VIDEOS) if v != left_out]) for left_out in range(VIDEOS)]
     expected = [average_precision_score(each.anomalous, each.scores) for each in brute]
     np.testing.assert_allclose(found.left_out, expected, atol=1e-12)
     assert found.point == pytest.approx(average_precision_score(predictions.anomalous, predictions.scores), abs=1e-12)
@@ -137,8 +126,9 @@ def test_contributions_of_videos_sum_to_the_difference_and_the_spoilt_video_come
     spoilt = replace(good, scores=good.scores.copy())
     spoilt.scores[good.frames_of(4)] = 1 - spoilt.scores[good.frames_of(4)]
     found = compare(spoilt, good)
-    assert found.auc
-    assert sum(video.contribution for video in found.videos) == pytest.approx(found.auc.value, abs=1e-12)
+    overall = found.figures["auc"]
+    assert overall
+    assert sum(video.contribution for video in found.videos) == pytest.approx(overall.value, abs=1e-12)
     first = found.videos[0]
     assert (first.video_id, first.labels, first.frames) == ("v04", ("Fighting",), 14)
     assert first.contribution < 0 and first.first < first.second
@@ -164,22 +154,24 @@ def test_models_of_other_classes_compare_in_what_both_know() -> None:
     first = table(12)
     second = replace(table(13), classes=("Arson", "Riot", "Normal"))
     found = compare(first, second)
-    assert found.m_auc is None and set(found.of_class) == {"Arson", "Normal"}
-    assert found.auc and found.ap
+    assert found.figures["m_auc"] is found.figures["m_ap"] is None
+    assert set(found.of_class["auc"]) == {"Arson", "Normal"}
+    assert found.figures["auc"] and found.figures["ap"]
 
 
 def test_without_anomalous_frames_nothing_is_defined() -> None:
-    first, second = (only(table(seed), [2, 5, 8, 11, 14]) for seed in (14, 15))
+    first, second = (table(seed).select([2, 5, 8, 11, 14]) for seed in (14, 15))
     found = compare(first, second)
-    assert (found.auc, found.ap, found.m_auc, found.of_class, found.videos) == (None, None, None, {}, [])
+    assert set(found.figures.values()) == {None}
+    assert (list(found.of_class.values()), found.videos) == ([{}, {}, {}], [])
 
 
 def test_other_videos_are_refused_and_named() -> None:
     a, b = table(16), table(17)
     with pytest.raises(UsageError, match=r"the same videos: 1 only in the first: v03; 2 only in the second: v00, v01$"):
-        compare(only(a, list(range(2, 23))), only(b, [0, 1, 2, *range(4, 23)]))
+        compare(a.select(list(range(2, 23))), b.select([0, 1, 2, *range(4, 23)]))
     with pytest.raises(UsageError, match=r"12 only in the first: v00, v01, .*, v09, …$"):
-        compare(a, only(b, list(range(12, 24))))
+        compare(a, b.select(list(range(12, 24))))
 
 
 def test_other_annotations_are_refused_and_their_videos_named() -> None:
@@ -197,4 +189,46 @@ def test_other_annotations_are_refused_and_their_videos_named() -> None:
 
 def test_another_manifest_of_the_same_annotations_is_no_hindrance() -> None:
     a = table(20)
-    assert compare(a, replace(table(21), digests=Digests("other paths", "a", "x"))).auc
+    assert compare(a, replace(table(21), digests=Digests("other paths", "a", "x"))).figures["auc"]
+
+
+def unlocated(predictions: Predictions, videos: list[int]) -> Predictions:
+    """The same with the truth of frames unknown in some videos."""
+    truth, known = predictions.truth.copy(), predictions.known.copy()
+    known[videos] = False
+    for video in videos:
+        truth[predictions.frames_of(video)] = False
+    return replace(predictions, truth=truth, known=known)
+
+
+def test_frames_of_unknown_truth_do_not_count_and_their_videos_do() -> None:
+    a, b = (unlocated(table(seed, skill), [0, 1]) for seed, skill in ((22, 0.3), (23, 0.1)))
+    found, without = compare(a, b), compare(a.select(range(2, VIDEOS)), b.select(range(2, VIDEOS)))
+    for name in ("auc", "m_auc", "ap", "m_ap"):
+        assert found.figures[name] == without.figures[name]
+    assert found.videos == without.videos
+    whole = compare(table(22, 0.3), table(23, 0.1))
+    for name in ("video_auc", "video_m_ap"):
+        assert found.figures[name] == whole.figures[name] != without.figures[name]
+    shuffled = compare(a, b.select(np.random.default_rng(0).permutation(VIDEOS)))
+    for name, one in found.figures.items():
+        other = shuffled.figures[name]
+        assert one and other and one.value == pytest.approx(other.value, abs=1e-12)
+
+
+def test_without_any_interval_models_compare_by_videos_alone() -> None:
+    anomalous = [video for video in range(VIDEOS) if video % 3 < 2]
+    a, b = (unlocated(table(seed, skill), anomalous) for seed, skill in ((24, 0.3), (25, 0.1)))
+    found = compare(a, b)
+    assert {name for name, difference in found.figures.items() if difference} == {"video_auc", "video_m_ap"}
+    assert found.videos == []
+
+
+def test_truth_that_only_one_table_knows_is_another_truth() -> None:
+    a, b = table(26), unlocated(table(27), [4])
+    with pytest.raises(UsageError, match="1 of 24 videos differ in their frames or labels: v04"):
+        compare(a, b)
+    relabelled = replace(b, video_truth=b.video_truth.copy())
+    relabelled.video_truth[4] = [True, True]
+    with pytest.raises(UsageError, match="1 of 24 videos differ in their frames or labels: v04"):
+        compare(b, relabelled)

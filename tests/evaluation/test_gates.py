@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import yaml
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.gates import Gate, Policy, judge_figures, load_policy
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from tests.predicted import in_memory
 
 CLASSES = ("Arson", "Fighting", "Normal")
 VIDEOS = tuple(f"v{number}" for number in range(12))
 FRAMES = 20
+BASELINES = ("above_chance", "beats_zero_shot")
 
 
 def predictions(
@@ -28,7 +31,7 @@ def predictions(
     own = np.array([quality, *(of_class.get(name, quality) for name in CLASSES)])
     figures = np.random.default_rng(seed).random(hits.shape) * (1 - own) + hits * own
     kept = [1 + CLASSES.index(name) for name in classes]
-    return Predictions(
+    return in_memory(
         video_ids=VIDEOS[:videos],
         offsets=np.arange(videos + 1) * FRAMES,
         scores=figures[:, 0].astype(np.float32),
@@ -44,15 +47,17 @@ def policy(**sections: Any) -> Policy:
     return Policy.model_validate(sections)
 
 
-def judged(given: Policy, candidate: Predictions, champion: Predictions | None = None) -> dict[str, Gate]:
-    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion)}
+def judged(
+    given: Policy, candidate: Predictions, champion: Predictions | None = None, zero_shot: Predictions | None = None
+) -> dict[str, Gate]:
+    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion, zero_shot)}
 
 
 def test_the_first_model_needs_its_floors_alone() -> None:
     gates = judged(policy(), predictions(0.45))
     assert all(gate.passed for gate in gates.values())
-    assert list(gates) == ["data", "auc", "m_auc", "delta_auc", "delta_m_auc", "class_auc"]
-    assert gates["delta_auc"].says == "there is no champion to be held against"
+    assert list(gates) == ["data", "auc", "m_auc", *BASELINES, "delta_auc", "delta_m_auc", "class_auc"]
+    assert gates["delta_auc"].says == "there is no champion to compare with"
 
 
 def test_a_floor_is_reached_from_above_and_at_it() -> None:
@@ -122,7 +127,7 @@ def test_models_scored_on_other_data_are_not_compared(champion: Predictions, say
 
 
 def test_videos_of_another_manifest_fail_and_missing_ones_are_counted() -> None:
-    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None)}
+    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None, None)}
     assert (gates["data"].passed, "3 videos are not in the policy's manifest" in gates["data"].says) == (False, True)
     gates = judged(policy(), predictions(0.4, videos=9))
     assert (gates["data"].passed, gates["data"].says) == (True, "9 of 12 test videos, annotations a")
@@ -136,8 +141,72 @@ def test_an_undefined_figure_passes_no_gate_but_one_that_is_not_asked_for() -> N
     nothing.truth[:] = False
     gates = judged(policy(), nothing)
     assert (gates["auc"].passed, gates["auc"].says) == (False, "AUC undefined is not ≥ 0.8000")
-    off = {"floors": {"auc": None, "m_auc": None}, "margins": {"auc": None, "m_auc": None, "class_auc": None}}
+    off = {"floors": {"auc": None, "m_auc": None}, "margins": {"auc": None, "m_auc": None, "class_auc": None},
+           "baselines": {"above_chance": False, "beats_zero_shot": None}}  # fmt: skip
     assert list(judged(policy(**off), nothing, nothing)) == ["data"]
+
+
+def test_a_model_must_be_above_chance() -> None:
+    gate = judged(policy(), predictions(0.4))["above_chance"]
+    low = gate.figures["low"]
+    assert isinstance(low, float)
+    assert (gate.passed, low > 0.5, f"the lower bound {low:.4f} > 0.5" in gate.says) == (True, True, True)
+    gate = judged(policy(), predictions(0.0, seed=3))["above_chance"]
+    assert not gate.passed and "is not > 0.5" in gate.says
+    gate = judged(policy(), predictions(0.4, videos=3))["above_chance"]
+    assert not gate.passed and gate.says.endswith("has no interval: too few videos")
+    assert "above_chance" not in judged(policy(baselines={"above_chance": False}), predictions(0.0))
+
+
+def test_a_perfect_model_is_above_chance_although_its_figure_has_no_interval() -> None:
+    perfect = predictions(1.0)
+    gates = judged(policy(), perfect, None, predictions(0.3, seed=1))
+    assert gates["auc"].figures["value"] == 1.0
+    assert all(gates[name].passed for name in BASELINES)
+
+
+def test_a_model_must_beat_zero_shot_by_the_bound_of_the_paired_interval() -> None:
+    zero_shot = predictions(0.2, seed=1)
+    gate = judged(policy(), predictions(0.4), None, zero_shot)["beats_zero_shot"]
+    low = gate.figures["low"]
+    assert isinstance(low, float) and low > 0
+    assert gate.passed and gate.says.startswith("AUC minus zero-shot CLIP's +0.")
+    for margin, passed in ((low - 1e-6, True), (low + 1e-6, False), (0.0, True)):
+        asked = policy(baselines={"beats_zero_shot": margin})
+        assert judged(asked, predictions(0.4), None, zero_shot)["beats_zero_shot"].passed is passed
+    assert not judged(policy(), predictions(0.2, seed=2), None, zero_shot)["beats_zero_shot"].passed
+    off = policy(baselines={"beats_zero_shot": None})
+    assert "beats_zero_shot" not in judged(off, predictions(0.2), None, zero_shot)
+
+
+def test_without_a_text_tower_zero_shot_is_no_hurdle_and_on_other_videos_it_is_no_comparison() -> None:
+    gate = judged(policy(), predictions(0.4))["beats_zero_shot"]
+    assert (gate.passed, gate.says) == (True, "not compared with zero-shot CLIP: there is no text tower")
+    gates = judged(policy(), predictions(0.4), None, predictions(0.2, videos=11))
+    assert not gates["beats_zero_shot"].passed
+    assert "1 only in the first: v11 (first: the candidate, second: zero-shot CLIP)" in gates["beats_zero_shot"].says
+    assert gates["above_chance"].passed
+
+
+def test_test_videos_without_intervals_are_judged_by_video_figures() -> None:
+    def unlocated(table: Predictions) -> Predictions:
+        return replace(table, truth=np.zeros_like(table.truth), known=~table.video_truth.any(axis=1))
+
+    asked = policy(
+        floors={"auc": None, "m_auc": None, "video_auc": 0.8},
+        margins={"auc": None, "m_auc": None, "class_auc": None, "video_auc": 0.1, "video_m_ap": 0.9},
+    )
+    good = unlocated(predictions(0.45, 1))
+    worse = replace(good, scores=1 - good.scores)
+    gates = judged(asked, good, worse, worse)
+    assert list(gates) == ["data", "video_auc", *BASELINES, "delta_video_auc", "delta_video_m_ap"]
+    assert all(gate.passed for gate in gates.values())
+    assert gates["above_chance"].says.startswith("video AUC ")
+    assert gates["beats_zero_shot"].says.startswith("video AUC minus zero-shot CLIP's")
+    gates = judged(policy(), good, worse)
+    assert gates["auc"].says == "AUC undefined: no test video has frame intervals is not ≥ 0.8000"
+    assert not gates["auc"].passed and not gates["delta_auc"].passed
+    assert not judged(asked, good, predictions(0.05, 2))["data"].passed  # known here, unknown there
 
 
 def test_paths_of_a_policy_are_relative_to_its_file(tmp_path: Path) -> None:
@@ -151,6 +220,8 @@ def test_paths_of_a_policy_are_relative_to_its_file(tmp_path: Path) -> None:
     "text, message",
     [
         ("floors: {auk: 1}", "unknown setting floors.auk; did you mean floors.auc"),
+        ("margins: {class_auk: 1}", "unknown setting margins.class_auk; did you mean margins.class_auc"),
+        ("baselines: {beats_zero: 1}", "unknown setting baselines.beats_zero; did you mean baselines.beats_zero_shot"),
         ("margin: {auc: 1}", "unknown setting margin.auc; did you mean margins.auc"),
         ("margins: {auc: -1}", "margins.auc: Input should be greater than or equal to 0"),
         ("margins: {classes: {Arson: many}}", "margins.classes.Arson"),

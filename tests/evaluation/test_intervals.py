@@ -9,17 +9,18 @@ from scipy.stats import t as student_t
 from sklearn.metrics import roc_auc_score
 
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.comparison import compare, mean_differences
+from anomalyclip.evaluation.figures import Table, mean_of
 from anomalyclip.evaluation.intervals import (
     Interval,
     Replicates,
     auc_replicates,
-    class_replicates,
+    difference,
     logit_interval,
-    mean_paired_difference,
-    mean_replicates,
-    paired_difference,
+    plain_interval,
 )
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from tests.predicted import in_memory
 
 CLASSES = ("Arson", "Fighting", "Normal", "Riot")
 Truth = list[tuple[int, str | None]]
@@ -40,7 +41,7 @@ def predictions(seed: int, videos: Truth = VIDEOS, levels: int = 12) -> Predicti
             truth[start + frames // 3 : start + frames // 3 + frames // 2, labels.index(name)] = True
     noise = rng.integers(0, levels, (len(truth), 5)) / (2 * levels)
     bonus = np.column_stack([truth[:, 0], truth[:, 1], ~truth.any(1), truth[:, 2]]) * 0.25
-    return Predictions(
+    return in_memory(
         video_ids=tuple(f"v{i}" for i in range(len(videos))),
         offsets=offsets,
         scores=(noise[:, 4] + truth.any(1) * 0.25).astype(np.float32),
@@ -78,8 +79,9 @@ def test_left_out_values_equal_brute_force(levels: int) -> None:
 
 def test_mean_left_out_values_equal_brute_force_and_drop_a_class_with_its_only_video() -> None:
     table = predictions(2)
-    mean = mean_replicates(class_replicates(table))
-    assert mean is not None
+    found = mean_of("auc")(Table(table))
+    assert found and found.replicates
+    mean = found.replicates
     for video in range(len(table.video_ids)):
         truth, scores = without(table, video, table.truth), without(table, video, table.probabilities)
         columns = [(0, 0), (1, 1), (2, 3)]  # label column, model column
@@ -124,6 +126,21 @@ def test_no_interval_where_none_can_be_had(replicates: Replicates | None) -> Non
     assert logit_interval(replicates) is None
 
 
+def test_the_plain_interval_is_there_where_the_logit_has_none() -> None:
+    found = plain_interval(Replicates(0.9, np.array([0.9, 0.9, 0.9, 0.9, 1.0]), 3))
+    assert found is not None and found.low < 0.9 < found.high
+    assert plain_interval(Replicates(1.0, np.ones(6), 3)) == Interval(1.0, 1.0)
+    assert plain_interval(Replicates(0.9, np.array([0.9, 0.9, 0.9, 0.9, np.nan]), 1)) is None
+
+
+def test_the_better_model_has_the_lower_figure_where_lower_is_better() -> None:
+    a, b = (Replicates(np.mean(left_out), np.array(left_out), 4) for left_out in ([1, 2, 3, 2, 1], [2, 4, 3, 5, 3]))
+    higher, lower = difference(a, b), difference(a, b, lower_is_better=True)
+    assert higher and lower and higher.better and lower.better
+    assert (higher.value, higher.interval) == (lower.value, lower.interval)
+    assert higher.better < 0.5 < lower.better == pytest.approx(1 - higher.better)
+
+
 def test_auc_is_undefined_without_positives_or_negatives() -> None:
     offsets = np.array([0, 2, 4])
     scores = np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)
@@ -136,7 +153,8 @@ def test_a_single_anomalous_video_gives_a_point_and_no_interval() -> None:
     found = auc_replicates(table.scores, table.anomalous, table.offsets)
     assert found is not None and np.isnan(found.left_out[-1])
     assert logit_interval(found) is None
-    assert logit_interval(mean_replicates(class_replicates(table))) is None
+    mean = mean_of("auc")(Table(table))
+    assert mean is not None and mean.interval is None
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
@@ -157,7 +175,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 def test_paired_difference_equals_brute_force_whatever_the_order_of_videos() -> None:
     a, b = predictions(5), predictions(6)
-    found = paired_difference(a, b)
+    found = compare(a, b).figures
     point = roc_auc_score(a.anomalous, a.scores) - roc_auc_score(b.anomalous, b.scores)
     brute = np.array(
         [
@@ -168,35 +186,24 @@ def test_paired_difference_equals_brute_force_whatever_the_order_of_videos() -> 
     )
     error = np.sqrt(6 / 7 * np.square(brute - brute.mean()).sum())
     t_three_degrees = 3.182446305284263
-    assert found.auc is not None and found.auc.interval is not None and found.m_auc is not None
-    assert found.auc.value == pytest.approx(point, abs=1e-12)
-    assert found.auc.interval.high - point == pytest.approx(t_three_degrees * error, abs=1e-12)
-    shuffled = paired_difference(a, reordered(b, [3, 0, 6, 2, 1, 5, 4]))
-    assert shuffled.auc is not None and shuffled.auc.interval is not None and shuffled.m_auc is not None
-    assert shuffled.auc.interval.low == pytest.approx(found.auc.interval.low, abs=1e-12)
-    assert shuffled.m_auc.value == pytest.approx(found.m_auc.value, abs=1e-12)
-
-
-def reordered(table: Predictions, order: list[int]) -> Predictions:
-    frames = np.concatenate([np.arange(len(table.scores))[table.frames_of(v)] for v in order])
-    return replace(
-        table,
-        video_ids=tuple(table.video_ids[v] for v in order),
-        offsets=np.concatenate([[0], np.cumsum(np.diff(table.offsets)[order])]),
-        scores=table.scores[frames],
-        probabilities=table.probabilities[frames],
-        truth=table.truth[frames],
-    )
+    assert found["auc"] is not None and found["auc"].interval is not None and found["m_auc"] is not None
+    assert found["auc"].value == pytest.approx(point, abs=1e-12)
+    assert found["auc"].interval.high - point == pytest.approx(t_three_degrees * error, abs=1e-12)
+    shuffled = compare(a, b.select([3, 0, 6, 2, 1, 5, 4])).figures
+    assert shuffled["auc"] is not None and shuffled["auc"].interval is not None and shuffled["m_auc"] is not None
+    assert shuffled["auc"].interval.low == pytest.approx(found["auc"].interval.low, abs=1e-12)
+    assert shuffled["m_auc"].value == pytest.approx(found["m_auc"].value, abs=1e-12)
 
 
 def test_a_difference_of_several_trainings_is_that_of_their_means() -> None:
     a, b = [predictions(seed) for seed in (5, 6, 7)], [predictions(seed) for seed in (8, 9)]
-    found = mean_paired_difference([a[0], reordered(a[1], [2, 0, 1, 6, 5, 4, 3]), a[2]], b)
-    pairs = [[paired_difference(one, other) for other in b] for one in a]
+    found = mean_differences(("auc", "m_auc"), [a[0], a[1].select([2, 0, 1, 6, 5, 4, 3]), a[2]], b)
+    pairs = [[compare(one, other).figures for other in b] for one in a]
     for name in ("auc", "m_auc"):
-        difference = getattr(found, name)
-        expected = np.mean([[getattr(pair, name).value for pair in row] for row in pairs])
-        assert difference.value == pytest.approx(expected, abs=1e-12)
+        each = [pair[name] for row in pairs for pair in row]
+        expected = np.mean([difference.value for difference in each if difference])
+        of_means = found[name]
+        assert of_means and of_means.value == pytest.approx(expected, abs=1e-12)
 
     def mean_auc(tables: list[Predictions], video: int) -> float:
         return float(
@@ -205,31 +212,31 @@ def test_a_difference_of_several_trainings_is_that_of_their_means() -> None:
 
     left_out = np.array([mean_auc(a, video) - mean_auc(b, video) for video in range(len(VIDEOS))])
     error = np.sqrt((len(VIDEOS) - 1) / len(VIDEOS) * np.square(left_out - left_out.mean()).sum())
-    assert found.auc is not None and found.auc.interval is not None
-    width = found.auc.interval.high - found.auc.interval.low
+    assert found["auc"] is not None and found["auc"].interval is not None
+    width = found["auc"].interval.high - found["auc"].interval.low
     assert width == pytest.approx(2 * student_t.ppf(0.975, 4 - 1) * error, rel=1e-9)
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
     table = predictions(8)
-    found = paired_difference(table, table)
-    assert found.auc is not None and found.m_auc is not None
-    assert (found.auc.value, found.auc.interval) == (0.0, Interval(0.0, 0.0))
-    assert (found.m_auc.value, found.m_auc.interval) == (0.0, Interval(0.0, 0.0))
+    found = compare(table, table).figures
+    assert found["auc"] is not None and found["m_auc"] is not None
+    assert (found["auc"].value, found["auc"].interval) == (0.0, Interval(0.0, 0.0))
+    assert (found["m_auc"].value, found["m_auc"].interval) == (0.0, Interval(0.0, 0.0))
 
 
 def test_models_of_other_classes_have_no_difference_in_m_auc() -> None:
     a = predictions(9)
     b = replace(a, classes=CLASSES[:3], probabilities=a.probabilities[:, :3])
-    found = paired_difference(a, b)
-    assert found.auc is not None and found.m_auc is None
+    found = compare(a, b).figures
+    assert found["auc"] is not None and found["m_auc"] is None
 
 
 def test_pairs_of_other_videos_or_other_truth_are_refused() -> None:
     a = predictions(10)
     with pytest.raises(UsageError, match="same videos: 1 only in the first: v6"):
-        paired_difference(a, predictions(10, VIDEOS[:-1]))
+        compare(a, predictions(10, VIDEOS[:-1]))
     other = replace(a, truth=a.truth.copy())
     other.truth[a.offsets[1], 0] ^= True
     with pytest.raises(UsageError, match="1 of 7 videos differ in their frames or labels: v1"):
-        paired_difference(a, other)
+        compare(a, other)

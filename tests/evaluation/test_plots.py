@@ -9,6 +9,7 @@ from matplotlib.image import imread
 from anomalyclip.evaluation import plot_style, plots
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from tests.predicted import in_memory
 
 
 def predictions(videos: list[tuple[int, str | None]]) -> Predictions:
@@ -19,7 +20,7 @@ def predictions(videos: list[tuple[int, str | None]]) -> Predictions:
     for start, (frames, name) in zip(offsets, videos, strict=False):
         if name:
             truth[start + frames // 4 : start + frames // 2, labels.index(name)] = True
-    return Predictions(
+    return in_memory(
         video_ids=tuple(f"{name or 'Normal'}_{i}" for i, (_, name) in enumerate(videos)),
         offsets=offsets,
         scores=rng.random(len(truth), dtype=np.float32),

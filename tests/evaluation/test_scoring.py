@@ -11,7 +11,7 @@ from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions import Digests, read_predictions
-from anomalyclip.evaluation.scoring import bundle_scorer, counted, score_manifest
+from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, counted, score_features, score_manifest
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
@@ -110,6 +110,34 @@ def test_the_last_value_stands_for_frames_that_no_stored_one_covers(
     scores = load_bundle(bundle)[0].score_video(torch.from_numpy(features)).scores
     expected = [scores[min(frame // 16, 2)].item() for frame in range(50)]
     assert read_predictions(tmp_path / "predictions.parquet").scores.tolist() == expected
+
+
+def test_features_are_scored_per_frame_over_crops_by_one_function() -> None:
+    def score(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return features[:, 0], features
+
+    scorer = Scorer(score, ("Arson", "Normal"), 2, 32, "x")
+    features = torch.tensor([[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]]])
+    scores, probabilities = score_features(scorer, features, 5)
+    np.testing.assert_allclose(scores, [0.2, 0.2, 0.6, 0.6, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(probabilities[:, 1], [0.3, 0.3, 0.7, 0.7, 0.7], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1, 16])
+def test_a_segment_has_as_many_stored_frames_as_the_models(rate: int, new_bundle: NewBundle) -> None:
+    assert bundle_scorer(new_bundle(rate), CPU).segment_frames == 16 * rate
+
+
+def test_labels_without_intervals_leave_the_truth_of_frames_unknown(
+    new_bundle: NewBundle, storage: Storage, tmp_path: Path
+) -> None:
+    unlocated = manifest().with_columns(anomalies=pl.lit([], dtype=SCHEMA["anomalies"]))
+    store, bundle, target = stored(storage, tmp_path, 1), new_bundle(1), tmp_path / "predictions.parquet"
+    score_manifest(bundle_scorer(bundle, CPU), counted(unlocated, store, 1), "m", store, target)
+    found = read_predictions(target)
+    assert dict(zip(found.video_ids, found.known.tolist(), strict=True)) == {"v1": False, "v2": True}
+    assert [found.labels_of(number) for number in range(2)] == [("Arson", "Fighting"), ()]
+    assert found.segment_frames == 16
 
 
 def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:

@@ -70,5 +70,5 @@ def test_the_digest_names_backbone_text_tower_and_classes(backbone: Backbone) ->
 
 @pytest.mark.parametrize("classes", [("Normal",), ("Arson", "Fighting"), ()])
 def test_classes_that_leave_nothing_to_tell_apart_are_refused(backbone: Backbone, classes: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="needs Normal and an abnormal class"):
+    with pytest.raises(UsageError, match="needs Normal and at least one abnormal class"):
         zero_shot(backbone, classes)

@@ -47,7 +47,7 @@ def test_cache_gives_what_the_store_holds(store: FeatureStore, fill: Fill, monke
     assert built.dim == 8
     assert len(list(built.folder.glob("*.bin"))) > 1
     for name, expected in features.items():
-        assert built.num_frames(f"id-{name}") == len(expected)
+        assert built.num_frames(f"id-{name}") == built.video_frames(f"id-{name}") == len(expected)
         assert np.array_equal(built.video(f"id-{name}"), expected[:, None])
         assert np.allclose(built.feature_sum(f"id-{name}"), expected.astype(np.float64).sum(axis=0))
     indices = np.array([[0, 5], [49, 5]])

@@ -6,15 +6,11 @@ import pytest
 import torch
 
 from anomalyclip.config import BackboneConfig
+from anomalyclip.device import ResolvedPrecision
 from anomalyclip.errors import JobError
 from anomalyclip.features import encoder as module
 from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.features.encoder import (
-    FrameEncoder,
-    feature_fingerprint,
-    resolve_device,
-    resolve_precision,
-)
+from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 
 CPU = torch.device("cpu")
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 60, 80, 3), dtype=np.uint8)
@@ -57,16 +53,19 @@ def test_features_that_float16_cannot_hold_are_a_failure(tiny: Backbone, factor:
         FrameEncoder(tiny, "float32", CPU)(FRAMES)
 
 
-def test_automatic_precision_is_float32_on_cpus_and_bfloat16_on_gpus() -> None:
-    gpu = torch.device("cuda")
-    assert resolve_precision("auto", CPU) == "float32" and resolve_precision("auto", gpu) == "bfloat16"
-    assert resolve_precision("bfloat16", CPU) == "bfloat16" and resolve_precision("float32", gpu) == "float32"
-
-
-@pytest.mark.parametrize("available", [True, False])
-def test_the_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, available: bool) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert resolve_device().type == ("cuda" if available else "cpu")
+@pytest.mark.parametrize("precision, arithmetic", [("float32", "ieee"), ("tf32", "tf32")])
+def test_tf32_encodes_only_where_it_is_asked_for(
+    tiny: Backbone, monkeypatch: pytest.MonkeyPatch, precision: ResolvedPrecision, arithmetic: str
+) -> None:
+    used: list[str] = []
+    encode = tiny.model.encode_image
+    monkeypatch.setattr(
+        tiny.model,
+        "encode_image",
+        lambda pixels: used.append(torch.backends.cudnn.conv.fp32_precision) or encode(pixels),
+    )
+    FrameEncoder(tiny, precision, CPU)(FRAMES)
+    assert (used, torch.backends.cudnn.conv.fp32_precision) == ([arithmetic], "ieee")
 
 
 def test_fingerprint_follows_all_that_decides_the_numbers(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +88,7 @@ def test_fingerprint_is_the_same_for_the_same_backbone(tiny: Backbone) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_gpu_features_stay_near_those_of_the_cpu(tiny: Backbone, precision: str) -> None:
     exact = FrameEncoder(tiny, "float32", CPU)(FRAMES)
     got = FrameEncoder(tiny, precision, torch.device("cuda"))(FRAMES)

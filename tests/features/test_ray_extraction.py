@@ -10,9 +10,10 @@ import pytest
 
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.video import VideoReader
+from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import load_backbone
-from anomalyclip.features.encoder import FrameEncoder, resolve_device
+from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
 from anomalyclip.features.sources import content_hash
 from anomalyclip.features.store import FeatureStore
@@ -25,7 +26,8 @@ CONFIG = RunConfig()
 
 
 def manifest(videos: list[Path]) -> pl.DataFrame:
-    return pl.DataFrame({"source": [str(video) for video in videos]})
+    rows = [(str(video), None) for video in videos]
+    return pl.DataFrame(rows, schema={"source": pl.String(), "num_frames": pl.Int64()}, orient="row")
 
 
 def worker_pids() -> list[int]:
@@ -94,7 +96,7 @@ def test_killed_worker_is_replaced(draw_video: DrawVideo, storage: Storage, tmp_
 
 def test_fault_of_the_store_ends_the_job_in_one_line(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
     backbone = load_backbone(CONFIG.backbone)
-    report = extract_missing(manifest([]).cast(pl.String), CONFIG, storage, backbone=backbone)
+    report = extract_missing(manifest([]), CONFIG, storage, backbone=backbone)
     video = draw_video(tmp_path / "a.mp4")
     in_the_way = FeatureStore(storage, report.fingerprint).object_key(content_hash(video))
     Path(storage.path(in_the_way)).mkdir(parents=True)

@@ -5,8 +5,7 @@ import pytest
 
 from anomalyclip.config import RunConfig
 from anomalyclip.errors import JobError
-from anomalyclip.evaluation.intervals import paired_difference
-from anomalyclip.evaluation.metrics import compute_metrics
+from anomalyclip.evaluation import comparison as paired
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
 from anomalyclip.job import Job
 from anomalyclip.jobs.demo import Comparison, compare
@@ -25,17 +24,18 @@ def table(path: Path, seed: int, skill: float, anomalous: int = 4) -> Path:
         truth = (np.arange(FRAMES) >= FRAMES // 2) & (number < anomalous)
         scores = (0.5 * generator.random(FRAMES) + skill * truth).astype(np.float32)
         probabilities = np.stack([scores, 1 - scores], axis=1)
-        videos.append(VideoPrediction(f"v{number}", [["Arson"] * int(flag) for flag in truth], scores, probabilities))
+        own, labels = ["Arson"] * int(truth.any()), [["Arson"] * int(flag) for flag in truth]
+        videos.append(VideoPrediction(f"v{number}", own, labels, scores, probabilities))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_predictions(path, videos, CLASSES, Digests("m", "a", str(seed)))
+    write_predictions(path, videos, CLASSES, Digests("m", "a", str(seed)), 16)
     return path
 
 
 def scored(name: str, paths: dict[str, str]) -> TrainingResult:
     """What a training returns."""
     return TrainingResult(
-        run=name, run_id="id", paths=paths, tracking_uri="http://tracking", auc=None, m_auc=None, ap=None,
-        quarantined=0, model_version="7",
+        run=name, run_id="id", paths=paths, tracking_uri="http://tracking", figures={}, quarantined=0,
+        model_version="7", standing=None,
     )  # fmt: skip
 
 
@@ -44,39 +44,41 @@ def compared(folder: Path, anomalous: int = 4) -> Comparison:
         read_predictions(table(folder / f"{seed}.parquet", seed, skill, anomalous))
         for seed, skill in ((1, 0), (2, 0.2))
     )
-    difference = paired_difference(after, before)
-    return Comparison(compute_metrics(before), compute_metrics(after), difference, len(after.video_ids))
+    first, second = paired.measure(before), paired.measure(after)
+    return Comparison(first.metrics, second.metrics, paired.compare_measured(second, first))
 
 
 def test_the_table_has_both_models_and_the_signed_difference_with_intervals(tmp_path: Path) -> None:
     comparison = compared(tmp_path)
-    before, after, difference = comparison.zero_shot, comparison.trained, comparison.difference.auc
-    assert before.auc and after.auc and after.auc_interval and difference and difference.interval
+    before, after = (metrics.value("auc") for metrics in (comparison.zero_shot, comparison.trained))
+    interval, difference = comparison.trained.interval("auc"), comparison.difference.figures["auc"]
+    assert before and after and interval and difference and difference.interval
     heading, first, second, third = comparison.table().splitlines()
     assert heading.split() == ["AUC", "mAUC"]
-    assert first.startswith(f"  zero-shot CLIP  {before.auc:.3f} (")
-    low, high = after.auc_interval.low, after.auc_interval.high
-    assert second.startswith(f"  AnomalyCLIP     {after.auc:.3f} ({low:.3f} to {high:.3f})")
+    assert first.startswith(f"  zero-shot CLIP  {before:.3f} (")
+    assert second.startswith(f"  AnomalyCLIP     {after:.3f} ({interval.low:.3f} to {interval.high:.3f})")
     low, high = difference.interval.low, difference.interval.high
-    assert third.startswith(f"  difference      +{after.auc - before.auc:.3f} ({low:+.3f} to {high:+.3f})")
+    assert third.startswith(f"  difference      +{after - before:.3f} ({low:+.3f} to {high:+.3f})")
     assert len({line.rindex(" (") for line in (first, second, third)}) == 2  # a sign is one column wider
     assert comparison.figures()["auc"]["low"] == low
 
 
 def test_the_class_table_has_a_row_a_class(tmp_path: Path) -> None:
     comparison = compared(tmp_path)
-    before, after = comparison.zero_shot.class_auc["Arson"], comparison.trained.class_auc["Arson"]
+    before, after = (metrics.of_class["auc"]["Arson"] for metrics in (comparison.zero_shot, comparison.trained))
     assert before and after
     rows = [line.split() for line in comparison.class_table().splitlines()]
-    assert rows[1] == ["Arson", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
-    assert [row[0] for row in rows] == ["class", *CLASSES]
+    values = [f"{before.value:.3f}", f"{after.value:.3f}", f"{after.value - before.value:+.3f}"]
+    assert rows[1][:5] == ["AUC", "Arson", *values]
+    assert [row[1] for row in rows[1:]] == list(CLASSES)
 
 
 def test_what_is_undefined_is_said_to_be(tmp_path: Path) -> None:
     comparison = compared(tmp_path, anomalous=0)
     assert comparison.table().splitlines()[3].split() == ["difference", "undefined", "undefined"]
-    assert comparison.class_table().splitlines()[1].split() == ["Arson"] + ["undefined"] * 3
-    assert comparison.figures()["m_auc"] == dict.fromkeys(["zero_shot", "trained", "difference", "low", "high"])
+    assert comparison.class_table().splitlines()[1].split() == ["AUC", "Arson"] + ["undefined"] * 3
+    keys = ["zero_shot", "trained", "difference", "low", "high", "better"]
+    assert comparison.figures()["m_auc"] == dict.fromkeys(keys)
 
 
 def test_the_comparison_of_two_results_is_kept_with_the_most_anomalous_video(

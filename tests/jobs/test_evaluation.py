@@ -125,6 +125,7 @@ def test_zero_shot_stands_in_the_place_of_a_model(storage: Storage, tmp_path: Pa
     assert isinstance(found.candidate.scorer, Scorer)
     assert found.candidate.scorer.digest == zero_shot(backbone, ["Arson", "Normal"]).digest
     assert found.candidate.scorer.sampling_rate == found.candidate.extraction.sampling_rate == 4
+    assert found.candidate.scorer.segment_frames == 16 * 4
     again = prepare(job(storage, "extraction.sampling_rate=4", "model.k=2"), "zero-shot", both_parts(tmp_path))
     assert again.run == found.run
     assert prepare(job(storage), "zero-shot", both_parts(tmp_path)).run != found.run
@@ -140,7 +141,7 @@ def test_zero_shot_takes_the_classes_asked_for(storage: Storage, tmp_path: Path)
 
 
 def test_zero_shot_without_any_class_is_refused(storage: Storage, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"an abnormal class at least, not Normal: give data\.classes"):
+    with pytest.raises(UsageError, match=r"at least one abnormal class, not Normal: give data\.classes"):
         prepare(job(storage), "zero-shot", manifest(tmp_path))
     assert storage.list("evaluations") == []
 

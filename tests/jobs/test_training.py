@@ -1,11 +1,13 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from anomalyclip.benchmark.footage import videos
@@ -72,6 +74,18 @@ def test_without_a_manifest_the_benchmark_is_drawn_in_the_storage_root(
     for given in (None, Path("benchmark")):
         source = prepare(new_job(), given).source
         assert (source.path, source.dataset, source.tags()["demonstration"]) == (manifest, "benchmark", "true")
+
+
+def test_a_batch_size_that_was_chosen_is_kept_with_the_run_and_names_it(
+    manifest: Path, new_job: NewJob, storage: Storage
+) -> None:
+    job = new_job("training.batch_size=null")
+    training = prepare(job, manifest)
+    logged = MagicMock()
+    training_job.describe(logged, job, training)
+    kept = yaml.safe_load(storage.read(f"{training.run.key}/config.yaml"))
+    assert kept["training"]["batch_size"] == logged.log_config.call_args.args[0].training.batch_size == 4
+    assert prepare(new_job("training.batch_size=4"), manifest).run == training.run
 
 
 def test_a_changed_manifest_is_another_run(manifest: Path, new_job: NewJob) -> None:

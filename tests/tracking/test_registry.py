@@ -7,11 +7,11 @@ import pytest
 
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics
-from anomalyclip.evaluation.predictions import Digests, Predictions
 from anomalyclip.model.bundle import CARD, bundle_digest
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import find_bundle, log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
+from tests.predicted import in_memory
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
 
@@ -22,10 +22,8 @@ def metrics() -> Metrics:
     truth = np.tile([[True], [False]], (10, 1))
     probabilities = np.stack([scores, 1 - scores], axis=1)
     offsets = np.array([0, 10, 20])
-    digests = Digests("m", "a", "b")
-    return compute_metrics(
-        Predictions(("v1", "v2"), offsets, scores, probabilities, truth, ("Arson", "Normal"), ("Arson",), digests)
-    )
+    return compute_metrics(in_memory(offsets=offsets, scores=scores, probabilities=probabilities, truth=truth,
+                                     classes=("Arson", "Normal"), label_classes=("Arson",)))  # fmt: skip
 
 
 def test_a_run_has_one_model_and_one_version_however_often_it_is_resumed(
@@ -41,8 +39,8 @@ def test_a_run_has_one_model_and_one_version_however_often_it_is_resumed(
     version = tracking.client.get_model_version("detector", "1")
     assert version.run_id == tracking.run_id
     assert version.tags["run_id"] == tracking.run_id
-    assert version.tags["auc"] == f"{metrics.auc:.6f}"
-    assert version.tags["m_auc"] == f"{metrics.m_auc:.6f}"
+    assert version.tags["auc"] == f"{metrics.value('auc'):.6f}"
+    assert version.tags["m_auc"] == f"{metrics.value('m_auc'):.6f}"
     linked = tracking.client.get_logged_model(model_id)
     assert linked.tags["mlflow.modelVersions"] == '[{"name": "detector", "version": "1"}]'
     assert capfd.readouterr() == ("", "")

@@ -35,6 +35,9 @@ class MemoryCache:
     def num_frames(self, video_id: str) -> int:
         return len(self._features[video_id])
 
+    def video_frames(self, video_id: str) -> int:
+        return self.num_frames(video_id)
+
     def crops(self, video_id: str) -> int:
         return self._features[video_id].shape[1]
 

@@ -10,9 +10,11 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.errors import JobError
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.collectives import rank, world_size
 from anomalyclip.storage import Storage
+from anomalyclip.training import fit as fit_module
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
 from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
 from anomalyclip.training.sampling import Bag, draw_clip, epoch_batches
@@ -72,7 +74,7 @@ def test_training_on_crops_is_the_same_on_one_crop_five_times(
     class Repeated:
         """The same features in each of five crops."""
 
-        num_frames = staticmethod(cache.num_frames)
+        num_frames = video_frames = staticmethod(cache.num_frames)
 
         def crops(self, video_id: str) -> int:
             return 5
@@ -139,6 +141,91 @@ def test_the_best_epoch_breaks_ties_by_loss_then_by_age() -> None:
     history = [{"learning_rate": rate, AUC: auc, LOSS: loss} for rate, auc, loss in rows]
     assert best_epoch(history) == 2
     assert best_epoch([{"learning_rate": 0.1}] * 4) == 3
+
+
+@pytest.mark.parametrize("precision, arithmetic", [("auto", "ieee"), ("tf32", "tf32")])
+def test_tf32_trains_only_where_it_is_asked_for(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    precision: str, arithmetic: str,
+) -> None:  # fmt: skip
+    used: list[str] = []
+
+    def note(*_: Any) -> None:
+        used.append(torch.backends.cudnn.conv.fp32_precision)
+
+    monkeypatch.setattr(fit_module, "resolve_precision", lambda *_: {"auto": "float32"}.get(precision, precision))
+    config = config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
+    model = new_model()
+    layer = model.temporal.get_submodule("axial.layers.0.feed_forward_a.expand")
+    layer.register_forward_hook(note)
+    layer.register_full_backward_hook(note)
+    fit(model, data, config, store(tmp_path), stop_after=1)
+    assert set(used) == {arithmetic} and len(used) > 2
+
+
+class BrokenCache:
+    """The same videos, of which one has features that are not numbers."""
+
+    def __init__(self, cache: Any, video: str) -> None:
+        self._cache, self._video = cache, video
+        self.num_frames, self.crops, self.video = cache.num_frames, cache.crops, cache.video
+        self.video_frames = cache.num_frames
+
+    def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
+        return self._cache.gather(video_id, frames, crop) * np.float16(np.nan if video_id == self._video else 1)
+
+
+BROKEN_LOSS = r"^epoch 1, step [01]: the loss is not finite \(direction_abnormal=nan, .*sparse=nan\); .*learning_rate"
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_before_its_checkpoint(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    fit(new_model(), data, config, store(tmp_path), stop_after=1)
+    broken = FitData(data.train, (), BrokenCache(data.cache, "a0"))
+    epochs: list[Any] = []
+    with pytest.raises(JobError, match=BROKEN_LOSS):
+        fit(new_model(), broken, config, store(tmp_path), epochs.append)
+    assert (store(tmp_path).epochs(), epochs) == ([0], [])
+
+
+def test_weights_that_the_last_step_broke_do_not_become_a_checkpoint(
+    data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    exploding = {
+        "learning_rate": 2e37,
+        "weight_decay": 15.0,
+        "warmup_epochs": 0,
+        "batch_size": 18,
+    }  # one step per epoch
+    config = config.model_copy(update={"training": config.training.model_copy(update=exploding)})
+    with pytest.raises(JobError, match=r"^epoch 0: weights are not finite after the last step; .*learning_rate"):
+        fit(new_model(), data, config, store(tmp_path))
+    assert store(tmp_path).epochs() == []
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_training(
+    data: FitData, bags: list[Bag], config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    kept = [bag for bag in bags if bag.video_id != "a0"]
+    broken = FitData(kept, bags, BrokenCache(data.cache, "a0"))
+    with pytest.raises(JobError, match=r"^validation after epoch 0: the loss is not finite \(val/loss=nan\)"):
+        fit(new_model(), broken, config, store(tmp_path))
+    assert store(tmp_path).epochs() == []
+
+
+def stop_on_broken_loss(new_model: NewModel, data: FitData, config: RunConfig, folder: Path) -> None:
+    with pytest.raises(JobError, match=BROKEN_LOSS.replace("epoch 1", "epoch 0")):
+        fit(new_model(), data, config, store(folder))
+    (folder / f"stopped-{rank()}").touch()
+
+
+def test_all_workers_stop_at_a_loss_that_is_not_finite(
+    data: FitData, config: RunConfig, tmp_path: Path, run_workers: Callable[..., None]
+) -> None:
+    broken = FitData(data.train, (), BrokenCache(data.cache, "a0"))
+    run_workers(2, stop_on_broken_loss, ModelFactory(), broken, config, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped-0", "stopped-1"]
 
 
 def gradients(new_model: NewModel, data: FitData, config: RunConfig, dtype: torch.dtype, file: Path) -> None:

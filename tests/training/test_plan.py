@@ -4,11 +4,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from anomalyclip.config import DataConfig, RunConfig, TrainingConfig
+from anomalyclip.config import DataConfig, RunConfig, TrainingConfig, with_settings
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
-from anomalyclip.training.plan import check_batches, check_both_kinds, plan_training
-from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+from anomalyclip.training.plan import (
+    TrainingPlan,
+    check_batches,
+    check_both_kinds,
+    plan_training,
+    warnings_after,
+    warnings_before,
+)
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag, epoch_batches, steps_per_epoch
+from anomalyclip.training.validation import AUC, LOSS
 
 COUNTS = {("train", "a"): 5, ("train", "b"): 5, ("train", ""): 6, ("test", "a"): 1, ("test", ""): 1}
 
@@ -106,6 +114,96 @@ def test_a_final_fit_on_all_training_videos_is_checked_too() -> None:
     plan_training(videos, config(batch_size=12, workers=2))
     with pytest.raises(UsageError, match="2 workers do not divide a batch of 5 normal videos"):
         plan_training(videos, config(batch_size=12, workers=2, final_fit=True))
+
+
+@pytest.mark.parametrize(
+    "abnormal, normal, batch_size",
+    [(256, 256, 64), (255, 255, 32), (22, 22, 4), (32, 1, 8), (3, 100, 16), (1, 1, 4), (14, 14, 4), (63, 175, 32)],
+)
+def test_the_batch_size_is_the_largest_that_gives_eight_steps_per_epoch(
+    abnormal: int, normal: int, batch_size: int
+) -> None:
+    videos = manifest({("train", "a"): abnormal, ("train", ""): normal})
+    chosen = plan_training(videos, config(batch_size=None, protocol="paper")).config
+    assert chosen.training.batch_size == batch_size
+    steps = steps_per_epoch(bags(abnormal, normal), chosen.training)
+    assert steps >= 8 or batch_size == 4
+    assert len(list(epoch_batches(bags(abnormal, normal), 0, chosen.training))) == steps
+
+
+def test_a_batch_size_that_was_given_or_chosen_stays() -> None:
+    assert plan_training(manifest(), config()).config == config()
+    chosen = plan_training(manifest(), config(batch_size=None)).config
+    more = manifest({("train", "a"): 300, ("train", ""): 300})
+    assert plan_training(more, chosen).config == chosen
+
+
+def test_the_chosen_batch_size_does_not_depend_on_the_number_of_workers() -> None:
+    videos = manifest({("train", "a"): 40, ("train", ""): 40})
+    sizes = {plan_training(videos, config(batch_size=None, workers=n)).config.training.batch_size for n in (1, 2, 4)}
+    assert sizes == {8}
+
+
+def planned(videos: Mapping[tuple[str, str], int], **sections: Any) -> TrainingPlan:
+    settings = with_settings(config(protocol="paper"), [("test", name, value) for name, value in sections.items()])
+    return plan_training(manifest(videos), settings)
+
+
+def stored(plan: TrainingPlan, count: int) -> dict[str, int]:
+    return {bag.video_id: count for bag in plan.bags("train")}
+
+
+def test_a_training_that_is_long_enough_on_long_videos_gives_no_warning() -> None:
+    plan = planned(COUNTS, **{"training.epochs": 67, "backbone.name": "ViT-B-16"})
+    assert warnings_before(plan, stored(plan, 512), is_benchmark=False) == []
+
+
+def test_few_steps_are_warned_of_with_the_settings_that_give_more() -> None:
+    plan = planned(COUNTS, **{"training.epochs": 39})  # batches of 2 + 2 of 10 + 6 videos
+    (line,) = warnings_before(plan, stored(plan, 512), is_benchmark=True)
+    assert line.startswith("5 steps per epoch, 195 in all: ")
+    assert "raise training.epochs=39 or lower training.batch_size=4" in line
+    assert warnings_before(planned(COUNTS, **{"training.epochs": 40}), stored(plan, 512), is_benchmark=True) == []
+
+
+@pytest.mark.parametrize(
+    "is_benchmark, sections, warned",
+    [
+        (False, {}, True),
+        (True, {}, False),
+        (False, {"backbone.name": "ViT-B-16"}, False),
+        (False, {"data.features": "i3d"}, False),
+    ],
+)
+def test_the_drawn_backbone_is_warned_of_on_other_footage(
+    is_benchmark: bool, sections: dict[str, Any], warned: bool
+) -> None:
+    plan = planned(COUNTS, **{"training.epochs": 100, **sections})
+    lines = warnings_before(plan, stored(plan, 512), is_benchmark)
+    assert [line.startswith("backbone clip-tiny has seen drawn pictures only") for line in lines] == [True] * warned
+
+
+def test_videos_shorter_than_a_window_are_warned_of_with_the_share_of_repeated_frames() -> None:
+    plan = planned(COUNTS, **{"training.epochs": 100, "model.segments": 8, "model.frames_per_segment": 10})
+    counts = stored(plan, 80) | {"train-a0": 20, "train-a1": 40}
+    (line,) = warnings_before(plan, counts, is_benchmark=True)
+    assert line.startswith("2 of 16 training videos are shorter than a window of 80 stored features ")
+    assert "62% of their windows are repeated frames" in line
+    (sparse,) = warnings_before(planned(COUNTS, **{"training.epochs": 100, "model.stride": 2}), stored(plan, 512), True)
+    assert "16 of 16 training videos are shorter than a window of 1024 " in sparse and " 0% of their" in sparse
+
+
+@pytest.mark.parametrize("auc, warned", [(0.4, True), (0.5, True), (0.682, True), (0.684, False), (1.0, False)])
+def test_validation_at_chance_is_warned_of(auc: float, warned: bool) -> None:
+    history = [{"learning_rate": 0.1, AUC: value, LOSS: 1.0} for value in (0.3, auc)]
+    lines = warnings_after(history, bags(14, 14))
+    assert len(lines) == warned
+    assert all(f"AUC {auc:.3f} at the best epoch, where random scores reach 0.683 once in 20" in line for line in lines)
+
+
+def test_one_video_of_a_kind_cannot_tell_validation_from_chance() -> None:
+    assert warnings_after([{"learning_rate": 0.1, AUC: 1.0, LOSS: 1.0}], bags(1, 1))
+    assert warnings_after([{"learning_rate": 0.1}], []) == []
 
 
 def test_a_part_that_quarantine_left_without_a_kind_is_refused() -> None:

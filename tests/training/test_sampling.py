@@ -33,6 +33,19 @@ def test_clips_hold_the_originals_frames(stride: int) -> None:
         assert np.array_equal(frames.ravel(), GOLDEN[f"s{stride}_T{length}_train_frames"])
 
 
+@pytest.mark.parametrize("length", [1, 5, 63, 64, 500])
+@pytest.mark.parametrize("segments, frames, stride", [(4, 16, 1), (1, 32, 1), (2, 100, 1), (3, 16, 2)])
+def test_segments_longer_than_their_number_are_drawn_from_videos_of_any_length(
+    length: int, segments: int, frames: int, stride: int
+) -> None:
+    config = ModelConfig(segments=segments, frames_per_segment=frames, stride=stride, k=1)
+    clip = draw_clip(Draw(Bag("v", 0), 0), length, 0, 0, config)
+    assert clip.frames.shape == (segments, frames)
+    assert 0 <= clip.frames.min() <= clip.frames.max() < length
+    steps = np.diff(clip.frames, axis=1) % length
+    assert (steps == stride % length).all()
+
+
 def test_an_epoch_lasts_as_long_as_its_longer_side() -> None:
     batches = list(epoch_batches(bags(63, 175), epoch=1, config=TrainingConfig(batch_size=64)))
     assert len(batches) == 5

@@ -1,18 +1,27 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from anomalyclip.config import RunConfig
+from anomalyclip.config import ExtractionConfig, RunConfig
+from anomalyclip.data.schema import SCHEMA
 from anomalyclip.evaluation.metrics import video_score
+from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.scoring import Scorer, score_manifest
+from anomalyclip.features.cache import FeatureCache
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.storage import Storage
 from anomalyclip.training import validation
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag, split_bags
 from anomalyclip.training.validation import AUC, LOSS, best_epoch, validate
 
+CLASSES, DIM = ["Arson", "Fighting", "Normal"], 64
 NewModel = Callable[[], AnomalyCLIP]
 
 
@@ -27,6 +36,32 @@ def test_the_figure_is_the_auc_of_the_videos_scores(
     scores = [model.score_video(torch.from_numpy(cache.video(bag.video_id)[:, 0])).scores.numpy() for bag in bags]
     expected = roc_auc_score([bag.label != NORMAL_LABEL for bag in bags], [video_score(part) for part in scores])
     assert validate(model, bags, cache, config)[AUC] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rate", [1, 5])
+def test_a_videos_score_is_that_of_its_rows_in_the_predictions_table(
+    model: AnomalyCLIP, bags: list[Bag], put_features: Callable[..., None], storage: Storage, tmp_path: Path,
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, rate: int,
+) -> None:  # fmt: skip
+    store, generator = FeatureStore(storage, f"every-{rate}"), np.random.default_rng(0)
+    lengths = {bag.video_id: 160 + 7 * number for number, bag in enumerate(bags)}  # most end within a segment
+    for video, length in lengths.items():
+        put_features(store, video, generator.normal(size=(-(-length // rate), DIM)).astype(np.float16), rate, length)
+    rows = [(bag.video_id, bag.video_id, "test", [], [], lengths[bag.video_id], bag.video_id) for bag in bags]
+    manifest = pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}, orient="row")
+    scorer = Scorer(lambda features: model.score_video(features)[1:], tuple(CLASSES), rate, "d")
+    score_manifest(scorer, manifest, "m", store, tmp_path / "p.parquet")
+    predictions = read_predictions(tmp_path / "p.parquet")
+    expected = {
+        video: video_score(predictions.scores[predictions.frames_of(number)], config.model.frames_per_segment * rate)
+        for number, video in enumerate(predictions.video_ids)
+    }
+    judged: list[float] = []
+    monkeypatch.setattr(validation, "roc_auc_score", lambda truth, scores: judged.extend(scores) or 0.5)
+    every = config.model_copy(update={"extraction": ExtractionConfig(sampling_rate=rate)})
+    validate(model, bags, FeatureCache.build(store, {video: video for video in lengths}, 1.0), every)
+    abnormal, normal = split_bags(bags)
+    assert judged == pytest.approx([expected[bag.video_id] for bag in abnormal + normal], rel=1e-5)
 
 
 def test_a_videos_score_is_that_of_the_mean_over_its_crops(

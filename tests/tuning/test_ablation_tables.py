@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from anomalyclip.config import ModelConfig
-from anomalyclip.evaluation.intervals import Difference, Interval, PairedDifference
+from anomalyclip.evaluation.intervals import Difference, Interval
 from anomalyclip.tuning.ablation_tables import (
     DEFAULT,
     SEED,
@@ -13,7 +13,7 @@ from anomalyclip.tuning.ablation_tables import (
     Table,
     distinct_rows,
     labels,
-    markdown,
+    paper_table,
 )
 
 TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
@@ -23,7 +23,7 @@ TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
 OUTCOMES = {
     "mlp": RowFigures(
         [0.7, 0.72], [0.5, 0.5],
-        PairedDifference(Difference(-0.09, Interval(-0.1234, -0.0566)), Difference(0.001, None)),
+        {"auc": Difference(-0.09, Interval(-0.1234, -0.0566)), "m_auc": Difference(0.001, None)},
     ),
     "default": RowFigures([0.8, 0.8], [0.49, 0.508], None),
 }  # fmt: skip
@@ -52,7 +52,7 @@ def test_every_table_ends_with_the_full_method_at_the_papers_figures() -> None:
 
 
 def test_a_table_holds_means_deviations_and_differences_beside_the_papers_figures() -> None:
-    title, blank, *table, _, note, _ = markdown(TABLE, OUTCOMES, [1024, 1025]).split("\n")
+    title, blank, *table, _, note, _ = paper_table(TABLE, OUTCOMES, [1024, 1025]).split("\n")
     assert (title, blank) == ("### Table 5. Temporal model", "")
     assert table == [
         "| Model | Axes | AUC | mAUC | ΔAUC | ΔmAUC | paper AUC | paper mAUC |",
@@ -65,5 +65,5 @@ def test_a_table_holds_means_deviations_and_differences_beside_the_papers_figure
 
 @pytest.mark.parametrize("figures, shown", [([0.5], "50.00"), ([None], "undefined"), ([0.5, None], "undefined")])
 def test_one_training_has_no_deviation_and_an_undefined_figure_no_mean(figures: list[float | None], shown: str) -> None:
-    outcomes = {**OUTCOMES, "mlp": replace(OUTCOMES["mlp"], m_auc=figures, difference=PairedDifference(None, None))}
-    assert f"| {shown} | undefined | undefined | 74.86 |" in markdown(TABLE, outcomes, [1])
+    outcomes = {**OUTCOMES, "mlp": replace(OUTCOMES["mlp"], m_auc=figures, difference={"auc": None, "m_auc": None})}
+    assert f"| {shown} | undefined | undefined | 74.86 |" in paper_table(TABLE, outcomes, [1])

@@ -66,7 +66,7 @@ def test_the_report_has_all_trials_the_best_first_and_a_plot_a_parameter(space: 
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert rows[0].startswith("| 1 | 2 |") and "| 0.9000 |  | 1.0000 | 3 | 5 | finished |" in rows[0]
     assert "| 0.8000 | +0.1000 (-" in rows[2]
-    assert rows[-1].endswith("| failed: ValueError: a ¦ b |")
+    assert rows[-1].endswith("| failed: ValueError: a \\| b |")
     assert "- The next trial, k=1: +0.1000 (-" in text
     assert (tmp_path / "trials.md").read_text() == text
     kept = pl.read_csv(tmp_path / "trials.csv")

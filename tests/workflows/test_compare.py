@@ -12,7 +12,7 @@ import ray
 from matplotlib.image import imread
 
 from anomalyclip import cli
-from anomalyclip.evaluation.intervals import paired_difference
+from anomalyclip.evaluation.comparison import compare as compare_tables
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
 from anomalyclip.storage import Storage
 from tests.commands import compare
@@ -34,9 +34,10 @@ def table(path: Path, seed: int, skill: float, videos: Sequence[int] = range(18)
         figures += skill * np.column_stack([truth & (label == name) for name in CLASSES[:2]] + [~truth, truth])
         labels = [[label] * int(flag) for flag in truth]
         figures = figures.astype(np.float32)
-        predictions.append(VideoPrediction(f"v{number:02d}", labels, figures[:, 3], figures[:, :3]))
+        own = [] if label == "Normal" else [label]
+        predictions.append(VideoPrediction(f"v{number:02d}", own, labels, figures[:, 3], figures[:, :3]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_predictions(path, [predictions[i] for i in videos], CLASSES, Digests("m", annotations, f"model {seed}"))
+    write_predictions(path, [predictions[i] for i in videos], CLASSES, Digests("m", annotations, f"model {seed}"), 16)
     return path
 
 
@@ -81,9 +82,10 @@ def test_each_is_held_against_the_first(result: Result, root: Path) -> None:
     plain = read_predictions(root / "evaluations/plain/evaluation/predictions.parquet")
     for found, name in zip(result["differences"], ("good", "better"), strict=True):
         other = read_predictions(root / f"runs/{name}/evaluation/predictions.parquet")
-        expected = paired_difference(other, plain)
+        expected = compare_tables(other, plain).figures
         for figure in ("auc", "m_auc"):
-            difference = getattr(expected, figure)
+            difference = expected[figure]
+            assert difference and difference.interval
             bounds = [difference.value, difference.interval.low, difference.interval.high, difference.better]
             assert list(found[figure].values()) == bounds
         assert found["auc"]["low"] > 0 and found["ap"]["low"] > 0

@@ -7,7 +7,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from anomalyclip.evaluation.intervals import paired_difference
+from anomalyclip.evaluation.comparison import compare
 from anomalyclip.evaluation.predictions import read_predictions
 from tests.commands import demo
 
@@ -38,10 +38,9 @@ def test_it_registers_a_model_of_two_workers_and_compares_it_on_the_same_videos(
         read_predictions(Path(result["paths"][name]) / "evaluation/predictions.parquet")
         for name in ("run", "zero_shot")
     )
-    difference = paired_difference(after, before)
-    assert difference.auc and difference.m_auc
-    assert result["auc"]["difference"] == difference.auc.value
-    assert result["m_auc"]["difference"] == difference.m_auc.value
+    for name, difference in compare(after, before).figures.items():
+        if name in ("auc", "m_auc"):
+            assert difference and result[name]["difference"] == difference.value
     client = mlflow.MlflowClient(result["tracking_uri"])
     assert client.get_model_version("anomalyclip", result["model_version"]).tags["run_id"]
     assert "workers: 2" in (Path(result["paths"]["run"]) / "config.yaml").read_text()

@@ -139,7 +139,7 @@ def test_an_asserted_name_stands_for_a_missing_image_tower(
     files = write_files(tmp_path, golden_state(image_tower=False))
     found = command.main(arguments(files, root, "--set", "data.features=openai-vit-b-16"))
     assert (found["features"], found["backbone_identity"]) == ("openai-vit-b-16", None)
-    assert "features openai-vit-b-16: nothing but your word" in caplog.text
+    assert "imported features openai-vit-b-16: nothing proves" in caplog.text
     _, card = load_bundle(Path(found["paths"]["model"]))
     assert (card.features, card.backbone_identity) == ("openai-vit-b-16", None)
 

@@ -140,5 +140,5 @@ def test_videos_without_imported_features_are_named(
     np.save(tmp_path / f"{first}.npy", np.zeros((whole.item(0, "num_frames"), 8), np.float32))
     import_features([str(drawn_manifest), str(tmp_path), "--as", "few", *rooted[:2]])
     settings = ("--set", "data.features=few", "--set", "model.directions=free")
-    with pytest.raises(UsageError, match=f"{whole.height - 1} of {whole.height} videos have no features few"):
+    with pytest.raises(UsageError, match=f"{whole.height - 1} of {whole.height} videos have no imported features few"):
         train([str(drawn_manifest), "--name", "few", *rooted, *settings])

@@ -36,12 +36,19 @@ def own_clips(draw_video: Callable[..., Path], tmp_path_factory: pytest.TempPath
 
 
 def test_a_folder_of_ones_own_becomes_a_registered_model_with_figures(
-    ray_session: None, own_clips: Path, storage_root: Path, options: Sequence[str]
+    ray_session: None, own_clips: Path, storage_root: Path, options: Sequence[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     made = make_manifest(["folder", str(own_clips)])
     assert made["manifest"] == str(own_clips / "manifest.csv")
     settings = [*options, "--set", "training.epochs=2", "--name", "own"]
     result = train([made["manifest"], "--storage", str(storage_root), *settings])
+    for doubt in (
+        "fewer than 200 rarely train",
+        "clip-tiny has seen drawn pictures",
+        "are shorter than a window",
+        "at chance",
+    ):
+        assert doubt in caplog.text
     assert result["quarantined"] == 0 and int(result["model_version"]) >= 1
     assert math.isfinite(result["auc"]) and math.isfinite(result["m_auc"])
     scored = pl.read_parquet(Path(result["paths"]["evaluation"]) / "predictions.parquet")

@@ -37,7 +37,8 @@ POLICY: Settings = {
     "floors": {"auc": 0.7, "m_auc": 0.7},
     "margins": {"auc": 0.02, "m_auc": 0.02, "class_auc": 0.05},
 }
-GATES = ["backbone", "loads", "data", "auc", "m_auc", "delta_auc", "delta_m_auc", "class_auc"]
+GATES = ["backbone", "loads", "data", "auc", "m_auc", "above_chance", "beats_zero_shot", "delta_auc", "delta_m_auc",
+         "class_auc"]  # fmt: skip
 
 
 @dataclass

@@ -135,10 +135,15 @@ class Lab:
         """Return the predictions table of a split."""
         target = self.folder / "predictions.parquet"
         videos = (
-            VideoPrediction(clip.video_id, [[clip.label] if flag else [] for flag in anomalous(clip)], *scored)
+            VideoPrediction(
+                clip.video_id,
+                [] if clip.label == NORMAL else [clip.label],
+                [[clip.label] if flag else [] for flag in anomalous(clip)],
+                *scored,
+            )
             for clip, scored in zip(footage.split(split), scores, strict=True)
         )
-        write_predictions(target, videos, CLASSES, Digests("drawn", "drawn", "drawn"))
+        write_predictions(target, videos, CLASSES, Digests("drawn", "drawn", "drawn"), 16)
         return read_predictions(target)
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from anomalyclip.benchmark.footage.videos import FULL, Size, anomalous
 from anomalyclip.config import RunConfig
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.intervals import paired_difference
+from anomalyclip.evaluation.comparison import compare
+from anomalyclip.evaluation.figures import headlines
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics
 from anomalyclip.presets import preset
 from anomalyclip.training import fit
@@ -40,14 +41,14 @@ def with_seed(seed: int) -> RunConfig:
 
 
 def say(name: str, metrics: Metrics) -> None:
-    print(f"{name}: AUC {metrics.auc:.3f} {metrics.auc_interval}, mAUC {metrics.m_auc:.3f} {metrics.m_auc_interval}")
-    print("  ", " ".join(f"{label} {value:.3f}" for label, value in metrics.class_auc.items() if value is not None))
+    print(f"{name}: {', '.join(f'{figure.title} {metrics.text(figure)}' for figure in headlines())}")
+    print("  ", " ".join(f"{label} {found.value:.3f}" for label, found in metrics.of_class["auc"].items() if found))
 
 
 def test_a_small_training_tells_when_and_what_on_cameras_never_seen(lab: Any, small: Any) -> None:
     metrics = compute_metrics(lab.train(small, CONFIG))
     say("method", metrics)
-    assert metrics.auc > FLOOR_AUC and metrics.m_auc > FLOOR_MAUC
+    assert metrics.value("auc") > FLOOR_AUC and metrics.value("m_auc") > FLOOR_MAUC
 
 
 def _negated(terms: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., dict[str, torch.Tensor]]:
@@ -75,7 +76,7 @@ def test_the_floors_fail_when_the_method_is_broken(
     model = CONFIG.model.model_copy(update={"likelihood": "cosine"} if broken == "re-centring" else {})
     metrics = compute_metrics(lab.train(small, CONFIG.model_copy(update={"model": model})))
     say(broken, metrics)
-    assert metrics.auc < FLOOR_AUC or metrics.m_auc < FLOOR_MAUC
+    assert metrics.value("auc") < FLOOR_AUC or metrics.value("m_auc") < FLOOR_MAUC
 
 
 @pytest.mark.accept
@@ -89,16 +90,16 @@ def test_the_benchmark_separates_ceiling_method_and_zero_shot(lab: Any, full: An
     methods = [lab.train(full, with_seed(seed)) for seed in SEEDS]
     for seed, predictions in zip(SEEDS, methods, strict=True):
         metrics = compute_metrics(predictions)
-        difference = paired_difference(predictions, floor)
+        found = compare(predictions, floor).figures
         say(f"method {seed}", metrics)
-        print(difference)
-        assert difference.auc.interval.low > 0 and difference.m_auc.interval.low > 0
-    assert 0.60 <= zero.auc <= 0.78
+        print(found)
+        assert found["auc"].interval.low > 0 and found["m_auc"].interval.low > 0
+    assert 0.60 <= zero.value("auc") <= 0.78
     for name, least in (("auc", 0.93), ("m_auc", 0.95)):
-        ceiling = float(np.mean([getattr(one, name) for one in top]))
-        method = float(np.mean([getattr(compute_metrics(one), name) for one in methods]))
+        ceiling = float(np.mean([one.value(name) for one in top]))
+        method = float(np.mean([compute_metrics(one).value(name) for one in methods]))
         assert ceiling >= least
-        assert method - getattr(zero, name) >= 0.5 * (ceiling - getattr(zero, name))
+        assert method - zero.value(name) >= 0.5 * (ceiling - zero.value(name))
 
 
 def _ceiling(footage: Any, seed: int, epochs: int = 10) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -1,0 +1,200 @@
+"""The figures of a predictions table, declared once.
+
+Results, MLflow metrics, tags, comparison, gates, report and the demo's table read `FIGURES` and `CLASS_FIGURES`; to add
+a figure, add its declaration here. AUC, AP and mAUC follow the paper, section 4 ("Performance metrics"): over all
+frames of all test videos, per class one against the rest, the mean over the abnormal classes that occur.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from anomalyclip.data.labels import NORMAL
+from anomalyclip.evaluation.intervals import (
+    Interval,
+    Replicates,
+    auc_replicates,
+    average_precision,
+    average_precision_replicates,
+    logit_interval,
+    mean_replicates,
+)
+from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
+
+Level = Literal["frame", "video"]
+"""What a figure counts: frames of videos with a known truth of frames, or whole videos."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The value of a figure on one predictions table."""
+
+    value: float
+    interval: Interval | None = None
+    """None if the figure has none, or if there are too few videos for one."""
+    replicates: Replicates | None = None
+    """What paired differences are computed from; None if the figure does not compare."""
+    classes: frozenset[str] = frozenset()
+    """The classes of which it is the mean: means over other classes do not compare."""
+
+
+class Table:
+    """The predictions that the figures of one level are computed from; estimates of classes are computed once."""
+
+    def __init__(self, predictions: Predictions) -> None:
+        self.predictions = predictions
+        self._of_class: dict[str, dict[str, Estimate]] = {}
+
+    def of_class(self, name: str) -> Mapping[str, Estimate]:
+        """Return a class figure for each class of the model, Normal included, for which it is defined."""
+        if name not in self._of_class:
+            found = {of: CLASS_FIGURES[name].compute(self.predictions, of) for of in self.predictions.classes}
+            self._of_class[name] = {of: estimate for of, estimate in found.items() if estimate is not None}
+        return self._of_class[name]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The declaration of a figure of a whole table."""
+
+    name: str
+    """Its key in results, metrics.json, MLflow and policies; its interval's ends are `<name>_low` and `<name>_high`."""
+    title: str
+    """Its name for people."""
+    level: Level
+    compute: Callable[[Table], Estimate | None]
+    """None if it is undefined."""
+    better: Literal["higher", "lower"] | None = "higher"
+    """None: neither, so it is not compared and is no gate."""
+    unit: str = ""
+    summary: bool = True
+    """Whether it is in the log's summary, in results and in comparisons; metrics.json and MLflow have all figures."""
+    headline: bool = False
+    """Whether it is in the tags of a model's version and in the demo's table."""
+
+    @property
+    def heading(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+@dataclass(frozen=True)
+class ClassFigure:
+    """The declaration of a figure of each class against the rest."""
+
+    name: str
+    """`<name>/<class>` in MLflow and metrics.json, `class_<name>` in comparisons and policies."""
+    title: str
+    level: Level
+    compute: Callable[[Predictions, str], Estimate | None]
+    """The figure of one of the model's classes; None if it is undefined."""
+    summary: bool = False
+    """Whether the tables of comparisons and of the demo show it."""
+
+
+def jackknifed(replicates: Replicates | None, classes: frozenset[str] = frozenset()) -> Estimate | None:
+    """Return a figure between 0 and 1 with its jackknife interval."""
+    if replicates is None:
+        return None
+    return Estimate(replicates.point, logit_interval(replicates), replicates, classes)
+
+
+def auc(table: Table) -> Estimate | None:
+    """AUC of anomalous against normal frames or videos."""
+    p = table.predictions
+    return jackknifed(auc_replicates(p.scores, p.anomalous, p.offsets))
+
+
+def ap(table: Table) -> Estimate | None:
+    """Average precision of anomalous frames or videos."""
+    p = table.predictions
+    return jackknifed(average_precision_replicates(p.scores, p.anomalous, p.offsets))
+
+
+def class_auc(predictions: Predictions, name: str) -> Estimate | None:
+    """AUC of a class against the rest, by its probability."""
+    scores, truth = predictions.probability_of(name), predictions.truth_of(name)
+    return jackknifed(auc_replicates(scores, truth, predictions.offsets))
+
+
+def class_ap(predictions: Predictions, name: str) -> Estimate | None:
+    """Average precision of a class against the rest, by its probability."""
+    scores, truth = predictions.probability_of(name), predictions.truth_of(name)
+    if name != NORMAL:
+        return jackknifed(average_precision_replicates(scores, truth, predictions.offsets))
+    # nearly all frames are normal: leaving videos out would take longer than all other figures together
+    value = average_precision(scores, truth)
+    return None if value is None else Estimate(value)
+
+
+def mean_of(name: str) -> Callable[[Table], Estimate | None]:
+    """The mean of a class figure over the abnormal classes that occur."""
+
+    def compute(table: Table) -> Estimate | None:
+        abnormal = {of: estimate for of, estimate in table.of_class(name).items() if of != NORMAL}
+        parts = [estimate.replicates for estimate in abnormal.values() if estimate.replicates]
+        return jackknifed(mean_replicates(parts), frozenset(abnormal))
+
+    return compute
+
+
+def youden(table: Table) -> Estimate | None:
+    """Youden's threshold: a description of the test set, not a setting."""
+    threshold = youden_threshold(table.predictions.anomalous, table.predictions.scores)
+    return None if threshold is None else Estimate(threshold)
+
+
+def youden_threshold(positive: BoolArray, scores: FloatArray) -> float | None:
+    """The score at which true minus false positive rate is highest; None if undefined."""
+    if positive.all() or not positive.any():
+        return None
+    fpr, tpr, thresholds = roc_curve(positive, scores)
+    # The first point stands for "nothing is anomalous" and has no finite threshold.
+    return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure("auc", "AUC", "frame", auc, headline=True),
+        Figure("m_auc", "mAUC", "frame", mean_of("auc"), headline=True),
+        Figure("ap", "AP", "frame", ap),
+        Figure("m_ap", "mAP", "frame", mean_of("ap")),
+        Figure("video_auc", "video AUC", "video", auc),
+        Figure("video_m_ap", "video mAP", "video", mean_of("video_ap")),
+        Figure("youden_threshold", "Youden's threshold", "frame", youden, better=None, summary=False),
+    )
+}
+"""By name, in the order of tables."""
+
+CLASS_FIGURES: dict[str, ClassFigure] = {
+    figure.name: figure
+    for figure in (
+        ClassFigure("auc", "AUC", "frame", class_auc, summary=True),
+        ClassFigure("ap", "AP", "frame", class_ap),
+        ClassFigure("video_ap", "video AP", "video", class_ap),
+    )
+}
+
+
+def summarised() -> list[Figure]:
+    """The figures in the log's summary and in results."""
+    return [figure for figure in FIGURES.values() if figure.summary]
+
+
+def compared() -> list[Figure]:
+    """The figures in comparisons: those of the summary of which higher or lower is better."""
+    return [figure for figure in FIGURES.values() if figure.summary and figure.better]
+
+
+def headlines() -> list[Figure]:
+    """The figures that stand for a model: in its version's tags and in the demo's table."""
+    return [figure for figure in FIGURES.values() if figure.headline]
+
+
+def summarised_by_class() -> list[ClassFigure]:
+    """The class figures in the tables of comparisons."""
+    return [figure for figure in CLASS_FIGURES.values() if figure.summary]

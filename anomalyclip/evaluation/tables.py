@@ -1,0 +1,28 @@
+"""Tables for people: Markdown, and aligned text for logs and terminals. The first row is the heading."""
+
+from collections.abc import Collection, Sequence
+
+Rows = Sequence[Sequence[str]]
+
+
+def markdown(rows: Rows, left: int = 1) -> str:
+    """Return a Markdown table without a final line break, the first `left` columns aligned left, the others right."""
+    rule = ["---" if column < left else "--:" for column in range(len(rows[0]))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [_escaped(rows[0]), rule, *map(_escaped, rows[1:])])
+
+
+def aligned(rows: Rows, right: Collection[int] = ()) -> str:
+    """Return rows as indented lines with columns of equal width; the columns in `right` are aligned right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(f"  {line.rstrip()}" for line in lines)
+
+
+def _escaped(row: Sequence[str]) -> list[str]:
+    return [cell.replace("|", r"\|").replace("\n", " ") for cell in row]

@@ -1,0 +1,28 @@
+from anomalyclip.evaluation.intervals import Difference, Interval
+from anomalyclip.evaluation.tables import aligned, markdown
+from anomalyclip.evaluation.text import difference_text, difference_values, value_text
+
+ROWS = [["name", "size"], ["a", "10"], ["b|c\nd", "9"]]
+
+
+def test_a_markdown_table_aligns_columns_and_keeps_cells_whole() -> None:
+    assert markdown(ROWS).split("\n") == [
+        "| name | size |", "| --- | --: |", "| a | 10 |", "| b\\|c d | 9 |",
+    ]  # fmt: skip
+    assert markdown(ROWS, left=2).split("\n")[1] == "| --- | --- |"
+
+
+def test_aligned_rows_have_columns_of_equal_width() -> None:
+    rows = [["name", "size", "what"], ["a", "10", ""], ["longer", "9", "x"]]
+    assert aligned(rows).split("\n") == ["  name    size  what", "  a       10", "  longer  9     x"]
+    assert aligned(rows, right=[1]).split("\n")[1:] == ["  a         10", "  longer     9  x"]
+
+
+def test_figures_and_differences_have_one_form() -> None:
+    assert value_text(None) == difference_text(None) == "undefined"
+    assert value_text(0.90909) == "0.909"
+    assert value_text(0.90909, Interval(0.8, 0.95)) == "0.909 (0.800 to 0.950)"
+    assert difference_text(Difference(0.1, Interval(-0.02, 0.22)), digits=2) == "+0.10 (-0.02 to +0.22)"
+    assert difference_values(Difference(0.1, None, None)) == {
+        "difference": 0.1, "low": None, "high": None, "better": None,
+    }  # fmt: skip
