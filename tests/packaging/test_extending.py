@@ -21,6 +21,8 @@ USE = """
 import numpy as np
 import torch
 from anomalyclip.config import BackboneConfig, RunConfig, build_config
+from anomalyclip.evaluation.metrics import compute_metrics
+from anomalyclip.evaluation.predictions import Digests, Predictions
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import FrameEncoder
@@ -35,6 +37,14 @@ print(type(model.temporal.convolution).__name__, tuple(model.score_video(torch.r
 
 features = FrameEncoder(backbone, "float32", torch.device("cpu"))(np.zeros((2, 120, 160, 3), np.uint8))
 print(features.shape, backbone.preprocess.resize_mode, zero_shot(backbone, classes).classes)
+
+scores, truth = np.array([0.25, 0.25, 0.75, 1.0]), np.array([[False], [False], [True], [True]])
+predictions = Predictions(
+    video_ids=("v",), offsets=np.array([0, 4]), scores=scores, probabilities=np.stack([scores, 1 - scores], axis=1),
+    truth=truth, video_truth=np.array([[True]]), known=np.array([True]), classes=("Arson", "Normal"),
+    label_classes=("Arson",), digests=Digests("m", "a", "x"), segment_frames=1,
+)
+print(compute_metrics(predictions).flat()["score_gap"])
 """
 
 
@@ -100,6 +110,10 @@ def test_an_added_backbone_family_encodes_frames_and_texts(scored: Sequence[str]
     assert scored[1] == "(2, 1, 64) squash ('Arson', 'Normal')"
 
 
+def test_an_added_figure_is_computed_with_the_others(scored: Sequence[str]) -> None:
+    assert scored[2] == "0.625"
+
+
 def test_an_added_dataset_becomes_a_manifest(extended: Path, draw_video: DrawVideo, tmp_path: Path) -> None:
     for name in ("train/gate-Normal-1", "train/gate-Fighting-1", "test/yard-Normal-2", "test/yard-Fighting-2"):
         (path := tmp_path / f"{name}.mp4").parent.mkdir(exist_ok=True)
@@ -109,6 +123,6 @@ def test_an_added_dataset_becomes_a_manifest(extended: Path, draw_video: DrawVid
 
 
 def test_an_added_workflow_is_a_command(extended: Path, drawn_manifest: Path, tmp_path: Path) -> None:
-    assert "\n  count              The videos of a manifest, counted by split.\n" in run(extended, "-m", "anomalyclip")
+    assert re.search(r"\n  count +The videos of a manifest, counted by split.\n", run(extended, "-m", "anomalyclip"))
     line = ["-m", "anomalyclip", "count", str(drawn_manifest), "--storage", str(tmp_path)]
     assert json.loads(run(extended, *line)) == {"videos": {"test": 6, "train": 16}}
