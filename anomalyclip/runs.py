@@ -40,6 +40,8 @@ MODEL, EVALUATION, ZERO_SHOT, TABLES, REPORT = "model", "evaluation", "zero-shot
 """Folders that a run publishes, each whole or not at all."""
 CHECKPOINTS, FINAL, TRIALS = "checkpoints", "final", "trials"
 """Folders of a run's fit, of its second fit on all training videos, and of the runs that belong to it."""
+TRIALS_TABLE = "trials.json"
+"""File of a search or an ablation: point, MLflow run and outcome of every trial, by the name of its folder."""
 
 _RESULT_SETTINGS = {
     "data": {"classes", "frame_tolerance", "features"},

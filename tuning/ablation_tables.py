@@ -1,12 +1,18 @@
-"""The paper's ablation tables: what each row changes, its figures on UCF-Crime, and the same table of our own."""
+"""The paper's ablation tables: what each row changes, its figures on UCF-Crime, and the same tables of our own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from anomalyclip.evaluation.intervals import Difference
+from anomalyclip.evaluation.intervals import Difference, Interval
+from anomalyclip.evaluation.tables import markdown
+from anomalyclip.evaluation.text import UNDEFINED, difference_text
+from anomalyclip.tuning.space import Point
 
+COMPARED = ("auc", "m_auc")
+"""Figures of which a row's difference to the full method is given."""
+SEED = "training.seed"
 DEFAULT = "default"
 """Name of the paper's full method, the last row of every table."""
 
@@ -30,6 +36,10 @@ class Row(NamedTuple):
         """The value of the setting that it changes."""
         return next(iter(self.change.values()), DEFAULT)
 
+    def point(self, seed: int) -> Point:
+        """Return the settings of the row's trial with a seed."""
+        return {**{f"model.{setting}": value for setting, value in self.change.items()}, SEED: seed}
+
 
 class Table(NamedTuple):
     """One of the paper's tables, and the columns that name its rows."""
@@ -41,8 +51,8 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a row came to: a figure a seed, and how its means differ from the full method's (None for that itself)."""
+class RowFigures:
+    """A row's result: one figure per seed, and how its means differ from the full method's (None for that itself)."""
 
     auc: Sequence[float | None]
     m_auc: Sequence[float | None]
@@ -76,33 +86,38 @@ def distinct_rows(tables: Sequence[Table]) -> dict[str, Row]:
     return {DEFAULT: rows[DEFAULT], **rows}
 
 
-def markdown(table: Table, outcomes: Mapping[str, Outcome], seeds: Sequence[int]) -> str:
-    """Return a table of the outcomes by the rows' names, beside the paper's figures."""
-    figures = ("AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC")
-    lines = [[*table.columns, *figures], ["---"] * len(table.columns) + ["--:"] * len(figures)]
-    lines += [[*row.cells, *_ours(outcomes[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def labels(point: Point) -> dict[str, str]:
+    """Return the tags of a row's trial, which make its name: row and seed."""
+    changed = [value for name, value in point.items() if name != SEED]
+    return {"row": changed[0] if changed else DEFAULT, "seed": str(point[SEED])}
+
+
+def paper_table(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[int]) -> str:
+    """Return a table of the results by the rows' names, beside the paper's figures."""
+    heading = [*table.columns, "AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC"]
+    rows = [[*row.cells, *_ours(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
+    body = markdown([heading, *rows], left=len(table.columns))
     note = NOTE.format(seeds=", ".join(map(str, seeds)))
     return f"### Table {table.number}. {table.title}\n\n{body}\n\n{note}\n"
 
 
-def _ours(outcome: Outcome) -> list[str]:
+def _ours(result: RowFigures) -> list[str]:
     changes = ["", ""]
-    if outcome.difference is not None:
-        changes = [_signed(outcome.difference[name]) for name in ("auc", "m_auc")]
-    return [_figure(outcome.auc), _figure(outcome.m_auc), *changes]
+    if result.difference is not None:
+        changes = [difference_text(_in_per_cent(result.difference[name]), digits=2) for name in COMPARED]
+    return [_figure(result.auc), _figure(result.m_auc), *changes]
 
 
 def _figure(values: Sequence[float | None]) -> str:
     defined = [100 * value for value in values if value is not None]
     if len(defined) < len(values):
-        return "undefined"
+        return UNDEFINED
     return f"{mean(defined):.2f}" + (f" ± {stdev(defined):.2f}" if len(defined) > 1 else "")
 
 
-def _signed(difference: Difference | None) -> str:
+def _in_per_cent(difference: Difference | None) -> Difference | None:
     if difference is None:
-        return "undefined"
+        return None
     interval = difference.interval
-    bounds = f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})" if interval else ""
-    return f"{100 * difference.value:+.2f}{bounds}"
+    scaled = Interval(100 * interval.low, 100 * interval.high) if interval else None
+    return Difference(100 * difference.value, scaled)

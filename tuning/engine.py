@@ -1,5 +1,6 @@
-"""Ray Tune round `fit`: the trials of a search, as many at a time as the cluster holds."""
+"""Trial engine on Ray Tune, around `fit`: as many trials at a time as the cluster holds, each in its own process."""
 
+import gc
 import logging
 import math
 import os
@@ -8,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -18,173 +19,170 @@ import torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from anomalyclip.config import TrainingConfig
 from anomalyclip.device import resolve_device
-from anomalyclip.runs import RunFolder, RunKind, open_run, result_settings
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan, run_plan
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.validation import AUC, best_epoch
-from anomalyclip.tuning.side_by_side import POLL_SECONDS, last_line
 from anomalyclip.tuning.space import Between, OneOf, Point, Space
+from anomalyclip.tuning.trials import Past, Study, Trial, TrialResult
 
 OBJECTIVE, EPOCHS, FAILURE = "best_video_auc", "epochs", "failure"
-"""What a trial reports: the highest validation AUC so far, the epochs behind it, or why it failed."""
+"""What a trial reports: the highest validation AUC so far, the number of epochs so far, or why it failed."""
+POLL_SECONDS = 2.0
 KEPT_PART = 3
-"""One of so many trials is kept at each of ASHA's rungs, which are so many times as far apart as the one before."""
+"""One of so many trials is kept at each of ASHA's rungs, and each rung is so many times as far as the one before."""
+_LISTED = "listed point"
+"""In Ray Tune's configuration of a trial that was not drawn: its point."""
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """What a finished fit of a trial returns."""
+class Draw:
+    """Trials drawn by Optuna and stopped early by ASHA; both judge by what ended before, too."""
 
-    epochs: float
-    best_video_auc: float
-    history: Sequence[EpochMetrics]
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """What all trials of a search have in common; a trial is a fit with a point's values."""
-
-    base: FitPlan
     space: Space
-    content: Mapping[str, Any]
-    """What decides a trial's result beside its settings: manifest, backbone, features."""
-
-    def fit(self, point: Point) -> RunFolder:
-        """Return a trial's place, named by all that decides its result, and shared by all searches."""
-        content = {**self.content, **result_settings(self.space.applied(self.base.config, point))}
-        return open_run(Storage(self.base.storage_root), RunKind.TRIAL, None, "trial", content)
-
-    def plan(self, point: Point) -> FitPlan:
-        """Return a trial's fit."""
-        return replace(self.base, config=self.space.applied(self.base.config, point), key=self.fit(point).key)
-
-
-@dataclass(frozen=True)
-class Past:
-    """A trial that has ended: what was tried, and how its epochs went."""
-
-    point: Point
-    history: Sequence[EpochMetrics]
+    number: int
+    """How many new ones."""
+    past: Sequence[Past]
 
 
 class Follower(Protocol):
-    """What is told, in the driver's process, how trials are doing."""
+    """Is told, in the driver's process, how trials are doing."""
 
     def started(self, point: Point) -> None:
-        """A trial starts, or starts again after it was killed."""
+        """A trial starts, or starts again because its process was lost."""
 
     def look(self) -> None:
         """Every few seconds: look for new checkpoints."""
 
     def ended(self, point: Point) -> None:
-        """A trial has ended well, or the scheduler has stopped it."""
+        """A trial was trained to the end, or the scheduler stopped it."""
 
     def failed(self, point: Point, reason: str) -> None:
-        """A trial has ended otherwise, why in one line."""
+        """A trial failed, with the reason in one line."""
 
 
-def run_trials(search: SearchPlan, todo: Sequence[Point], drawn: int, past: Sequence[Past], follower: Follower) -> None:
-    """Run the trials to do, and as many as are to be `drawn` beside them, until all have ended.
+def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: Draw | None = None) -> None:
+    """Run the trials of the points, in this order, and those to draw, until all have ended.
 
-    Optuna and ASHA judge them by what has ended before, too. A trial whose process is killed goes on from its last
-    checkpoint, as often as the configuration allows.
+    A trial whose process is lost resumes from its last checkpoint, as often as the configuration allows; an error is
+    its result. Without `draw` no trial is stopped early. What still runs when this is interrupted is ended.
     """
-    if not todo and not drawn:
+    number = len(points) + (draw.number if draw else 0)
+    if not number:
         return
     _quieten()
-    storage = Storage(search.base.storage_root)
-    ray_folder = f"{search.base.key}/ray"
-    share = _share(search.base.config.training, len(todo) + drawn)
-    trainable = tune.with_parameters(_train, search=search, share=share)
+    storage = Storage(study.base.storage_root)
+    ray_folder = f"{study.base.key}/ray"
+    training = study.base.config.training
+    share = _share(training, number, study.threads)
+    trainable = tune.with_parameters(_train, study=study, share=share)
     tuner = tune.Tuner(
         tune.with_resources(trainable, share.resources),
-        param_space={} if search.space.trials else _domains(search.space),
+        param_space={} if draw else {_LISTED: tune.grid_search(list(points))},
         tune_config=tune.TuneConfig(
-            search_alg=_optuna(search, todo, past) if search.space.trials else BasicVariantGenerator(list(todo)),
-            scheduler=_asha(search, past) if search.space.trials else None,
-            num_samples=len(todo) + drawn,
+            search_alg=_optuna(draw, points, training.seed) if draw else None,
+            scheduler=_asha(draw, training) if draw else None,
+            num_samples=number if draw else 1,
             max_concurrent_trials=share.side_by_side,
             reuse_actors=True,  # libraries take seconds to import
+            trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=uuid.uuid4().hex,  # a fresh name: what a search goes on from is its own trials
+            name=uuid.uuid4().hex,  # a new name: trials resume from their own checkpoints, not from Ray's
             storage_path=storage.path(ray_folder),
             storage_filesystem=storage.filesystem,
-            callbacks=[_Teller(follower)],
-            failure_config=tune.FailureConfig(max_failures=search.base.config.training.max_failures),
+            callbacks=[_Messenger(follower)],
+            failure_config=tune.FailureConfig(max_failures=training.max_failures),
             verbose=0,
         ),
     )
+    interrupted = False
     try:
         tuner.fit()
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         storage.delete(ray_folder)
+    if interrupted:  # outside the handler, whose traceback holds Ray Tune's loop and with it the trials' processes
+        del tuner
+        gc.collect()  # ends them: Ray ends a process that nothing refers to
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
 class _Share:
-    """What a trial has of the cluster."""
+    """One trial's share of the cluster."""
 
     side_by_side: int
     resources: Mapping[str, float]
     threads: int
 
 
-def _share(training: TrainingConfig, trials: int) -> _Share:
-    """Divide the cluster: a GPU a trial where there are any, else a CPU at least; a group's workers ask themselves."""
+def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share:
+    """Divide the cluster: one GPU per trial if there are any, else at least one CPU.
+
+    The workers of a group ask Ray for their own resources.
+    """
     cluster = ray.cluster_resources()
     cpus, gpus, own = cluster.get("CPU", 1.0), cluster.get("GPU", 0.0), training.cpus_per_worker
     if training.workers > 1:
         groups = gpus if gpus >= training.workers else cpus / own
         return _Share(max(1, min(trials, int(groups // training.workers))), {"cpu": 0.01}, 1)
     side_by_side = max(1, min(trials, int(gpus or cpus / max(1.0, own))))
-    threads = max(1, int(cpus) // side_by_side)
+    threads = threads or max(1, int(cpus) // side_by_side)
     if gpus:
         return _Share(side_by_side, {"cpu": own, "gpu": 1}, threads)
     return _Share(side_by_side, {"cpu": own * threads}, threads)
 
 
-def _train(point: Point, search: SearchPlan, share: _Share) -> None:
-    """Run a trial in a process of the cluster; an error is its result, and not tried again as a lost process is."""
+def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
+    """Run a trial in a process of the cluster; unlike a lost process, an error is a result and not tried again."""
     try:
-        result = search.fit(point).result(FitResult) or _fit(point, search, share)
+        trial = study.trial(_point(config))
+        result = trial.result() or _fit(trial, study, share)
         tune.report(_progress(result.history))
     except Exception as error:
-        tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: last_line(error)})
+        tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: _last_line(error)})
 
 
-def _fit(point: Point, search: SearchPlan, share: _Share) -> FitResult:
-    """Train, or go on, and keep and return the result."""
-    plan = search.plan(point)
-    history = plan.checkpoints().history()
+def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
+    """Train or resume, score, and keep and return the result."""
+    torch.set_num_threads(share.threads)
+    history = trial.history()
 
     def report(row: EpochMetrics) -> None:
         history.append(row)
         tune.report(_progress(history))
 
-    for epochs in range(1, len(history) + 1):  # the scheduler judges by what went before, too
+    for epochs in range(1, len(history) + 1):  # the scheduler judges by earlier epochs, too
         tune.report(_progress(history[:epochs]))
-    if plan.config.training.workers > 1:
-        fit_on_ray(plan, [_Forward(history)], share.side_by_side)
+    if trial.plan.config.training.workers > 1:
+        fit_on_ray(trial.plan, [_Forward(history)], share.side_by_side)
     else:
-        torch.set_num_threads(share.threads)
-        run_plan(plan, resolve_device(), report)
-    kept = plan.checkpoints().history()
-    progress = _progress(kept)
-    result = FitResult(progress[EPOCHS], progress[OBJECTIVE], kept)
-    search.fit(point).finish(result)
+        run_plan(trial.plan, resolve_device(), report)
+    kept = trial.history()
+    epoch = best_epoch(kept)
+    if (last := trial.last_fit(epoch)) is not trial.plan:
+        _run_to_end(last, share)
+    result = TrialResult(kept, study.scoring(trial, epoch))
+    trial.folder.finish(result)
     return result
 
 
+def _run_to_end(plan: FitPlan, share: _Share) -> None:
+    if plan.config.training.workers > 1:
+        fit_on_ray(plan, side_by_side=share.side_by_side)
+    else:
+        run_plan(plan, resolve_device())
+
+
 class _Forward(TuneReportCallback):  # type: ignore[misc]
-    """Tells Ray Tune what the workers of a trial's group report."""
+    """Forwards to Ray Tune what the workers of a trial's group report."""
 
     def __init__(self, history: Sequence[EpochMetrics]) -> None:
         super().__init__()
@@ -195,14 +193,14 @@ class _Forward(TuneReportCallback):  # type: ignore[misc]
         super().after_report(run_context, [_progress(self._history)], None)
 
 
-class _Teller(tune.Callback):  # type: ignore[misc]
+class _Messenger(tune.Callback):  # type: ignore[misc]
     """Tells a follower what Ray Tune's loop in the driver sees."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._looked = follower, 0.0
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._follower.started(trial.config)
+        self._follower.started(_point(trial.config))
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         if time.monotonic() - self._looked >= POLL_SECONDS:
@@ -211,37 +209,48 @@ class _Teller(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         if FAILURE in trial.last_result:
-            self._follower.failed(trial.config, trial.last_result[FAILURE])
+            self._follower.failed(_point(trial.config), trial.last_result[FAILURE])
         else:
-            self._follower.ended(trial.config)
+            self._follower.ended(_point(trial.config))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._follower.failed(trial.config, last_line(str(trial.get_error() or "its process was lost")))
+        self._follower.failed(_point(trial.config), _last_line(str(trial.get_error() or "its process was lost")))
+
+
+def _point(config: Mapping[str, Any]) -> Point:
+    """Return a trial's point from Ray Tune's configuration of it."""
+    listed: Point = config.get(_LISTED, config)
+    return listed
 
 
 def _progress(history: Sequence[EpochMetrics]) -> dict[str, float]:
-    """Return what a trial is judged by: the epochs behind it, and the validation AUC of the best of them."""
-    return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history)][AUC]}
+    """Return what a trial is judged by: its number of epochs, and the validation AUC of the best (NaN without)."""
+    return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history)].get(AUC, math.nan)}
 
 
-def _optuna(search: SearchPlan, todo: Sequence[Point], past: Sequence[Past]) -> OptunaSearch:
-    """Return a sampler that knows what has ended, and gives out first what is to do."""
+def _last_line(error: BaseException | str) -> str:
+    """Return the last line of an error from a process of the cluster, which names its cause."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[-500:]
+
+
+def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
+    """Return a sampler that knows what ended before, and hands out first what is to be resumed."""
     sampler = OptunaSearch(
-        OptunaSearch.convert_search_space(_domains(search.space)),
+        OptunaSearch.convert_search_space({name: _domain(values) for name, values in draw.space.rows.items()}),
         metric=OBJECTIVE,
         mode="max",
         points_to_evaluate=[dict(point) for point in todo],
-        seed=search.base.config.training.seed + len(past),  # else it would draw the first ones again
+        seed=seed + len(draw.past),  # else it would draw the first ones again
     )
-    for trial in past:
+    for trial in draw.past:
         value = _progress(trial.history)[OBJECTIVE] if trial.history else 0.0
         sampler.add_evaluated_point(dict(trial.point), value, error=not trial.history)
     return sampler
 
 
-def _asha(search: SearchPlan, past: Sequence[Past]) -> ASHAScheduler:
-    """Return a scheduler whose rungs hold what has ended."""
-    training = search.base.config.training
+def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
+    """Return a scheduler whose rungs hold what ended before."""
     asha = ASHAScheduler(
         time_attr=EPOCHS,
         metric=OBJECTIVE,
@@ -250,16 +259,12 @@ def _asha(search: SearchPlan, past: Sequence[Past]) -> ASHAScheduler:
         grace_period=min(training.epochs, max(training.warmup_epochs + 1, training.epochs // KEPT_PART)),
         reduction_factor=KEPT_PART,
     )
-    for number, trial in enumerate(past):
+    for number, trial in enumerate(draw.past):
         known = SimpleNamespace(trial_id=f"past-{number}")
         asha.on_trial_add(None, known)
         for epochs in range(1, len(trial.history) + 1):
             asha.on_trial_result(None, known, _progress(trial.history[:epochs]))
     return asha
-
-
-def _domains(space: Space) -> dict[str, Any]:
-    return {name: _domain(values) for name, values in space.rows.items()}
 
 
 def _domain(values: OneOf | Between) -> Any:
@@ -269,11 +274,11 @@ def _domain(values: OneOf | Between) -> Any:
 
 
 def _quieten() -> None:
-    """Keep Ray Tune and Optuna from talking beside us, and from taking Ctrl-C for themselves."""
+    """Keep Ray Tune and Optuna from printing beside us, and from taking over Ctrl-C."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the follower says what failed
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the follower reports what failed
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries have put their own in its place
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries replaced it by their own

@@ -1,10 +1,9 @@
-"""What a search found: the table of its trials, and a plot a parameter."""
+"""Report of a search: the table of its trials, how far validation separates them, and one plot per parameter."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,30 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from anomalyclip.evaluation.plot_style import BLUE, INK, MUTED, RED, figure_of, style
-from anomalyclip.tuning.space import Between, Point, Space, short
+from anomalyclip.evaluation.tables import markdown
+from anomalyclip.evaluation.text import difference_text, interval_values
+from anomalyclip.tuning.separation import DIGITS, Compared, Separation
+from anomalyclip.tuning.space import Between, Space, short
+from anomalyclip.tuning.trials import Outcome
 
-State = Literal["finished", "stopped early", "failed"]
 _MARKS = {"finished": ("o", BLUE), "stopped early": ("x", MUTED)}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial came to."""
-
-    name: str
-    point: Point
-    state: State
-    epochs: int
-    """How many it trained."""
-    figures: Mapping[str, float]
-    """`best_epoch`, `best_video_auc` and `best_loss`, of the validation part; empty where no epoch was trained."""
-    reason: str | None = None
-    """Why it failed."""
-
-    @property
-    def auc(self) -> float | None:
-        """The objective: video-level AUC on the validation part at the best epoch."""
-        return self.figures.get("best_video_auc")
 
 
 def best_of(outcomes: Sequence[Outcome], space: Space) -> Outcome:
@@ -49,11 +31,15 @@ def best_of(outcomes: Sequence[Outcome], space: Space) -> Outcome:
     return min(finished, key=lambda each: (-(each.auc or 0), each.figures["best_loss"] if comparable else 0))
 
 
-def save_search_report(outcomes: Sequence[Outcome], best: Outcome, space: Space, folder: Path) -> str:
-    """Write `trials.csv`, `trials.md` and a plot a parameter into the folder; returns the Markdown table."""
+def save_search_report(
+    outcomes: Sequence[Outcome], best: Outcome, space: Space, apart: Separation, folder: Path
+) -> str:
+    """Write `trials.csv`, `trials.md` and one plot per parameter into the folder; returns the Markdown text."""
     ranked = sorted(outcomes, key=lambda each: (each is not best, -(each.auc or 0)))
-    _table(ranked, space).write_csv(folder / "trials.csv")
-    text = _markdown(ranked, space)
+    _table(ranked, space, apart).write_csv(folder / "trials.csv")
+    names = {each.key: each.name for each in outcomes}
+    sentences = "".join(f"- {line}\n" for line in apart.sentences(names))
+    text = f"{_markdown(ranked, space, apart)}\n\n{sentences}"
     (folder / "trials.md").write_text(text)
     (folder / "plots").mkdir(exist_ok=True)
     for name in space.rows:
@@ -62,8 +48,8 @@ def save_search_report(outcomes: Sequence[Outcome], best: Outcome, space: Space,
     return text
 
 
-def _table(ranked: Sequence[Outcome], space: Space) -> pl.DataFrame:
-    """Return a row a trial, the best first, with all that is known of it."""
+def _table(ranked: Sequence[Outcome], space: Space, apart: Separation) -> pl.DataFrame:
+    """Return one row per trial, the best first, with all that is known of it."""
     rows = [
         {
             "trial": each.name,
@@ -71,6 +57,7 @@ def _table(ranked: Sequence[Outcome], space: Space) -> pl.DataFrame:
             "state": each.state,
             "epochs": each.epochs,
             **{name: each.figures.get(name) for name in ("best_epoch", "best_video_auc", "best_loss")},
+            **_behind(apart.others.get(each.key)),
             "reason": each.reason,
         }
         for each in ranked
@@ -78,17 +65,24 @@ def _table(ranked: Sequence[Outcome], space: Space) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _markdown(ranked: Sequence[Outcome], space: Space) -> str:
-    header = ["", *map(short, space.rows), "validation AUC", "loss", "best epoch", "epochs", "state"]
-    lines = [header, ["---"] * len(header)]
+def _behind(compared: Compared | None) -> dict[str, float | None]:
+    interval = interval_values(compared.auc.interval if compared else None)
+    return {"best_minus_this": compared.auc.value if compared else None, **interval}
+
+
+def _markdown(ranked: Sequence[Outcome], space: Space, apart: Separation) -> str:
+    parameters = ["", *map(short, space.rows)]
+    rows = [[*parameters, "validation AUC", "best minus this", "loss", "best epoch", "epochs", "state"]]
     for place, each in enumerate(ranked, start=1):
-        figures = ["-"] * 3
+        figures = ["-"] * 4
         if each.figures:
-            figures = [f"{each.auc:.4f}", f"{each.figures['best_loss']:.4f}", f"{each.figures['best_epoch']:.0f}"]
-        state = f"{each.state}: {each.reason}".replace("|", "¦") if each.reason else each.state
-        values = [_cell(each.point[name]) for name in space.rows]
-        lines.append([str(place), *values, *figures, str(each.epochs), state])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+            compared = apart.others.get(each.key)
+            behind = difference_text(compared.auc, DIGITS) if compared else ""
+            loss, epoch = each.figures["best_loss"], each.figures["best_epoch"]
+            figures = [f"{each.auc:.{DIGITS}f}", behind, f"{loss:.4f}", f"{epoch:.0f}"]
+        state = f"{each.state}: {each.reason}" if each.reason else each.state
+        rows.append([str(place), *(_cell(each.point[name]) for name in space.rows), *figures, str(each.epochs), state])
+    return markdown(rows, left=len(parameters))
 
 
 def _plot(name: str, outcomes: Sequence[Outcome], best: Outcome, space: Space) -> Figure:

@@ -1,4 +1,4 @@
-"""What a search tries: settings, and the values to choose from. Knows neither Ray nor Optuna."""
+"""Search space: settings, and the values to choose from. Imports neither Ray nor Optuna."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,15 @@ from anomalyclip.config import RunConfig, with_settings
 from anomalyclip.errors import UsageError
 
 Point = Mapping[str, Any]
-"""A value for every row of a space, by the row's name."""
+"""One value for every row of a space, by the row's name."""
 
 TOGETHER = " + "
-"""Between the settings of a row that take the same value."""
+"""Joins the settings of a row that take the same value."""
 
 _SEARCHED = ("model", "loss", "training.learning_rate", "training.weight_decay", "training.warmup_epochs")
 """Sections and settings that a search may change; all others decide what its trials are compared on."""
+_INSIDE = 0.382
+"""Where a range is probed between its ends: at a fraction, which settings of whole numbers refuse."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Between:
     low: float
     high: float
     log: bool = False
-    """Whether orders of magnitude are as likely as each other, not numbers."""
+    """Whether every order of magnitude is equally likely, instead of every number."""
 
     def __str__(self) -> str:
         return f"{self.low} to {self.high}" + (", by orders of magnitude" if self.log else "")
@@ -47,23 +49,25 @@ def one_of(*values: Any) -> OneOf:
 
 
 def between(low: float, high: float) -> Between:
-    """Return a range in which every number is as likely as another."""
+    """Return a range in which every number is equally likely."""
     return Between(low, high)
 
 
 def log_between(low: float, high: float) -> Between:
-    """Return a range, above zero, in which every order of magnitude is as likely as another."""
+    """Return a range, above zero, in which every order of magnitude is equally likely."""
     return Between(low, high, log=True)
 
 
 @dataclass(frozen=True)
 class Space:
-    """A search space: a grid of all combinations, or a number of trials to be drawn from it."""
+    """A search space: a grid of all combinations, or a number of trials drawn from it."""
 
     rows: Mapping[str, OneOf | Between]
     """By `section.key`; `section.key + section.key` gives several settings the same value."""
     trials: int | None = None
     """How many to draw; None tries every combination."""
+    source: str = "search space"
+    """What error messages call it."""
 
     def points(self) -> list[Point]:
         """Return all combinations of a grid; larger values, which take longer, come first."""
@@ -71,44 +75,49 @@ class Space:
         return [dict(zip(self.rows, chosen, strict=True)) for chosen in itertools.product(*values)]
 
     def content(self) -> dict[str, Any]:
-        """Return what tells this space from others, as JSON-like values by name."""
+        """Return what distinguishes this space from others, as JSON-like values by name."""
         return {"space.trials": self.trials, **{f"space.{name}": str(values) for name, values in self.rows.items()}}
 
-    def applied(self, config: RunConfig, point: Point) -> RunConfig:
-        """Return a configuration with a point's values; raises UsageError where they do not go together."""
-        return with_settings(
-            config, [("search space", setting, value) for name, value in point.items() for setting in _settings(name)]
-        )
-
     def check(self, config: RunConfig) -> None:
-        """Raise UsageError for settings that are none, or not to be searched, and for values that they cannot have."""
-        for setting in (setting for name in self.rows for setting in _settings(name)):
+        """Raise UsageError for unknown settings, settings that cannot be searched, and values they cannot have."""
+        settings = [setting for name in self.rows for setting in _settings(name)]
+        for setting in settings:
+            applied(config, {setting: _value(config, setting)}, self.source)  # an unknown one: the nearest is named
             if setting not in _SEARCHED and setting.partition(".")[0] not in _SEARCHED:
-                raise UsageError(f"search space: {setting} decides what trials are compared on; it cannot be searched")
-        if config.model.context_text and "model.context_length" in self.rows:
-            raise UsageError("search space: model.context_text fixes the length of the context; take one of them away")
-        continuous = [name for name, values in self.rows.items() if isinstance(values, Between)]
-        if self.trials is None and continuous:
-            raise UsageError(f"search space: a grid has values one by one, {continuous[0]} has a range")
-        if self.trials is not None and not continuous:
-            raise UsageError("search space: trials that are drawn need a range somewhere, else they repeat themselves")
-        for point in self.points() if self.trials is None else self._ends():
-            self.applied(config, point)
+                raise UsageError(f"{self.source}: {setting} decides what trials are compared on; it cannot be searched")
+            if settings.count(setting) > 1:
+                raise UsageError(f"{self.source}: {setting} has more than one row")
+        if config.model.context_text and "model.context_length" in settings:
+            raise UsageError(f"{self.source}: model.context_text fixes the length of the context; remove one of them")
+        ranges = [name for name, values in self.rows.items() if isinstance(values, Between)]
+        if self.trials is None and ranges:
+            raise UsageError(
+                f"{self.source}: a grid takes lists of values, and {ranges[0]} has a range: "
+                "give a list, or the number of trials to draw"
+            )
+        if self.trials is not None and not ranges:
+            raise UsageError(f"{self.source}: drawn trials need at least one row with a range, else they repeat")
+        for point in self.points() if self.trials is None else self._probes():
+            applied(config, point, self.source)
 
-    def _ends(self) -> list[Point]:
-        """Return points of one value each: all that a row may have, or the ends of its range."""
-        ends: dict[str, Sequence[Any]] = {
-            name: values.values if isinstance(values, OneOf) else (values.low, values.high)
+    def _probes(self) -> list[Point]:
+        """Return points of one row each: every value of a list; both ends of a range, and a number between."""
+        probes: dict[str, Sequence[Any]] = {
+            name: values.values
+            if isinstance(values, OneOf)
+            else (values.low, values.high, values.low + _INSIDE * (values.high - values.low))
             for name, values in self.rows.items()
         }
-        return [{name: value} for name, values in ends.items() for value in values]
+        return [{name: value} for name, values in probes.items() for value in values]
 
 
-def find_space(spaces: Mapping[str, Space], name: str) -> Space:
-    """Return the space of that name; raises UsageError that lists the names there are."""
-    if name not in spaces:
-        raise UsageError(f"unknown space {name}; there are: {', '.join(spaces)}")
-    return spaces[name]
+def applied(config: RunConfig, point: Point, source: str = "trial") -> RunConfig:
+    """Return a configuration with a point's values; raises UsageError, naming the source, if they do not fit."""
+    changes = [(source, setting, value) for name, value in point.items() for setting in _settings(name)]
+    try:
+        return with_settings(config, changes)
+    except UsageError as error:
+        raise UsageError(str(error) if str(error).startswith(source) else f"{source}: {error}") from None
 
 
 def short(name: str) -> str:
@@ -123,6 +132,12 @@ def describe(point: Point) -> str:
 
 def _settings(name: str) -> list[str]:
     return name.split(TOGETHER)
+
+
+def _value(config: RunConfig, setting: str) -> Any:
+    """Return a setting's value, None if there is no such setting."""
+    section, _, key = setting.partition(".")
+    return getattr(getattr(config, section, None), key, None)
 
 
 def _text(value: Any) -> str:

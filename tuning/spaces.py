@@ -1,4 +1,4 @@
-"""What a search tries: a row a setting, with its values. Every setting of `model` and `loss` may have a row."""
+"""The built-in search spaces: one row per setting, with its values. Any setting of `model` and `loss` may have one."""
 
 from anomalyclip.tuning.space import Space, between, log_between, one_of
 
@@ -9,7 +9,7 @@ SPACES = {
         "model.context_length": one_of(4, 8),
         "model.depth":          one_of(1, 2),
     }),
-    # drawn by Optuna; ASHA stops those that fall behind
+    # drawn by Optuna; ASHA stops the weak ones early
     "wide": Space({
         "model.k":                                        one_of(1, 2, 3, 5, 8),
         "model.context_length":                           one_of(2, 4, 8, 16),

@@ -1,129 +1,131 @@
-"""Trials: trainings that belong to one job, each a run nested in the job's."""
+"""A study and its trials: many fits that differ in a few settings, each with one folder of its own."""
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
-from anomalyclip.evaluation.predictions import Predictions, read_predictions
-from anomalyclip.evaluation.report import PREDICTIONS
-from anomalyclip.jobs.training import chosen
-from anomalyclip.runs import CHECKPOINTS, EVALUATION, FINAL, RunFolder
-from anomalyclip.tracking.nested import FAILURE, FinalStatus, end_nested, open_nested
-from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
+import polars as pl
+
+from anomalyclip.runs import CHECKPOINTS, FINAL, RunFolder, open_run, result_settings
+from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.tuning.engine import FitResult
-from anomalyclip.tuning.side_by_side import Figures
+from anomalyclip.training.plan import plan_training
+from anomalyclip.tuning.space import Point, applied, describe
 
-log = logging.getLogger("anomalyclip")
+State = Literal["finished", "stopped early", "failed"]
+LONGEST_DESCRIPTION = 4
+"""Number of values up to which they make a trial's name."""
 
 
 @dataclass(frozen=True)
-class ScoredTrial:
-    """What a trial that was scored on the test videos returns."""
+class TrialResult:
+    """What a finished trial returns."""
 
-    run_id: str
-    figures: Figures
+    history: Sequence[EpochMetrics]
+    figures: Mapping[str, float]
+    """Of its scoring."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: what it is called, what distinguishes it, and its place."""
+    """One fit of a study."""
 
+    point: Point
     name: str
     tags: Mapping[str, str]
-    run: RunFolder
+    folder: RunFolder
     plan: FitPlan
-    fit: RunFolder | None = None
-    """Of a fit that several jobs share: its own place, where its result outlives its checkpoints."""
+
+    def result(self) -> TrialResult | None:
+        """Return the result of a trial that was trained to the end, None for others."""
+        return self.folder.result(TrialResult)
 
     def history(self) -> list[EpochMetrics]:
-        """Return the metrics of every epoch so far."""
-        kept = self.fit.result(FitResult) if self.fit else None
+        """Return the metrics of every epoch so far; they outlive the checkpoints of a finished trial."""
+        kept = self.result()
         return list(kept.history) if kept else self.plan.checkpoints().history()
 
-    def predictions(self) -> Predictions:
-        """Return the finished trial's predictions."""
-        with self.run.storage.local(self.run.part(f"{EVALUATION}/{PREDICTIONS}")) as path:
-            return read_predictions(path)
+    def last_fit(self, epoch: int) -> FitPlan:
+        """Return the fit whose checkpoint of the chosen epoch counts: the one on all training videos, if asked for."""
+        if self.plan.validation and self.plan.config.training.final_fit:
+            return self.plan.final(epoch + 1)
+        return self.plan
 
-
-class TrialRuns:
-    """Follows trials and keeps their MLflow runs: each opened when there is something to log, and ended in any case."""
-
-    def __init__(self, parent: TrackedRun, tracking_uri: str, trials: Mapping[str, Trial]) -> None:
-        self._parent, self._tracking_uri, self._trials = parent, tracking_uri, dict(trials)
-        self._open: dict[str, TrackedRun] = {}
-        self._logged: dict[str, int] = {}
-        self.failures: dict[str, str] = {}
-
-    def look(self) -> None:
-        """Log the epochs whose checkpoints are there."""
-        for name in self._trials:
-            try:
-                self._log_epochs(name)
-            except FileNotFoundError:  # a checkpoint just replaced by the next
-                continue
-            except UNREACHABLE as error:
-                log.warning("epochs of %s are not logged for now: %s", name, reason(error))
-
-    def finished(self, name: str, figures: Figures) -> None:
-        """Log what a trial came to, keep it, and remove its checkpoints."""
-        run, history = self._trials[name].run, self._trials[name].history()
-        run_id = self.end(name, "FINISHED", chosen(history) | figures)
-        run.finish(ScoredTrial(run_id, figures))
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoints of all its fits."""
         for fits in (CHECKPOINTS, FINAL):
-            run.storage.delete(run.part(fits))
-        log.info("%s: %s", name, ", ".join(f"{key} {figures[key]:.4f}" for key in ("auc", "m_auc") if key in figures))
+            self.folder.storage.delete(self.folder.part(fits))
 
-    def failed(self, name: str, reason: str) -> None:
-        """Note why a trial failed; its checkpoints stay, to go on from."""
-        self.end(name, "FAILED", tags={FAILURE: reason})
-        self.failures[name] = reason
-        log.warning("%s failed: %s", name, reason)
 
-    def start(self, trial: Trial) -> None:
-        """Follow one more trial, and open its run."""
-        self._trials[trial.name] = trial
-        self._run(trial.name)
+class Scoring(Protocol):
+    """What is computed once after a trial's fits, in its process."""
 
-    def end(
-        self,
-        name: str,
-        status: FinalStatus,
-        figures: Figures | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> str:
-        """Log the epochs that are left, figures and tags, end a trial's run, and return that run's id."""
-        self._log_epochs(name)
-        tracking = self._run(name)
-        tracking.log_metrics(figures or {})
-        tracking.log_tags(tags or {})
-        self._end(name, status)
-        del self._trials[name]
-        return tracking.run_id
+    def __call__(self, trial: Trial, epoch: int) -> dict[str, float]:
+        """Publish scores of the model of the chosen epoch in the trial's folder; returns figures to keep."""
 
-    def kill(self) -> None:
-        """End the runs that are still open."""
-        for name in list(self._open):
-            self._end(name, "KILLED")
 
-    def _log_epochs(self, name: str) -> None:
-        history = self._trials[name].history()
-        if len(history) > self._logged.get(name, 0):
-            self._run(name).log_epochs(history)
-            self._logged[name] = len(history)
+@dataclass(frozen=True)
+class Study:
+    """All that the trials of a search or an ablation share; small enough for every process of the cluster."""
 
-    def _run(self, name: str) -> TrackedRun:
-        """Return a trial's run, opened."""
-        if name not in self._open:
-            trial = self._trials[name]
-            tracking = open_nested(self._parent, name, trial.run.mlflow_run(self._tracking_uri))
-            self._open[name] = tracking
-            trial.run.keep_mlflow_run(self._tracking_uri, tracking.run_id)
-            tracking.log_config(trial.plan.config)
-            tracking.log_tags(trial.tags)
-        return self._open[name]
+    base: FitPlan
+    """The fit with the job's own configuration; its key is the job's folder."""
+    manifest: pl.DataFrame
+    """Counted; each trial plans its own parts of it, which depend on its seed."""
+    content: Mapping[str, Any]
+    """What decides a trial's result besides its settings: manifest, backbone, features."""
+    folder: str
+    """Key of the folder that holds the trials' folders."""
+    scoring: Scoring
+    labels: Callable[[Point], Mapping[str, str]] | None = None
+    """Tags of a trial, which make its name; None names trials by their values."""
+    threads: int | None = None
+    """Threads per trial; None divides those of the machine."""
 
-    def _end(self, name: str, status: FinalStatus) -> None:
-        end_nested(self._open.pop(name), status)
+    def trial(self, point: Point) -> Trial:
+        """Return the trial of a point, its folder opened. The folder is named by all that decides the result."""
+        config = applied(self.base.config, point)
+        tags = dict(self.labels(point)) if self.labels else {}
+        name = "-".join(tags.values())
+        parts = plan_training(self.manifest, config)
+        content = {**self.content, **result_settings(parts.config)}
+        storage = Storage(self.base.storage_root)
+        folder = open_run(storage, self.folder, None, name or "trial", content)
+        plan = replace(
+            self.base, config=parts.config, key=folder.key, train=parts.bags("train"), validation=parts.bags("val")
+        )
+        if not name:
+            name = describe(point) if len(point) <= LONGEST_DESCRIPTION else folder.name
+        return Trial(point, name, tags or {"trial": folder.name}, folder, plan)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended."""
+
+    key: str
+    """Name of its folder."""
+    name: str
+    point: Point
+    state: State
+    epochs: int
+    """How many it trained."""
+    figures: Mapping[str, float]
+    """`best_epoch`, and where there is a validation part `best_video_auc` and `best_loss`; figures of the scoring.
+    Empty if no epoch was trained."""
+    reason: str | None = None
+    """Why it failed."""
+
+    @property
+    def auc(self) -> float | None:
+        """The objective of a search: video-level AUC on the validation part at the best epoch."""
+        return self.figures.get("best_video_auc")
+
+
+@dataclass(frozen=True)
+class Past:
+    """A trial that ended before: what was tried, and the metrics of its epochs, none if it failed."""
+
+    point: Point
+    history: Sequence[EpochMetrics]

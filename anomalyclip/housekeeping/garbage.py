@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 from anomalyclip.errors import UsageError
 from anomalyclip.housekeeping.inventory import Entry, newest
@@ -13,11 +13,11 @@ from anomalyclip.runs import (
     CONTENT,
     EVALUATION,
     FINAL,
-    MLFLOW,
     MODEL,
     REPORT,
     RESULT,
     TABLES,
+    TRIALS_TABLE,
     ZERO_SHOT,
     RunKind,
 )
@@ -65,12 +65,15 @@ def spent_checkpoints(entries: Sequence[Entry]) -> list[Removal]:
     ]
 
 
-def idle_trials(entries: Sequence[Entry], before: float) -> list[Removal]:
-    """Return the trials that no search uses; none as long as a search is unfinished."""
+def idle_trials(storage: Storage, entries: Sequence[Entry], before: float) -> list[Removal]:
+    """Return the trials that no search uses; none as long as a search is unfinished or its table damaged."""
     searches = [entry for entry in entries if entry.kind == RunKind.SEARCH]
     if any(f"{entry.key}/{RESULT}" not in entry.keys for entry in searches):
         return []
-    named = {Path(base).name for entry in searches for base in _bases(entry, CONTENT) if base != entry.key}
+    tables = _trial_tables(storage, searches)
+    if not all(tables):
+        return []
+    named = {name for table in tables for name in table}
     return [
         whole_folder(entry.key, entry.files, "no search uses this trial")
         for entry in entries
@@ -134,10 +137,15 @@ def _is_free(mlflow_run: str | None, tracked: Tracked) -> bool:
 
 
 def _runs_below(storage: Storage, record: RunRecord) -> list[str | None]:
-    """Return the MLflow runs of what lies in a run's folder, its trials."""
-    own = f"{record.key}/{MLFLOW}"
-    keys = [key for key in sorted(record.entry.keys) if key.endswith(f"/{MLFLOW}") and key != own]
-    return [kept.get("run_id") for kept in read_jsons(storage, keys)]
+    """Return the MLflow runs of a run's trials; None among them if their table is damaged."""
+    tables = _trial_tables(storage, [record.entry])
+    return [row.get("run_id") for table in tables for row in table.values() or [{}]]
+
+
+def _trial_tables(storage: Storage, entries: Iterable[Entry]) -> list[Any]:
+    """Return the tables of trials of those entries that have one; {} for a damaged one."""
+    keys = [key for entry in entries if (key := f"{entry.key}/{TRIALS_TABLE}") in entry.keys]
+    return read_jsons(storage, keys)
 
 
 def _bases(entry: Entry, name: str) -> list[str]:

@@ -115,7 +115,7 @@ def find_garbage(job: Job, tracked: Tracked, sources: set[str], before: float) -
     storage, holdings, doubts = job.storage, take_stock(job), list[str]()
     removals = deleted_runs(storage, holdings.records, tracked, before)
     going = {removal.key for removal in removals}
-    removals += idle_trials(without(holdings.entries, going), before)
+    removals += idle_trials(storage, without(holdings.entries, going), before)
     going = {removal.key for removal in removals}
     entries = without(holdings.entries, going)
     records = [record for record in holdings.records if record.key not in going]

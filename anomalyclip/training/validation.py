@@ -52,6 +52,13 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     return min(trained, key=lambda epoch: (-history[epoch][AUC], history[epoch][LOSS], epoch))
 
 
+def score_video(model: AnomalyCLIP, video: str, cache: FeatureCache, config: RunConfig) -> float:
+    """Return the score of a video, by its id, that its epoch is judged by; the model is in evaluation mode."""
+    scorer = model_scorer(model, config.extraction.sampling_rate)
+    scores, _ = score_features(scorer, torch.from_numpy(cache.video(video)), cache.video_frames(video))
+    return video_score(scores, scorer.segment_frames)
+
+
 def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, ClipOutput]:
     device = model.normality_prototype.device
     video = bag.video_id
@@ -59,6 +66,4 @@ def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig)
     clip = draw_clip(Draw(bag, 0), cache.num_frames(video), 0, seed, config.model, cache.crops(video))
     features = torch.from_numpy(cache.gather(video, clip.frames, clip.crop)).to(device, torch.float32)
     output = model(features[None])
-    scorer = model_scorer(model, config.extraction.sampling_rate)
-    scores, _ = score_features(scorer, torch.from_numpy(cache.video(video)), cache.video_frames(video))
-    return video_score(scores, scorer.segment_frames), ClipOutput(*(part.cpu() for part in output))
+    return score_video(model, video, cache, config), ClipOutput(*(part.cpu() for part in output))

@@ -65,6 +65,11 @@ class Root:
             self.folder(f"{key}/model")
             self.storage.write_json(f"{key}/result.json", {})
 
+    def trials(self, key: str, *names: str) -> None:
+        """A table of the trials of a search or an ablation."""
+        rows = {name: {"point": {}, "run_id": f"{key}/trials/{name}", "state": "finished"} for name in names}
+        self.storage.write_json(f"{key}/trials.json", rows)
+
     def manifest(self, name: str, *videos: str) -> Path:
         rows = [(Path(video).stem, video, "train", [], [], 2) for video in videos]
         path = self.videos / f"{name}.csv"

@@ -69,10 +69,12 @@ def build(root: Root, mlflow_says: Say) -> Root:
     root.folder("runs/unpublished/checkpoints/epoch-0001")
     root.storage.delete("runs/unpublished/model")
     root.run("ablations/table")
+    root.trials("ablations/table", "a")
     root.run("ablations/table/trials/a")
+    root.storage.delete("ablations/table/trials/a/mlflow.json")
     root.folder("ablations/table/trials/a/checkpoints/epoch-0001")
     root.run("searches/grid")
-    root.run("searches/grid/trials/named")
+    root.trials("searches/grid", "named")
     for name, finished in (("named", True), ("lonely", False)):
         root.run(f"trials/{name}", finished=finished)
         root.folder(f"trials/{name}/checkpoints/epoch-0001")
@@ -308,6 +310,16 @@ def test_what_a_removed_run_named_goes_with_it(of_each_kind: Root, mlflow_says: 
     assert {"runs/done/run.json", "features/f/of-run.parquet", "features/f/of-manifest.parquet"} <= result
     assert {"features/f/replaced.parquet", "backbones/of-run/one"} <= result
     assert of_each_kind.gc(given(of_each_kind))["removed"] == []
+
+
+@pytest.mark.parametrize("key", ["searches/grid", "ablations/table"])
+def test_a_damaged_table_of_trials_keeps_what_it_may_name(of_each_kind: Root, mlflow_says: Say, key: str) -> None:
+    mlflow_says(deleted=("ablations/table", "ablations/table/trials/a"))
+    kept = {"searches/grid": "trials/lonely/run.json", "ablations/table": "ablations/table/run.json"}[key]
+    assert kept in removed(of_each_kind.gc(given(of_each_kind), dry_run=True))
+    of_each_kind.storage.write(f"{key}/trials.json", b"{")
+    of_each_kind.touch()
+    assert kept not in removed(of_each_kind.gc(given(of_each_kind)))
 
 
 def test_an_unfinished_search_keeps_all_trials_and_their_checkpoints(of_each_kind: Root) -> None:

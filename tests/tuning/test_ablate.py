@@ -3,20 +3,23 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import pytest
 
 from anomalyclip.errors import JobError
-from anomalyclip.tuning import ablation_stages
+from anomalyclip.tuning import ablation_job, trial_runs
 from anomalyclip.tuning.ablation_tables import Row, Table
-from anomalyclip.tuning.side_by_side import Experiment, Figures, Follower, run_side_by_side
-from anomalyclip.tuning.trials import Trial, TrialRuns
+from anomalyclip.tuning.engine import run_trials
+from anomalyclip.tuning.space import Point
+from anomalyclip.tuning.trial_runs import TrialRuns
+from anomalyclip.tuning.trials import Study
 from tests.commands import ablate as main
+from tests.tuning.processes import trial_processes
 
 pytestmark = pytest.mark.cluster
 TABLE = Table(5, "Two rows", ("Temporal model",), (Row(("MLP",), {"temporal": "mlp"}, 1, 2), Row(("axial",), {}, 3, 4)))
@@ -29,7 +32,7 @@ def ablate(
     ray_session: None, drawn_manifest: Path, storage_root: Path, options: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> Ablate:
     """Run the command for the rows of TABLE."""
-    monkeypatch.setattr(ablation_stages, "TABLES", (TABLE,))
+    monkeypatch.setattr(ablation_job, "TABLES", (TABLE,))
     common = ["--storage", str(storage_root), *options, "--set", f"training.epochs={EPOCHS}"]
     return lambda *arguments: main([str(drawn_manifest), *common, *arguments])
 
@@ -39,11 +42,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the trials that were given to the cluster."""
     names: list[str] = []
 
-    def spy(experiments: Mapping[str, Experiment], follower: Follower) -> None:
-        names.extend(experiments)
-        run_side_by_side(experiments, follower)
+    def spy(study: Study, points: Sequence[Point], *others: Any) -> None:
+        names.extend(study.trial(point).name for point in points)
+        run_trials(study, points, *others)
 
-    monkeypatch.setattr(ablation_stages, "run_side_by_side", spy)
+    monkeypatch.setattr(trial_runs, "run_trials", spy)
     return names
 
 
@@ -95,14 +98,19 @@ def test_a_row_a_seed_comes_out_and_a_finished_one_is_not_trained_again(
 def test_a_trial_that_fails_costs_no_other_and_is_done_the_next_time(
     ablate: Ablate, trained: list[str], storage_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*arguments: Any) -> Trial:
-        trial = original(*arguments)
-        return replace(trial, plan=replace(trial.plan, backbone_identity="none")) if "mlp" in trial.name else trial
+    obstacles: list[Path] = []
 
-    original = ablation_stages._trial
-    with monkeypatch.context() as patch, pytest.raises(JobError, match=r"1 of 2 trainings failed.*mlp-1024.*none"):
-        patch.setattr(ablation_stages, "_trial", broken)
+    def obstruct(study: Study, points: Sequence[Point], *others: Any) -> None:
+        obstacles.append(storage_root / study.trial(points[0]).folder.key / "checkpoints/epoch-0000")
+        obstacles[0].parent.mkdir()
+        obstacles[0].touch()
+        original(study, points, *others)
+
+    original = trial_runs.run_trials
+    with monkeypatch.context() as patch, pytest.raises(JobError, match=r"1 of 2 trials failed.*mlp-1024.*epoch-0000"):
+        patch.setattr(trial_runs, "run_trials", obstruct)
         ablate("--name", "failing", "--seeds", "1")
+    obstacles[0].unlink()
     client = mlflow.MlflowClient(f"sqlite:///{storage_root}/mlflow/mlflow.db")
     expected = {"failing": "FAILED", "default-1024": "FINISHED", "mlp-1024": "FAILED"}
     assert statuses(client, "failing") == expected
@@ -111,17 +119,18 @@ def test_a_trial_that_fails_costs_no_other_and_is_done_the_next_time(
     assert statuses(client, "failing") == dict.fromkeys(expected, "FINISHED")
 
 
-def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open(
+def test_an_interrupt_keeps_what_is_finished_and_leaves_no_run_open_and_no_process(
     ablate: Ablate, trained: list[str], storage_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: TrialRuns, name: str, figures: Figures) -> None:
-        original(self, name, figures)
+    def interrupt(self: TrialRuns, point: Point) -> None:
+        original(self, point)
         raise KeyboardInterrupt
 
-    original = TrialRuns.finished
+    original = TrialRuns.ended
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(TrialRuns, "finished", interrupt)
+        patch.setattr(TrialRuns, "ended", interrupt)
         ablate("--name", "stopped", "--seeds", "1")
+    assert not psutil.wait_procs(trial_processes(), timeout=60)[1]
     client = mlflow.MlflowClient(f"sqlite:///{storage_root}/mlflow/mlflow.db")
     found = statuses(client, "stopped")
     assert found.pop("stopped") == "KILLED"
@@ -139,7 +148,7 @@ def test_the_papers_tables_come_out_of_the_benchmark_within_an_hour(tmp_path: Pa
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=3600, check=True)
     result = json.loads(done.stdout)
     assert len(result["rows"]) == 8 and all(len(values["auc"]) == 3 for values in result["rows"].values())
-    for table in ablation_stages.TABLES:
+    for table in ablation_job.TABLES:
         text = (Path(result["paths"]["tables"]) / f"table-{table.number}.md").read_text()
         print(text)
         assert all(name in text for row in table.rows for name in row.cells)

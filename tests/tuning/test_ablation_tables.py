@@ -4,18 +4,28 @@ import pytest
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.evaluation.intervals import Difference, Interval
-from anomalyclip.tuning.ablation_tables import DEFAULT, TABLES, Outcome, Row, Table, distinct_rows, markdown
+from anomalyclip.tuning.ablation_tables import (
+    DEFAULT,
+    SEED,
+    TABLES,
+    Row,
+    RowFigures,
+    Table,
+    distinct_rows,
+    labels,
+    paper_table,
+)
 
 TABLE = Table(5, "Temporal model", ("Model", "Axes"), (
     Row(("MLP", "none"), {"temporal": "mlp"}, 74.86, 84.46),
     Row(("axial", "two"), {}, 86.36, 90.66),
 ))  # fmt: skip
 OUTCOMES = {
-    "mlp": Outcome(
+    "mlp": RowFigures(
         [0.7, 0.72], [0.5, 0.5],
         {"auc": Difference(-0.09, Interval(-0.1234, -0.0566)), "m_auc": Difference(0.001, None)},
     ),
-    "default": Outcome([0.8, 0.8], [0.49, 0.508], None),
+    "default": RowFigures([0.8, 0.8], [0.49, 0.508], None),
 }  # fmt: skip
 
 
@@ -28,6 +38,12 @@ def test_every_row_changes_one_setting_and_the_full_method_none() -> None:
         assert [value for _, value in changed] == ([] if name == DEFAULT else [name])
 
 
+def test_a_trial_is_named_by_its_row_and_seed() -> None:
+    for name, row in distinct_rows(TABLES).items():
+        assert row.point(7)[SEED] == 7
+        assert labels(row.point(7)) == {"row": name, "seed": "7"}
+
+
 def test_every_table_ends_with_the_full_method_at_the_papers_figures() -> None:
     assert [table.number for table in TABLES] == [3, 4, 5]
     for table in TABLES:
@@ -36,7 +52,7 @@ def test_every_table_ends_with_the_full_method_at_the_papers_figures() -> None:
 
 
 def test_a_table_holds_means_deviations_and_differences_beside_the_papers_figures() -> None:
-    title, blank, *table, _, note, _ = markdown(TABLE, OUTCOMES, [1024, 1025]).split("\n")
+    title, blank, *table, _, note, _ = paper_table(TABLE, OUTCOMES, [1024, 1025]).split("\n")
     assert (title, blank) == ("### Table 5. Temporal model", "")
     assert table == [
         "| Model | Axes | AUC | mAUC | ΔAUC | ΔmAUC | paper AUC | paper mAUC |",
@@ -50,4 +66,4 @@ def test_a_table_holds_means_deviations_and_differences_beside_the_papers_figure
 @pytest.mark.parametrize("figures, shown", [([0.5], "50.00"), ([None], "undefined"), ([0.5, None], "undefined")])
 def test_one_training_has_no_deviation_and_an_undefined_figure_no_mean(figures: list[float | None], shown: str) -> None:
     outcomes = {**OUTCOMES, "mlp": replace(OUTCOMES["mlp"], m_auc=figures, difference={"auc": None, "m_auc": None})}
-    assert f"| {shown} | undefined | undefined | 74.86 |" in markdown(TABLE, outcomes, [1])
+    assert f"| {shown} | undefined | undefined | 74.86 |" in paper_table(TABLE, outcomes, [1])

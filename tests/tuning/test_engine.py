@@ -1,23 +1,18 @@
-"""How a search judges trials that ended before: without a cluster."""
+"""How a search judges trials that ended before; no cluster is started."""
 
 from types import SimpleNamespace
 
-import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from anomalyclip.config import RunConfig
-from anomalyclip.storage import Storage
-from anomalyclip.training.fit_plan import FitPlan
-from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Past, SearchPlan, _asha, _optuna
+from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Draw, _asha, _optuna
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
+from anomalyclip.tuning.trials import Past
 
 DRAWN = Space({"training.learning_rate": log_between(1e-5, 1e-2), "model.k": one_of(1, 2, 3)}, trials=8)
 
 
-@pytest.fixture
-def search(storage: Storage) -> SearchPlan:
-    base = FitPlan(RunConfig(), storage.root, "searches/s", (), (), (), "backbone", "features", {})
-    return SearchPlan(base, DRAWN, {"manifest": "m"})
+TRAINING = RunConfig().training
 
 
 def past(point: Point, *aucs: float) -> Past:
@@ -26,33 +21,29 @@ def past(point: Point, *aucs: float) -> Past:
     return Past(point, rows)
 
 
+def draw(history: list[Past]) -> Draw:
+    return Draw(DRAWN, 8, history)
+
+
 def point(rate: float) -> Point:
     return {"training.learning_rate": rate, "model.k": 2}
 
 
-def test_a_trial_is_named_by_settings_and_data_alone(search: SearchPlan) -> None:
-    key = search.fit(point(1e-3)).key
-    assert search.fit(point(1e-3)).key == search.plan(point(1e-3)).key == key
-    other_data = SearchPlan(search.base, DRAWN, {"manifest": "n"})
-    assert len({key, search.fit(point(2e-3)).key, other_data.fit(point(1e-3)).key}) == 3
-    assert search.plan(point(1e-3)).config.training.learning_rate == 1e-3
-
-
-def test_the_sampler_gives_out_what_is_to_do_and_does_not_repeat_what_has_ended(search: SearchPlan) -> None:
-    fresh = _optuna(search, [], [])
+def test_the_sampler_hands_out_what_is_to_be_resumed_and_does_not_repeat_what_has_ended() -> None:
+    fresh = _optuna(draw([]), [], TRAINING.seed)
     first = [fresh.suggest(str(number)) for number in range(3)]
     ended = [past(each, 0.5, 0.6) for each in first[:2]] + [Past(point(1e-4), ())]
-    resumed = _optuna(search, [first[2]], ended)
+    resumed = _optuna(draw(ended), [first[2]], TRAINING.seed)
     assert resumed.suggest("a") == first[2]
     drawn = [resumed.suggest(str(number)) for number in range(3)]
     assert not any(each in first for each in drawn)
     kept = resumed._ot_study.trials
-    assert [trial.value for trial in kept[1:4]] == [0.6, 0.6, None]  # behind what is to do
+    assert [trial.value for trial in kept[1:4]] == [0.6, 0.6, None]  # after what is to be resumed
 
 
-def test_the_scheduler_judges_by_what_has_ended_too(search: SearchPlan) -> None:
+def test_the_scheduler_judges_by_what_has_ended_too() -> None:
     def verdict(history: list[Past], auc: float) -> str:
-        scheduler = _asha(search, history)
+        scheduler = _asha(draw(history), TRAINING)
         trial = SimpleNamespace(trial_id="new")
         scheduler.on_trial_add(None, trial)
         return str(scheduler.on_trial_result(None, trial, {EPOCHS: 5.0, OBJECTIVE: auc}))
@@ -63,9 +54,9 @@ def test_the_scheduler_judges_by_what_has_ended_too(search: SearchPlan) -> None:
     assert verdict(ended, 0.95) == TrialScheduler.CONTINUE
 
 
-def test_the_scheduler_lets_trials_end_by_themselves(search: SearchPlan) -> None:
-    scheduler, trial = _asha(search, []), SimpleNamespace(trial_id="new")
+def test_the_scheduler_lets_trials_end_by_themselves() -> None:
+    scheduler, trial = _asha(draw([]), TRAINING), SimpleNamespace(trial_id="new")
     scheduler.on_trial_add(None, trial)
-    epochs = range(1, search.base.config.training.epochs + 1)
+    epochs = range(1, TRAINING.epochs + 1)
     verdicts = [scheduler.on_trial_result(None, trial, {EPOCHS: epoch, OBJECTIVE: 0.5}) for epoch in epochs]
     assert set(verdicts) == {TrialScheduler.CONTINUE}

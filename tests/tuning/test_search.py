@@ -17,19 +17,23 @@ import psutil
 import pytest
 import torch
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from sklearn.metrics import roc_auc_score
 
 import anomalyclip.tuning.search
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.errors import JobError
 from anomalyclip.job import Job
 from anomalyclip.training.fit_plan import run_plan
-from anomalyclip.tuning import engine, search_stages
-from anomalyclip.tuning.engine import SearchPlan, run_trials
-from anomalyclip.tuning.search_report import Outcome
-from anomalyclip.tuning.search_stages import Trials
+from anomalyclip.training.validation import best_epoch
+from anomalyclip.tuning import engine, search_job, trial_runs
+from anomalyclip.tuning.engine import run_trials
+from anomalyclip.tuning.separation import Separation
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
+from anomalyclip.tuning.trial_runs import TrialRuns
+from anomalyclip.tuning.trials import Outcome, Study
 from tests.commands import search as main
 from tests.commands import train
+from tests.tuning.processes import trial_processes
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent.parent
@@ -64,28 +68,38 @@ def search(ray_session: None, common: list[str], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def try_out(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Run the command up to its trials; returns the runs of these by name too."""
+    """Run the command up to its trials; returns how they ended, and their MLflow runs by name."""
+    found: dict[str, Any] = {}
 
-    def finish(job: Job, prepared: Any, run_id: str, outcomes: Any, best: Outcome, winner: Any) -> dict[str, Any]:
+    def finish(
+        job: Job, prepared: Any, run_id: str, outcomes: Any, best: Outcome, apart: Separation, winner: Any
+    ) -> dict[str, Any]:
+        found.clear()
         client = mlflow.MlflowClient(job.tracking_uri)
-        states = sorted(each.state for each in outcomes)
-        return {"states": states, **best.figures, "client": client, "runs": children(client, run_id)}
+        found.update(states=sorted(each.state for each in outcomes), **best.figures, apart=apart)
+        found.update(client=client, runs=children(client, run_id))
+        return {}
 
-    monkeypatch.setattr(search_stages, "train_winner", lambda *arguments: None)
-    monkeypatch.setattr(search_stages, "finish", finish)
-    return search
+    monkeypatch.setattr(search_job, "train_winner", lambda *arguments: None)
+    monkeypatch.setattr(search_job, "finish", finish)
+
+    def run(*arguments: str) -> dict[str, Any]:
+        search(*arguments)
+        return dict(found)
+
+    return run
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SearchPlan, Point]]:
+def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Study, Point]]:
     """What was given to the cluster."""
-    trials: list[tuple[SearchPlan, Point]] = []
+    trials: list[tuple[Study, Point]] = []
 
-    def spy(search: SearchPlan, todo: Sequence[Point], *others: Any) -> None:
-        trials.extend((search, point) for point in todo)
-        run_trials(search, todo, *others)
+    def spy(study: Study, points: Sequence[Point], *others: Any) -> None:
+        trials.extend((study, point) for point in points)
+        run_trials(study, points, *others)
 
-    monkeypatch.setattr(search_stages, "run_trials", spy)
+    monkeypatch.setattr(trial_runs, "run_trials", spy)
     return trials
 
 
@@ -120,7 +134,7 @@ def kill_after(job: subprocess.Popen[str], condition: Callable[[], bool], second
 
 
 def test_a_search_that_was_killed_goes_on_and_its_winner_is_the_candidate(
-    search: Search, given: list[tuple[SearchPlan, Point]], common: list[str], storage_root: Path
+    search: Search, given: list[tuple[Study, Point]], common: list[str], storage_root: Path
 ) -> None:
     before = finished(storage_root)
     command = [sys.executable, "-c", RUN, *common, "--space", "grid", "--name", "grid"]
@@ -156,8 +170,18 @@ def test_a_search_that_was_killed_goes_on_and_its_winner_is_the_candidate(
     assert version.run_id == result["winner"]["run_id"]
     winner = client.get_run(version.run_id)
     assert (winner.info.status, winner.data.tags["search"]) == ("FINISHED", result["run_id"])
-    assert winner.data.metrics["auc"] == parent.data.metrics["auc"] == result["auc"]
+    assert winner.data.metrics["auc"] == parent.data.metrics["auc"] == result["figures"]["auc"]
     assert winner.data.metrics["best_video_auc"] == result["best_video_auc"]
+    apart = result["separation"]
+    assert apart["others"] == 2
+    assert (storage_root / "trials" / apart["next"]["trial"]).is_dir()
+    assert parent.data.metrics["best_minus_next"] == apart["next"]["difference"] >= 0
+    assert parent.data.tags["separated_from_next"] in ("yes", "no", "unknown")
+    for path in finished(storage_root):
+        scores = pl.read_parquet(path.parent / "validation.parquet")
+        history = json.loads(path.read_text())["history"]
+        auc = roc_auc_score(scores["abnormal"], scores["score"])
+        assert auc == pytest.approx(history[best_epoch(history)]["val/video_auc"])
     names = {item.path for item in client.list_artifacts(result["run_id"], "report")}
     assert names >= {f"report/{name}" for name in ("trials.csv", "trials.md", "best.yaml", "plots")}
     assert not list(storage_root.glob("searches/grid/ray"))
@@ -166,13 +190,14 @@ def test_a_search_that_was_killed_goes_on_and_its_winner_is_the_candidate(
     config = build_config(RunConfig(), Path(result["paths"]["config"]))
     assert config.model.context_length == result["best"]["model.context_length"]
     again = train([*common[:3], "--config", result["paths"]["config"], "--name", "grid-best"])
-    assert (again["run_id"], again["auc"]) == (result["winner"]["run_id"], result["auc"])
+    assert (again["run_id"], again["figures"]) == (result["winner"]["run_id"], result["figures"])
 
 
-def test_finished_trials_of_another_search_are_looked_up(try_out: Search, storage_root: Path) -> None:
+def test_finished_trials_of_another_search_are_looked_up(try_out: Search, storage_root: Path, tmp_path: Path) -> None:
     first = try_out("group", "--name", "group-1")
     done = finished(storage_root)
-    second = try_out("group", "--name", "group-2")
+    (tmp_path / "mine.yaml").write_text("model.k: [2]")
+    second = try_out(str(tmp_path / "mine.yaml"), "--name", "group-2")
     assert finished(storage_root) == done
     assert second["best_video_auc"] == first["best_video_auc"]
     (run,) = second["runs"].values()
@@ -205,11 +230,11 @@ def test_trials_that_the_scheduler_stops_end_too(
     assert all(1e-4 <= rate <= 1e-2 for rate in table["training.learning_rate"])
 
 
-def test_a_trial_of_a_group_of_workers_is_the_same_fit(try_out: Search, given: list[tuple[SearchPlan, Point]]) -> None:
+def test_a_trial_of_a_group_of_workers_is_the_same_fit(try_out: Search, given: list[tuple[Study, Point]]) -> None:
     result = try_out("group", "--workers", "2", "--set", "training.seed=7")
-    ((search, point),) = given
-    assert (result["states"], search.base.config.training.workers) == (["finished"], 2)
-    alone = replace(search.plan(point), key="alone")
+    ((study, point),) = given
+    assert (result["states"], study.base.config.training.workers) == (["finished"], 2)
+    alone = replace(study.trial(point).plan, key="alone")
     run_plan(alone, torch.device("cpu"))
     (run,) = result["runs"].values()
     losses = [metric.value for metric in result["client"].get_metric_history(run.info.run_id, "loss")]
@@ -221,16 +246,17 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(
 ) -> None:
     killed: list[Path] = []
 
-    def look(trials: Trials) -> None:
+    def look(trials: TrialRuns) -> None:
         fresh = [path for path in storage_root.glob("trials/*/checkpoints/epoch-*") if path not in before]
         if fresh and not killed:
             killed.append(fresh[0])
-            _trial_process().kill()
+            (process,) = trial_processes()
+            process.kill()
         original(trials)
 
     before = set(storage_root.glob("trials/*/checkpoints/epoch-*"))
-    original = Trials.look
-    monkeypatch.setattr(Trials, "look", look)
+    original = TrialRuns.look
+    monkeypatch.setattr(TrialRuns, "look", look)
     monkeypatch.setattr(engine, "POLL_SECONDS", 0.0)
     result = try_out("group", "--name", "lost", "--set", "training.epochs=8")
     assert killed
@@ -240,16 +266,8 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(
     assert steps == list(range(8))
 
 
-def _trial_process() -> psutil.Process:
-    found = [
-        each for each in psutil.Process().children(recursive=True) if "ImplicitFunc" in "".join(each.cmdline()[:1])
-    ]
-    assert len(found) == 1
-    return found[0]
-
-
 def test_where_all_trials_fail_the_search_says_why_and_tries_again_the_next_time(
-    try_out: Search, given: list[tuple[SearchPlan, Point]]
+    try_out: Search, given: list[tuple[Study, Point]]
 ) -> None:
     for _ in range(2):
         with pytest.raises(JobError, match=r"2 of 2 trials failed, and none was finished; the first, .* 77 tokens"):
@@ -269,7 +287,7 @@ def test_the_grid_on_the_benchmark_within_twenty_minutes_although_it_is_killed_i
     minutes = (time.monotonic() - started) / 60
     result = json.loads(again.stdout)
     print((root / "searches/grid/report/trials.md").read_text())
-    print(f"{minutes:.1f} minutes; winner {result['best']}: AUC {result['auc']:.4f}, mAUC {result['m_auc']:.4f}")
+    print(f"{minutes:.1f} minutes; winner {result['best']}: {result['figures']}")
     assert sum(result["trials"].values()) >= 12
     assert result["trials"].keys() == {"finished"}
     assert {path: when for path, when in finished(root).items() if path in done} == done

@@ -7,7 +7,7 @@ import pytest
 from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.presets import PRESETS
-from anomalyclip.tuning.space import Space, between, describe, find_space, log_between, one_of
+from anomalyclip.tuning.space import Space, applied, between, describe, log_between, one_of
 from anomalyclip.tuning.spaces import SPACES
 
 ROOT = Path(__file__).parent.parent
@@ -32,8 +32,7 @@ def test_a_grid_has_every_combination_once() -> None:
 
 
 def test_settings_of_a_row_take_the_same_value() -> None:
-    space = Space({"model.top_dropout + model.bottom_dropout": between(0, 0.9)}, trials=1)
-    model = space.applied(RunConfig(), {"model.top_dropout + model.bottom_dropout": 0.25}).model
+    model = applied(RunConfig(), {"model.top_dropout + model.bottom_dropout": 0.25}).model
     assert (model.top_dropout, model.bottom_dropout) == (0.25, 0.25)
 
 
@@ -51,8 +50,9 @@ def test_a_trial_is_called_by_its_values() -> None:
         (Space({"training.seed": one_of(1, 2)}), "training.seed decides what trials are compared on"),
         (Space({"extraction.crops": one_of(1, 5)}), "extraction.crops decides what"),
         (Space({"training.learning_rate": log_between(1e-5, 1e-3)}), "training.learning_rate has a range"),
-        (Space({"model.k": one_of(1, 2)}, trials=4), "need a range somewhere"),
+        (Space({"model.k": one_of(1, 2)}, trials=4), "need at least one row with a range"),
         (Space({"model.top_dropout": between(0, 1)}, trials=4), "less than 1"),
+        (Space({"model.k": between(1, 5)}, trials=4), "valid integer"),  # both ends are whole, what is drawn is not
     ],
 )
 def test_a_wrong_space_is_refused(space: Space, message: str) -> None:
@@ -64,11 +64,6 @@ def test_words_for_the_context_leave_no_length_to_search() -> None:
     config = RunConfig(model=ModelConfig(context_text="a video of"))
     with pytest.raises(UsageError, match="fixes the length of the context"):
         SPACES["grid"].check(config)
-
-
-def test_an_unknown_space_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="unknown space gird; there are: grid, wide"):
-        find_space(SPACES, "gird")
 
 
 def test_help_loads_no_heavy_library_and_shows_at_most_ten_options() -> None:

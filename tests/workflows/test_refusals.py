@@ -102,13 +102,15 @@ def test_weights_that_do_not_fit(refused: Refused, drawn_manifest: Path, tmp_pat
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--space", "gird"], "unknown space gird; there are: grid, wide"),
+        (["--space", "gird"], "unknown space gird; give one of grid, wide, or a YAML file"),
+        (["--space", "nowhere.yaml"], "space file nowhere.yaml does not exist"),
         (["--preset", "ucf-crime"], "training.protocol=paper has none: --set training.protocol=clean"),
         (["--workers", "3"], "3 workers do not divide a batch of"),
+        (["--workers", "3", "--set", "training.batch_size=64"], "workers=3 must divide half the batch"),
         (["--workers", "4", "--set", "training.batch_size=64"], "4 workers do not divide a batch of"),
-        (["--resume"], "there is nothing to go on with"),
-        (["--resume", "--name", "mine"], "searches/mine was never begun"),
-        (["--resume", "--fresh"], "--resume goes on with what is there, --fresh removes it"),
+        (["--resume"], "there is nothing to resume"),
+        (["--resume", "--name", "mine"], "searches/mine was never started"),
+        (["--resume", "--fresh"], "--resume continues what is there, --fresh removes it"),
         (["--set", "model.context_text=a video of"], "fixes the length of the context"),
     ],
 )

@@ -1,0 +1,158 @@
+"""Stages of `workflows/ablate.py`: the rows of the paper's ablation tables, each trained with several seeds."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from anomalyclip.config import ModelConfig
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.comparison import mean_differences
+from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.job import Job
+from anomalyclip.jobs import training
+from anomalyclip.jobs.features import Extracted
+from anomalyclip.jobs.training import Training
+from anomalyclip.runs import EVALUATION, TRIALS, RunKind, RunResult
+from anomalyclip.runs import TABLES as TABLES_FOLDER
+from anomalyclip.storage import Storage, scratch
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tuning.ablation_tables import (
+    COMPARED,
+    DEFAULT,
+    SEED,
+    TABLES,
+    RowFigures,
+    distinct_rows,
+    labels,
+    paper_table,
+)
+from anomalyclip.tuning.scoring import ScoreTestVideos
+from anomalyclip.tuning.space import Point
+from anomalyclip.tuning.trial_runs import TrialRuns, run_remaining
+from anomalyclip.tuning.trials import Outcome, Study
+
+log = logging.getLogger("anomalyclip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationResult(RunResult):
+    """What an ablation returns."""
+
+    seeds: Sequence[int]
+    rows: Mapping[str, Mapping[str, Sequence[float | None]]]
+    """AUC and mAUC of each row, one per seed."""
+
+
+def prepare(job: Job, manifest_path: Path | None, seeds: int) -> Training:
+    """Check everything that can be wrong before work starts, and open the ablation's folder; raises UsageError."""
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: every row is trained at least once")
+    for setting in {setting: None for row in distinct_rows(TABLES).values() for setting in row.change}:
+        if getattr(job.config.model, setting) != ModelConfig.model_fields[setting].default:
+            raise UsageError(f"model.{setting} is what rows of the tables change: leave it at its default")
+    return training.prepare(job, manifest_path, kind=RunKind.ABLATION, needs_test=True)
+
+
+def finished(job: Job, prepared: Training, seeds: int) -> AblationResult | None:
+    """Return the result of an ablation with so many seeds, None while some of it remains."""
+    result = None if job.fresh else prepared.run.result(AblationResult)
+    return result if result and len(result.seeds) == seeds else None
+
+
+def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
+    """Return what the trials share: each is what `train.py` does with the settings of a row and a seed."""
+    test = extracted.manifest.filter(pl.col("split") == "test")
+    return Study(
+        base=training.fit_plan(job, prepared, extracted),
+        manifest=extracted.manifest,
+        content={
+            "manifest": prepared.source.digest,
+            "backbone": prepared.backbone_identity,
+            "features": extracted.digest(),
+        },
+        folder=prepared.run.part(TRIALS),
+        scoring=ScoreTestVideos(test, prepared.source.digest, extracted.precision),
+        labels=labels,
+        threads=1,  # two trainings of one thread each are faster than one after the other on two
+    )
+
+
+def points(job: Job, seeds: int) -> dict[str, list[Point]]:
+    """Return the points of every row, by its name: one per seed."""
+    base = job.config.training.seed
+    return {
+        name: [row.point(seed) for seed in range(base, base + seeds)] for name, row in distinct_rows(TABLES).items()
+    }
+
+
+def run(
+    tracking: TrackedRun, prepared: Training, ablation: Study, rows: Mapping[str, Sequence[Point]]
+) -> list[Outcome]:
+    """Train and score the trials that are not finished, each as a run nested in the ablation's.
+
+    Raises JobError that names the first failed trial; the others are finished then.
+    """
+    # one seed after the other, so that whole tables come early; and the slowest rows, which stand last, first
+    in_turn = [point for of_seed in zip(*rows.values(), strict=True) for point in reversed(of_seed)]
+    runs = TrialRuns(tracking, prepared.run, ablation, lambda finished: ())
+    run_remaining(ablation, runs, in_turn)
+    outcomes = runs.outcomes()
+    if any(each.state == "failed" for each in outcomes):
+        runs.raise_failures()
+    return outcomes
+
+
+def tabulate(
+    tracking: TrackedRun,
+    job: Job,
+    prepared: Training,
+    ablation: Study,
+    rows: Mapping[str, Sequence[Point]],
+    outcomes: Sequence[Outcome],
+) -> AblationResult:
+    """Write one Markdown table for each of the paper's, and keep and return the ablation's result."""
+    of_rows = {
+        name: [each for point in of_row for each in outcomes if each.point == point] for name, of_row in rows.items()
+    }
+    default = _predictions(job.storage, ablation, of_rows[DEFAULT])
+    results = {
+        name: RowFigures(
+            auc=[each.figures.get("auc") for each in of_row],
+            m_auc=[each.figures.get("m_auc") for each in of_row],
+            difference=None
+            if name == DEFAULT
+            else mean_differences(COMPARED, _predictions(job.storage, ablation, of_row), default),
+        )
+        for name, of_row in of_rows.items()
+    }
+    seeds = [point[SEED] for point in rows[DEFAULT]]
+    with TemporaryDirectory(dir=scratch()) as folder:
+        for table in TABLES:
+            text = paper_table(table, results, seeds)
+            (Path(folder) / f"table-{table.number}.md").write_text(text)
+            log.info("\n\n%s", text)
+        tracking.log_artifacts(Path(folder), TABLES_FOLDER)
+        prepared.run.publish(Path(folder), TABLES_FOLDER)
+    result = AblationResult(
+        run=prepared.run.name,
+        run_id=tracking.run_id,
+        paths=prepared.run.published(TABLES_FOLDER),
+        tracking_uri=job.tracking_uri,
+        seeds=seeds,
+        rows={name: {"auc": figures.auc, "m_auc": figures.m_auc} for name, figures in results.items()},
+    )
+    prepared.run.finish(result)
+    log.info("tables: %s", prepared.run.uri(TABLES_FOLDER))
+    return result
+
+
+def _predictions(storage: Storage, ablation: Study, of_row: Sequence[Outcome]) -> list[Predictions]:
+    keys = [f"{ablation.folder}/{each.key}/{EVALUATION}/{PREDICTIONS}" for each in of_row]
+    with ExitStack() as stack:
+        return [read_predictions(stack.enter_context(storage.local(key))) for key in keys]
