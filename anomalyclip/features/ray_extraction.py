@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -28,12 +29,13 @@ from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.sources import ABSENT, head
 from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.progress import Bar, bar, console
 from anomalyclip.storage import Storage
 
 log = logging.getLogger("anomalyclip")
 
 MERGE_SECONDS = 2.0
-LOG_SECONDS = 10.0
+LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
 """Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
 
@@ -91,7 +93,6 @@ def extract_missing(
     manifest: pl.DataFrame,
     config: RunConfig,
     storage: Storage,
-    on_progress: Callable[[ExtractionProgress], None] | None = None,
     retry: bool = False,
     backbone: Backbone | None = None,
 ) -> ExtractionReport:
@@ -111,13 +112,14 @@ def extract_missing(
         on="video",
         maintain_order="left",
     )
-    progress = _Progress(store, missing, on_progress)
     started = time.monotonic()
-    try:
-        for result in _results(missing, store, backbone.identity, precision, settings):
-            progress.add(result)
-    finally:
-        progress.finish()
+    with bar(missing.height, "videos") as shown:
+        progress = _Progress(store, missing, partial(_show, shown))
+        try:
+            for result in _results(missing, store, backbone.identity, precision, settings):
+                progress.add(result)
+        finally:
+            progress.finish()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
     quarantined = store.quarantine().filter(pl.col("video").is_in(sources.implode())).height
@@ -182,11 +184,15 @@ def _kept_frames(sampling_rate: int) -> pl.Expr:
     return (pl.col("num_frames") + (sampling_rate - 1)) // sampling_rate
 
 
+def _show(shown: Bar, state: ExtractionProgress) -> None:
+    shown.update(state.done, f"{state.frames} frames, {state.frames_per_second:.0f} frames/s", state.seconds_left)
+
+
 class _Progress:
     """Counts results, merges them into the index, and reports from time to time how far things are."""
 
     def __init__(
-        self, store: FeatureStore, missing: pl.DataFrame, report: Callable[[ExtractionProgress], None] | None
+        self, store: FeatureStore, missing: pl.DataFrame, report: Callable[[ExtractionProgress], None]
     ) -> None:
         """`missing` has the columns video, size (bytes) and frames: to encode, null if not known before."""
         self.extracted = self.frames = 0
@@ -221,9 +227,9 @@ class _Progress:
         now = time.monotonic()
         if now - self._merged > MERGE_SECONDS:
             self.merge()
-        if self._report:
-            self._report(self.state())
-        if now - self._logged > LOG_SECONDS or self._done == self._total:
+        self._report(self.state())
+        is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # where a bar shows it
+        if is_due or self._done == self._total:
             self._logged = now
             self._log(self.state())
 
