@@ -12,7 +12,8 @@ from anomalyclip.data.video import VideoReader
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import FrameEncoder
-from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
+from anomalyclip.features.ray_extraction import extract_missing
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 from tests.drawn import draw_demo
 
@@ -32,10 +33,11 @@ def test_extraction_beside_a_bare_loop(benchmark: BenchmarkFixture, ray_session:
         return frames / (time.perf_counter() - started)
 
     def extraction(name: str) -> float:
-        steps: list[ExtractionProgress] = []
         storage = Storage(str(tmp_path / name))
-        extract_missing(manifest, config, storage, steps.append, backbone=backbone)
-        return steps[-1].frames_per_second
+        report = extract_missing(manifest, config, storage, backbone=backbone)
+        rate = FeatureStore(storage, report.fingerprint).rate()
+        assert rate is not None
+        return rate
 
     rates = [(bare_loop(), extraction(f"storage-{turn}")) for turn in range(3)]
     bare, extracted = (max(column) for column in zip(*rates, strict=True))

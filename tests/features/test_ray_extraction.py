@@ -12,11 +12,13 @@ from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.video import VideoReader
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError
+from anomalyclip.features import ray_extraction
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
 from anomalyclip.features.sources import content_hash
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.progress import Bar
 from anomalyclip.storage import Storage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
@@ -37,15 +39,22 @@ def worker_pids() -> list[int]:
     ]
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[ExtractionProgress]:
+    """How far the extractions of a test were after each video."""
+    shown: list[ExtractionProgress] = []
+    monkeypatch.setattr(ray_extraction, "_show", lambda bar, state: shown.append(state))
+    return shown
+
+
 def test_store_holds_what_a_plain_loop_computes_and_a_second_run_does_nothing(
-    draw_video: DrawVideo, storage: Storage, tmp_path: Path
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path, steps: list[ExtractionProgress]
 ) -> None:
     videos = [draw_video(tmp_path / f"{seed}.mp4", num_frames=20 + 60 * seed, seed=seed) for seed in range(4)]
     twin = tmp_path / "twin.mp4"
     twin.write_bytes(videos[0].read_bytes())
-    steps: list[ExtractionProgress] = []
 
-    report = extract_missing(manifest([*videos, twin, twin]), CONFIG, storage, steps.append)
+    report = extract_missing(manifest([*videos, twin, twin]), CONFIG, storage)
     again = extract_missing(manifest([*videos, twin]), CONFIG, storage)
 
     assert (report.videos, report.extracted, report.skipped, report.quarantined) == (5, 5, 0, 0)
@@ -61,32 +70,35 @@ def test_store_holds_what_a_plain_loop_computes_and_a_second_run_does_nothing(
 
 
 def test_bad_videos_are_quarantined_and_tried_again_only_on_request(
-    draw_video: DrawVideo, storage: Storage, tmp_path: Path
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path, steps: list[ExtractionProgress]
 ) -> None:
     good, bad = draw_video(tmp_path / "good.mp4"), tmp_path / "bad.mp4"
     bad.touch()
 
     first = extract_missing(manifest([good, bad]), CONFIG, storage)
     second = extract_missing(manifest([good, bad]), CONFIG, storage)
-    steps: list[ExtractionProgress] = []
-    third = extract_missing(manifest([good, bad]), CONFIG, storage, steps.append, retry=True)
+    steps.clear()
+    third = extract_missing(manifest([good, bad]), CONFIG, storage, retry=True)
 
     assert (first.extracted, first.quarantined) == (1, 1)
     assert (second.extracted, second.skipped, second.quarantined) == (0, 1, 1)
     assert (third.quarantined, len(steps)) == (1, 1)
 
 
-def test_killed_worker_is_replaced(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
+def test_killed_worker_is_replaced(
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     videos = [draw_video(tmp_path / f"{seed}.mp4", num_frames=300, seed=seed) for seed in range(6)]
     killed: list[int] = []
 
-    def kill_worker(progress: ExtractionProgress) -> None:
+    def kill_worker(bar: Bar, state: ExtractionProgress) -> None:
         if not killed:
             killed.extend(worker_pids())
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
-    report = extract_missing(manifest(videos), CONFIG, storage, kill_worker)
+    monkeypatch.setattr(ray_extraction, "_show", kill_worker)
+    report = extract_missing(manifest(videos), CONFIG, storage)
 
     assert killed
     assert (report.extracted, report.quarantined) == (6, 0)
