@@ -1,4 +1,4 @@
-"""The one configuration of a run: typed sections, YAML files, and `section.key=value` overrides."""
+"""Configuration of a run: typed sections, YAML files, and `section.key=value` overrides."""
 
 import difflib
 import hashlib
@@ -28,7 +28,7 @@ Architecture = Literal["axial", "transformer", "mlp"]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses names it does not know."""
+    """A frozen group of settings that refuses unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -38,82 +38,90 @@ AnyConfig = TypeVar("AnyConfig", bound=Section)
 
 
 class DataConfig(Section):
-    """What is read from the manifest."""
+    """How the manifest is read."""
 
     classes: tuple[str, ...] | None = None
-    """Class names of the run; None takes the labels of the training videos."""
+    """Class names of the run; None uses the labels of the training videos."""
     frame_tolerance: NonNegativeInt = 0
-    """Frames by which a manifest's count or interval may differ from the decoded video."""
+    """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
-    """Import name of the imported features to use; None extracts features from the videos."""
+    """Name of imported features (the import name); None extracts features from the videos."""
 
 
 class BackboneConfig(Section):
-    """The frozen CLIP whose image tower makes the features and whose text tower reads the prompts."""
+    """The frozen CLIP: its image tower computes the features, its text tower reads the prompts."""
 
     name: str = "clip-tiny"
-    """An open_clip architecture; OpenAI's own weights need the `-quickgelu` one."""
+    """An open_clip architecture; weights from OpenAI need the one that ends in `-quickgelu`."""
     weights: str = "embedded"
-    """`random` (seeded), `embedded` (ours, in this package), a weight file, or a tag of open_clip's hub (`openai`)."""
+    """`random` (seeded), `embedded` (part of this package), a weight file, or a tag on open_clip's hub (`openai`)."""
     offline: bool = False
-    """Refuse the hub: weights must be a local file, or already downloaded."""
+    """Do not use the network: weights must be a local file or already downloaded."""
 
 
 class ExtractionConfig(Section):
-    """From video files to stored features."""
+    """Extraction: from video files to stored features."""
 
     sampling_rate: PositiveInt = 1
-    """Keep every n-th frame; scores are repeated to cover the frames between."""
+    """Store the features of every n-th frame; a score then holds for n frames."""
     batch_size: PositiveInt = 64
-    """Frames the image tower takes at once; a batch never spans two videos."""
+    """Frames that the image tower encodes at once; a batch never holds frames of two videos."""
     crops: Literal[1, 5, 10] = 1
-    """Views of a frame: the whole, the corners and the centre, or these and their mirror images; training draws
-    one a clip, scoring averages."""
+    """Views of a frame: 1 is the whole frame, 5 the corners and the centre, 10 these and their mirror images. Training
+    draws one per clip; scoring uses the mean over all."""
     precision: Precision = "auto"
-    """Of the image tower; auto is float32 on CPUs and bfloat16 on GPUs."""
+    """Precision of the image tower: auto is float32 on CPUs and bfloat16 on GPUs. float32 is exact on every GPU; tf32
+    lets GPUs round the inputs of products to 10 bits, which is faster."""
     workers: PositiveInt | None = None
-    """Extraction workers; None is one a GPU, or one on a machine without."""
+    """Number of extraction workers; None is one per GPU, without GPUs one per machine."""
     cpus_per_worker: PositiveFloat = 0.9
-    """CPUs that Ray sets aside for a worker (below 1, so that small machines schedule the rest)."""
+    """CPUs that Ray reserves for a worker. From 1 up, the worker uses as many threads; below 1, small machines have
+    room for other work, and the workers of a machine share its CPUs."""
     decode_processes: PositiveInt = 2
-    """Videos a worker decodes at the same time, each in a process of its own."""
+    """Videos that a worker decodes at the same time, each in its own process."""
     decode_timeout: PositiveFloat = 120.0
-    """Seconds without a batch after which a video's decoder counts as hung."""
+    """Seconds without a batch of frames after which the decoder of a video counts as hung."""
 
 
 class ModelConfig(Section):
-    """Selector and Temporal model."""
+    """The Selector and the Temporal model."""
 
     context_length: PositiveInt = 8
-    """Learnt context tokens in front of a class name."""
+    """Number of learnt context tokens before a class name."""
     context_text: str | None = None
-    """Words whose embeddings start the context; their number replaces `context_length`."""
+    """Words whose embeddings initialise the context; their number replaces `context_length`."""
     shared_context: bool = False
-    """One context for all classes instead of one a class."""
+    """One context for all classes instead of one per class."""
     k: PositiveInt = 3
-    """Segments selected a video, at the top and at the bottom (the paper's K)."""
+    """Segments selected per video, at the top and at the bottom (K in the paper)."""
     segments: PositiveInt = 32
+    """Segments of a clip."""
     frames_per_segment: PositiveInt = 16
+    """Stored features of a segment."""
     stride: PositiveInt = 1
-    """Distance of the frames of a clip, in stored features."""
+    """Distance between the frames of a segment, in stored features."""
     top_dropout: float = Field(default=0.7, ge=0, lt=1)
     """Probability that a segment is hidden from the top-K selection in training."""
     bottom_dropout: float = Field(default=0.7, ge=0, lt=1)
-    """The same for bottom-K; with equal values one mask serves both."""
+    """The same for the bottom-K selection; if both are equal, one mask is drawn for both."""
     embedding_dim: PositiveInt = 64
+    """Width of the Temporal model."""
     heads: PositiveInt = 8
+    """Attention heads; they must divide `embedding_dim`."""
     depth: PositiveInt = 1
-    """Layers of the axial transformer; a plain one has twelve for each, an MLP ignores it."""
+    """Layers of the axial transformer; `temporal=transformer` has twelve per layer, `temporal=mlp` ignores it."""
     concat_logits: bool = False
-    """Feed the Selector's logits to the Temporal model beside the features."""
+    """Give the Selector's logits to the Temporal model together with the features."""
     directions: Literal["finetuned", "frozen", "engineered", "free"] = "finetuned"
-    """Prompts learnt with the text projection or beside a frozen one, fixed prompts, or free parameters (Table 3)."""
+    """Source of the directions (Table 3): prompts learnt with the text projection (finetuned) or without (frozen),
+    fixed prompts (engineered), or parameters without a text (free)."""
     likelihood: Literal["projection", "cosine"] = "projection"
-    """Projection on the directions in the re-centred space, or cosine similarity in CLIP's own (Table 4)."""
+    """Likelihood of a class (Table 4): projection on its direction in the re-centred space, or cosine similarity in
+    CLIP's own space."""
     selection: Literal["likelihood", "magnitude"] = "likelihood"
-    """What segments are selected by: their likelihood, or the magnitude of their features (Table 4)."""
+    """Segments are selected by their likelihood or by the magnitude of their features (Table 4)."""
     temporal: Architecture = "axial"
-    """Architecture of the Temporal model (Table 5); a transformer has twelve layers a layer of `depth`."""
+    """Architecture of the Temporal model (Table 5)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelConfig":
@@ -137,29 +145,36 @@ class LossConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Optimisation, and how a run chooses its model."""
+    """Optimisation, and which epoch becomes the model."""
 
     protocol: Literal["clean", "paper"] = "clean"
-    """clean: a validation part chooses the epoch; paper: all training videos, last epoch."""
+    """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Part of the training videos of each class held out by `clean` where the manifest has no `val` rows."""
+    """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
     final_fit: bool = False
-    """`clean` only: fit once more on all training videos for the chosen number of epochs."""
+    """`clean` only: train once more on all training videos, for the chosen number of epochs."""
     epochs: PositiveInt = 15
+    """Epochs of the schedule; the first has the learning rate 0."""
     warmup_epochs: PositiveInt = 2
+    """Epochs in which the learning rate rises to its highest value; then it falls along a half cosine."""
     learning_rate: PositiveFloat = 2e-4
+    """Highest learning rate of AdamW."""
     weight_decay: NonNegativeFloat = 0.2
+    """Weight decay of AdamW."""
     batch_size: PositiveInt | None = 64
-    """Videos per step over all workers: half abnormal, half normal. None chooses it by the number of training videos:
-    the largest of 64, 32, 16, 8 and 4 that gives at least 8 steps per epoch."""
+    """Videos per step over all workers: half abnormal, half normal. None (the preset `default`) chooses by the number
+    of training videos: the largest of 64, 32, 16, 8 and 4 that gives at least 8 steps per epoch, else 4."""
     seed: NonNegativeInt = 1024
+    """Seed of every random draw; the same seed gives the same model."""
     workers: PositiveInt = 1
-    """Data-parallel workers; they compute what one does, and must divide half the batch."""
+    """Number of data-parallel workers. Their result is that of one worker; they must divide half the batch."""
     cpus_per_worker: PositiveFloat = 0.9
+    """CPUs that Ray reserves for a worker; see `extraction.cpus_per_worker`."""
     precision: Precision = "auto"
-    """Of the training step; auto is float32 on CPUs and bfloat16 autocast on GPUs."""
+    """Precision of a training step: auto is float32 on CPUs and bfloat16 autocast on GPUs. float32 is exact on every
+    GPU; tf32 lets GPUs round the inputs of products to 10 bits. bfloat16 is faster on CPUs with AVX512-BF16 or AMX."""
     max_failures: NonNegativeInt = 2
-    """Times that lost workers are started again from the last checkpoint."""
+    """How often lost workers are started again from the last checkpoint."""
 
     @property
     def half_batch(self) -> int:
@@ -182,21 +197,23 @@ class TrainingConfig(Section):
 
 
 class CacheConfig(Section):
-    """The memory-mapped features of a node."""
+    """The memory-mapped feature cache of a machine."""
 
     max_gigabytes: PositiveFloat = 500.0
-    """Size above which the caches used longest ago are removed."""
+    """Size in GB above which the least recently used caches are removed."""
 
 
 class TrackingConfig(Section):
-    """Where a run is filed in MLflow."""
+    """Where a run is found in MLflow."""
 
     experiment: str = "anomalyclip"
+    """Experiment of the run."""
     model_name: str = "anomalyclip"
+    """Registered model of which the run creates a version."""
 
 
 class RunConfig(Section):
-    """Everything that decides a run; a preset is one such value."""
+    """All settings of a run; a preset is one such value."""
 
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -209,17 +226,17 @@ class RunConfig(Section):
 
 
 def build_config(base: AnyConfig, file: Path | None = None, overrides: Sequence[str] = ()) -> AnyConfig:
-    """Return `base` with a YAML file's settings and then `section.key=value` overrides on top.
+    """Return `base` changed by a YAML file's settings, then by `section.key=value` overrides.
 
-    Raises UsageError that names the first setting that is unknown, with the nearest known one, or all that are wrong.
+    Raises UsageError: for an unknown setting, with the nearest known one, or for all wrong values together.
     """
     return with_settings(base, [*_file_settings(file), *map(_parse_override, overrides)])
 
 
 def with_settings(base: AnyConfig, changes: Iterable[tuple[str, str, Any]]) -> AnyConfig:
-    """Return `base` with changes on top: where each comes from, its `section.key`, and the value.
+    """Return `base` with changes: each is its origin (for errors), its `section.key`, and the value.
 
-    Raises UsageError that names the first setting that is unknown, with the nearest known one, or all that are wrong.
+    Raises UsageError: for an unknown setting, with the nearest known one, or for all wrong values together.
     """
     settings = base.model_dump()
     for source, dotted, value in changes:
@@ -242,7 +259,7 @@ def to_yaml(config: Section) -> str:
 
 
 def digest(*parts: Any) -> str:
-    """Return 16 hexadecimal digits (SHA-256) that name JSON-like values and configuration sections."""
+    """Return 16 hexadecimal digits (SHA-256) that identify JSON-like values and configuration sections."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 

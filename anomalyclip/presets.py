@@ -1,4 +1,4 @@
-"""Presets: whole configurations by name; those of the paper's datasets reproduce its settings."""
+"""Presets: whole configurations by name; those of the paper's datasets hold its settings."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ PRESETS: dict[str, RunConfig] = {
 
 
 def preset(name: str) -> RunConfig:
-    """Return the preset of that name; raises UsageError that lists the names there are."""
+    """Return the preset of that name; raises UsageError with all names if there is none."""
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]

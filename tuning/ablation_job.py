@@ -1,4 +1,4 @@
-"""Stages of `workflows/ablate.py`: the rows of the paper's ablation tables, each trained with several seeds."""
+"""Ablation: the rows of the paper's tables, each trained with several seeds, side by side."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
 from anomalyclip.jobs.features import Extracted
+from anomalyclip.jobs.lifecycle import stage, tracked
 from anomalyclip.jobs.training import Training
 from anomalyclip.runs import EVALUATION, TRIALS, RunKind, RunResult
 from anomalyclip.runs import TABLES as TABLES_FOLDER
@@ -50,7 +51,7 @@ class AblationResult(RunResult):
 
 
 def prepare(job: Job, manifest_path: Path | None, seeds: int) -> Training:
-    """Check everything that can be wrong before work starts, and open the ablation's folder; raises UsageError."""
+    """Check everything that can be wrong before work starts, and find the ablation's run; raises UsageError."""
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: every row is trained at least once")
     for setting in {setting: None for row in distinct_rows(TABLES).values() for setting in row.change}:
@@ -59,10 +60,20 @@ def prepare(job: Job, manifest_path: Path | None, seeds: int) -> Training:
     return training.prepare(job, manifest_path, kind=RunKind.ABLATION, needs_test=True)
 
 
-def finished(job: Job, prepared: Training, seeds: int) -> AblationResult | None:
-    """Return the result of an ablation with so many seeds, None while some of it remains."""
+def run(job: Job, prepared: Training, seeds: int) -> AblationResult:
+    """Train every row with so many seeds, and write the tables; more seeds than before train only what is missing."""
     result = None if job.fresh else prepared.run.result(AblationResult)
-    return result if result and len(result.seeds) == seeds else None
+    if result is not None and len(result.seeds) == seeds:
+        log.info("ablation %s is finished; --fresh starts it again", prepared.run.name)
+        return result
+    with tracked(job, prepared.run) as tracking:
+        training.describe(tracking, job, prepared)
+        extracted = training.obtain(job, prepared)
+        prepared = training.settle(job, prepared, extracted)
+        trials, rows = study(job, prepared, extracted), points(job, seeds)
+        with stage("train", f"{len(rows)} rows with {seeds} seeds each, as many at a time as CPUs"):
+            outcomes = run_trials(tracking, prepared, trials, rows)
+        return tabulate(tracking, job, prepared, trials, rows, outcomes)
 
 
 def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
@@ -91,7 +102,7 @@ def points(job: Job, seeds: int) -> dict[str, list[Point]]:
     }
 
 
-def run(
+def run_trials(
     tracking: TrackedRun, prepared: Training, ablation: Study, rows: Mapping[str, Sequence[Point]]
 ) -> list[Outcome]:
     """Train and score the trials that are not finished, each as a run nested in the ablation's.

@@ -26,24 +26,11 @@ def main(argv: Sequence[str]) -> cli.Result:
     space = find_space(SPACES, arguments.space)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import training
-    from anomalyclip.jobs.lifecycle import finished, stage, tracked
-    from anomalyclip.tuning import search_job  # after parsing: their libraries take seconds to import
+    from anomalyclip.tuning import search_job  # after the checks above: its libraries take seconds to import
 
     job = search_job.with_search_settings(job, arguments.workers)
     prepared = search_job.prepare(job, arguments.manifest, space, arguments.resume)
-    if (result := finished(job, prepared.run, search_job.SearchResult)) is not None:
-        return result
-    with tracked(job, prepared.run) as tracking:
-        training.describe(tracking, job, prepared)
-        extracted = training.obtain(job, prepared)
-        prepared = training.settle(job, prepared, extracted)
-        study = search_job.study(job, prepared, extracted)
-        with stage("search", f"space {arguments.space}, judged on the validation part"):
-            outcomes = search_job.run(tracking, prepared, study, space)
-            best, apart = search_job.report(tracking, job, prepared, space, outcomes)
-    winner = search_job.train_winner(job, arguments.manifest, prepared, study, best)
-    return search_job.finish(job, prepared, tracking.run_id, outcomes, best, apart, winner)
+    return search_job.run(job, prepared, arguments.manifest, space)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stages of `tuning/search.py`: trials over a space, judged on the validation part, and the winner's model."""
+"""Search: trials over a space, judged on the validation part, and the winner's model."""
 
 import logging
 from collections import Counter
@@ -13,6 +13,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
 from anomalyclip.jobs.features import Extracted
+from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.training import Training, TrainingResult
 from anomalyclip.runs import CONTENT, REPORT, RunKind, RunResult
 from anomalyclip.storage import scratch
@@ -68,7 +69,7 @@ def with_search_settings(job: Job, workers: int | None) -> Job:
 
 
 def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) -> Training:
-    """Check everything that can be wrong before work starts, and open the search's folder; raises UsageError.
+    """Check everything that can be wrong before work starts, and find the search's run; raises UsageError.
 
     `resume` refuses a search that was never started.
     """
@@ -79,9 +80,25 @@ def prepare(job: Job, manifest_path: Path | None, space: Space, resume: bool) ->
     prepared = training.prepare(job, manifest_path, RunKind.SEARCH, more=space.content())
     if resume and not job.storage.exists(prepared.run.part(CONTENT)):
         raise UsageError(f"there is nothing to resume: {prepared.run.uri()} was never started")
-    if job.fresh:
-        job.storage.delete(f"{RunKind.TRAINING}/{prepared.run.name}{WINNER}")
     return prepared
+
+
+def run(job: Job, prepared: Training, manifest_path: Path | None, space: Space) -> SearchResult:
+    """Try the space, train the best trial on all training videos, and make it the candidate."""
+    if (result := finished(job, prepared.run, SearchResult)) is not None:
+        return result
+    with tracked(job, prepared.run) as tracking:
+        if job.fresh:
+            job.storage.delete(f"{RunKind.TRAINING}/{prepared.run.name}{WINNER}")
+        training.describe(tracking, job, prepared)
+        extracted = training.obtain(job, prepared)
+        prepared = training.settle(job, prepared, extracted)
+        trials = study(job, prepared, extracted)
+        with stage("search", "trials judged on the validation part"):
+            outcomes = run_trials(tracking, prepared, trials, space)
+            best, apart = report(tracking, job, prepared, space, outcomes)
+    winner = train_winner(job, manifest_path, prepared, trials, best)
+    return finish(job, prepared, tracking.run_id, outcomes, best, apart, winner)
 
 
 def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
@@ -101,7 +118,7 @@ def study(job: Job, prepared: Training, extracted: Extracted) -> Study:
     )
 
 
-def run(tracking: TrackedRun, prepared: Training, search: Study, space: Space) -> list[Outcome]:
+def run_trials(tracking: TrackedRun, prepared: Training, search: Study, space: Space) -> list[Outcome]:
     """Run the trials that have not ended, each as a run nested in the search's; returns how all ended.
 
     Raises JobError if no trial is finished; the same command tries again then.
@@ -193,13 +210,13 @@ def finish(
 
 
 def _separation(job: Job, space: Space, outcomes: Sequence[Outcome], best: Outcome) -> Separation:
-    finished = [each for each in outcomes if each.state == "finished"]
-    others = [each for each in finished if each is not best]
+    whole = [each for each in outcomes if each.state == "finished"]
+    others = [each for each in whole if each is not best]
     return separate(
-        {each.key: validation_scores(f"{RunKind.TRIAL}/{each.key}", job.storage) for each in finished},
+        {each.key: validation_scores(f"{RunKind.TRIAL}/{each.key}", job.storage) for each in whole},
         best=best.key,
         following=best_of(others, space).key if others else None,
-        default=next((each.key for each in finished if with_point(job.config, each.point) == job.config), None),
+        default=next((each.key for each in whole if with_point(job.config, each.point) == job.config), None),
     )
 
 

@@ -19,23 +19,10 @@ def main(argv: Sequence[str]) -> cli.Result:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import training
-    from anomalyclip.jobs.lifecycle import stage, tracked
-    from anomalyclip.tuning import ablation_job  # after parsing: their libraries take seconds to import
+    from anomalyclip.tuning import ablation_job  # after the checks above: its libraries take seconds to import
 
     prepared = ablation_job.prepare(job, arguments.manifest, arguments.seeds)
-    if (result := ablation_job.finished(job, prepared, arguments.seeds)) is not None:
-        cli.log.info("ablation %s is finished; --fresh starts it again", prepared.run.name)
-        return result
-    with tracked(job, prepared.run) as tracking:
-        training.describe(tracking, job, prepared)
-        extracted = training.obtain(job, prepared)
-        prepared = training.settle(job, prepared, extracted)
-        study = ablation_job.study(job, prepared, extracted)
-        rows = ablation_job.points(job, arguments.seeds)
-        with stage("train", f"{len(rows)} rows with {arguments.seeds} seeds each, as many at a time as CPUs"):
-            outcomes = ablation_job.run(tracking, prepared, study, rows)
-        return ablation_job.tabulate(tracking, job, prepared, study, rows, outcomes)
+    return ablation_job.run(job, prepared, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -3,41 +3,46 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import anomalyclip
 from anomalyclip import cli
-
-POLICY = Path(anomalyclip.__file__).parent / "evaluation" / "promotion.yaml"
+from anomalyclip.evaluation import policy
+from anomalyclip.presets import DEMONSTRATION
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Promote the candidate, put the previous champion back, or tell the history."""
+    """Promote the candidate, put the previous champion back, report the history, or write a policy to complete."""
     command = cli.parser(
         "Make the candidate of a registered model its champion, if it passes every gate of the policy.\n"
-        "Exit code 1 says that a gate failed. Each decision is kept in the registry with its figures.",
-        "python workflows/promote.py anomalyclip --version 3 --policy policy.yaml",
+        "Exit code 1: a gate failed. Each decision is kept in the registry with its figures.",
+        "python workflows/promote.py anomalyclip --write-policy policy.yaml\n"
+        "  python workflows/promote.py anomalyclip --version 3 --policy policy.yaml",
     )
     command.add_argument("model", metavar="NAME", help="the registered model")
-    command.add_argument("--policy", type=Path, default=POLICY, metavar="FILE",
-                         help="the gates (else evaluation/promotion.yaml of the package)")  # fmt: skip
+    command.add_argument("--policy", type=Path, metavar="FILE",
+                         help=f"the gates (only {DEMONSTRATION.model_name} has its own)")  # fmt: skip
     what = command.add_mutually_exclusive_group()
     what.add_argument("--version", metavar="N", help="make this version the candidate first")
     what.add_argument("--rollback", action="store_true", help="put the previous champion back instead")
-    what.add_argument("--history", action="store_true", help="tell what is in service, since when and why")
+    what.add_argument("--history", action="store_true", help="report what is in service, since when and why")
+    what.add_argument("--write-policy", type=Path, metavar="FILE", help="write a policy to complete, and do no more")
     command.add_argument("--dry-run", action="store_true", help="judge, and change nothing in the registry")
     command.add_argument("--why", metavar="TEXT", help="a reason to keep with the decision")
     cli.add_tracking_option(command)
     arguments = command.parse_args(argv)
+    name, dry_run, why = arguments.model, arguments.dry_run, arguments.why
+    if arguments.write_policy:
+        policy.write_policy(arguments.write_policy)
+        return {"policy": str(arguments.write_policy)}
+    judges = not (arguments.history or arguments.rollback)
+    asked = policy.policy_for(name, arguments.policy) if judges else policy.Policy()
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import promotion  # after parsing: its libraries take seconds to import
+    from anomalyclip.jobs import promotion  # after the checks above: its libraries take seconds to import
 
     if arguments.history:
-        return promotion.history(job, arguments.model)
+        return promotion.history(job, name)
     if arguments.rollback:
-        return promotion.roll_back(job, arguments.model, arguments.dry_run, arguments.why)
-    return promotion.promote(
-        job, arguments.model, arguments.policy, arguments.version, arguments.dry_run, arguments.why
-    )
+        return promotion.roll_back(job, name, dry_run, why)
+    return promotion.promote(job, name, asked, arguments.version, dry_run, why)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores of a video seen in several crops."""
+"""Crops: the scores of a video that has features of several crops."""
 
 from collections.abc import Callable, Sequence
 

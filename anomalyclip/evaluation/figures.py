@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.metrics import roc_curve
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.intervals import (
@@ -151,6 +150,8 @@ def youden_threshold(positive: BoolArray, scores: FloatArray) -> float | None:
     """The score at which true minus false positive rate is highest; None if undefined."""
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import roc_curve  # here, since it takes a second to import
+
     fpr, tpr, thresholds = roc_curve(positive, scores)
     # The first point stands for "nothing is anomalous" and has no finite threshold.
     return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])

@@ -1,22 +1,17 @@
-"""Gates that a model passes before it goes into service: the policy, and the verdict of each gate with its figures.
+"""Gates that a model passes before it goes into service: the verdict of each, with its figures.
 
 A threshold that the policy sets to null is no gate. A figure that is undefined passes no gate.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
-
-from anomalyclip.config import Section, build_config
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import Comparison, Measured, check_comparable, compare_measured, measure
-from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Estimate, Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES, Estimate, Figure
 from anomalyclip.evaluation.intervals import Difference
+from anomalyclip.evaluation.policy import Baselines, Margins, Policy, judged
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.standing import CHANCE, NO_TEXT_TOWER, Standing, interval_of, measured_standing
 from anomalyclip.evaluation.text import UNDEFINED, difference_text, value_text
@@ -24,92 +19,6 @@ from anomalyclip.evaluation.text import UNDEFINED, difference_text, value_text
 MOST_NAMED = 5
 """Classes that a line names."""
 Value = float | str | None
-
-
-class EvaluationPolicy(Section):
-    """What models are judged on."""
-
-    manifest: Path | None = None
-    """The manifest whose test videos count, relative to the policy file; None takes the drawn benchmark."""
-    frame_tolerance: NonNegativeInt = 0
-    """Frames by which its counts or intervals may differ from the decoded videos."""
-
-
-class Thresholds(Section):
-    """A threshold per declared figure of which higher or lower is better; None is no gate."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, NonNegativeFloat | None] = Field(init=False)
-    defaults: ClassVar[Mapping[str, float]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        known = {name: cls.defaults.get(name) for name in cls.names()}
-        for name in given:
-            if name not in (*known, *cls.model_fields):
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-                raise ValueError(f"there is no figure {name} to judge by; did you mean {nearest}?")
-        return {**known, **given}
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """The figures that a threshold may be given for."""
-        return [figure.name for figure in _judged()]
-
-    def of(self, name: str) -> float | None:
-        """The threshold of a figure."""
-        assert self.__pydantic_extra__ is not None
-        return self.__pydantic_extra__[name]
-
-
-class Floors(Thresholds):
-    """Figures that a model must reach, independent of the champion: at least this, or at most if lower is better."""
-
-    defaults: ClassVar[Mapping[str, float]] = {"auc": 0.8, "m_auc": 0.8}
-
-
-class Margins(Thresholds):
-    """By how much a model may be worse than the champion.
-
-    The margin of a figure: its paired 95 % interval of candidate minus champion lies above minus this (below this, if
-    lower is better). The margin of a class figure, such as `class_auc`: no class is worse by more.
-    """
-
-    defaults: ClassVar[Mapping[str, float]] = {"auc": 0.01, "m_auc": 0.02, "class_auc": 0.05}
-    classes: dict[str, NonNegativeFloat | None] = Field(default_factory=dict)
-    """Other margins of `class_auc` for single classes, by name."""
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """The figures that a margin may be given for."""
-        return super().names() + [f"class_{name}" for name in CLASS_FIGURES]
-
-
-class Baselines(Section):
-    """What a model must be better than, independent of the champion."""
-
-    above_chance: bool = True
-    """The 95 % interval of AUC lies above 0.5."""
-    beats_zero_shot: NonNegativeFloat | None = 0.0
-    """The paired 95 % interval of AUC minus zero-shot CLIP's on the same videos lies above this."""
-
-
-class Smoke(Section):
-    """The video that a model must score before it is trusted with any."""
-
-    video: Path | None = None
-    """Relative to the policy file; None takes the shortest of the manifest's test videos."""
-
-
-class Policy(Section):
-    """What a model must show before it becomes champion."""
-
-    evaluation: EvaluationPolicy = EvaluationPolicy()
-    floors: Floors = Field(default_factory=Floors)
-    margins: Margins = Field(default_factory=Margins)
-    baselines: Baselines = Baselines()
-    smoke: Smoke = Smoke()
 
 
 @dataclass(frozen=True)
@@ -121,20 +30,6 @@ class Gate:
     says: str
     """Its figures and the required values, in one line."""
     figures: Mapping[str, Value] = field(default_factory=dict)
-
-
-def load_policy(file: Path) -> Policy:
-    """Read a policy, its paths made absolute; raises UsageError for a missing file or an unknown setting."""
-    if not file.is_file():
-        raise UsageError(f"policy file {file} does not exist: give one as --policy")
-    policy, folder = build_config(Policy(), file), file.resolve().parent
-    manifest, video = policy.evaluation.manifest, policy.smoke.video
-    return policy.model_copy(
-        update={
-            "evaluation": policy.evaluation.model_copy(update={"manifest": manifest and folder / manifest}),
-            "smoke": policy.smoke.model_copy(update={"video": video and folder / video}),
-        }
-    )
 
 
 def judge_figures(
@@ -156,14 +51,9 @@ def judge_figures(
         paired = _paired(policy.margins, measured, measure(champion))
     else:
         paired = _unpaired(policy.margins, False, "not comparable with the champion")
-    floors = [_floor_gate(figure, measured, policy.floors.of(figure.name)) for figure in _judged()]
+    floors = [_floor_gate(figure, measured, policy.floors.of(figure.name)) for figure in judged()]
     baselines = _baseline_gates(policy.baselines, measured, zero_shot)
     return [data, *(gate for gate in [*floors, *baselines, *paired] if gate is not None)]
-
-
-def _judged() -> list[Figure]:
-    """The figures that gates may judge by."""
-    return [figure for figure in FIGURES.values() if figure.better]
 
 
 def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Predictions | None) -> Gate:
@@ -239,7 +129,7 @@ def _gate_name(name: str) -> str:
 def _paired(margins: Margins, candidate: Measured, champion: Measured) -> list[Gate | None]:
     comparison = compare_measured(candidate, champion)
     return [
-        *(_delta_gate(figure, comparison.figures[figure.name], margins.of(figure.name)) for figure in _judged()),
+        *(_delta_gate(figure, comparison.figures[figure.name], margins.of(figure.name)) for figure in judged()),
         *(_class_gate(name, candidate, champion, comparison, margins) for name in CLASS_FIGURES),
     ]
 

@@ -15,8 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
-from scipy.stats import t as student_t
+from scipy.special import expit, logit, stdtr, stdtrit
 
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, IntArray
 
@@ -162,7 +161,7 @@ def difference(a: Replicates | None, b: Replicates | None, lower_is_better: bool
         return Difference(paired.point, None)
     gain = -paired.point if lower_is_better else paired.point
     # models that never differ are equally good
-    better = float(student_t.cdf(gain / error, a.clusters - 1)) if error else float(np.sign(gain) + 1) / 2
+    better = float(stdtr(a.clusters - 1, gain / error)) if error else float(np.sign(gain) + 1) / 2
     return Difference(paired.point, interval, better)
 
 
@@ -227,4 +226,4 @@ def _standard_error(left_out: DoubleArray) -> float | None:
 
 def _quantile(clusters: int) -> float:
     """Half the width of a 95 % interval, in standard errors."""
-    return float(student_t.ppf((1 + CONFIDENCE) / 2, clusters - 1))
+    return float(stdtrit(clusters - 1, (1 + CONFIDENCE) / 2))

@@ -121,7 +121,7 @@ def frame_level(predictions: Predictions) -> Predictions:
 
 
 def video_level(predictions: Predictions) -> Predictions:
-    """A table with one row per video, in the place of its frames: its video-level scores, and its labels as truth.
+    """A table with one row per video instead of its frames: its video-level scores, and its labels as truth.
 
     The score of an abnormal class is the `video_score` of its probability. A video is as normal as its least normal
     segments: the score of Normal is 1 minus the `video_score` of 1 - p_Normal.

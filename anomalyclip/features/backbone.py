@@ -34,7 +34,7 @@ Tokenizer = Callable[[list[str]], Tensor]
 RANDOM_SEED = 0
 
 OWN_PREPROCESS: Mapping[str, Mapping[str, Any]] = {"clip-tiny": {"resize_mode": "squash"}}
-"""How our own architectures differ from open_clip's defaults: 4:3 pictures keep their edges."""
+"""How the architectures of this package differ from open_clip's defaults: 4:3 pictures keep their edges."""
 
 open_clip.add_model_config(Path(__file__).parent / "open_clip_configs")
 
@@ -74,11 +74,11 @@ class TextTower(Protocol):
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:
-    """Return the architecture with random weights, those of this package, those of a file, or published ones.
+    """Return the architecture with random weights, or those of this package, of a file, or published ones.
 
-    OpenAI's weights (and others trained with QuickGELU) under an architecture that computes GELU are given
-    the `-quickgelu` one, with a warning. Raises UsageError for an unknown architecture or tag and for a file
-    that is missing, unreadable or does not fit, JobError where a download fails.
+    For weights trained with QuickGELU, such as OpenAI's, an architecture that computes GELU is replaced by the
+    `-quickgelu` one, with a warning. Raises UsageError for an unknown architecture or tag and for a file
+    that is missing, unreadable or does not fit, JobError if a download fails.
     """
     name = _known(config.name)
     if config.weights == "random":
@@ -101,7 +101,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
 
 
 def new_backbone(name: str, seed: int = RANDOM_SEED) -> Backbone:
-    """Return an architecture with random weights; raises UsageError where it is unknown or cannot be built here."""
+    """Return an architecture with random weights; raises UsageError if it is unknown or cannot be built here."""
     name = _known(name)
     return _assemble(name, name, _create(name, _usual_preprocess(name), seed))
 
@@ -109,7 +109,7 @@ def new_backbone(name: str, seed: int = RANDOM_SEED) -> Backbone:
 def save_backbone(backbone: Backbone, storage: Storage) -> None:
     """Store a backbone under `backbones/<identity>` in open_clip's `local-dir:` layout, once.
 
-    Raises UsageError where that image tower is stored already with another text tower or preprocessing.
+    Raises UsageError if that image tower is already stored with another text tower or preprocessing.
     """
     key = _key(backbone.identity)
     description: dict[str, Any] = {
@@ -135,7 +135,7 @@ def save_backbone(backbone: Backbone, storage: Storage) -> None:
 
 
 def load_stored_backbone(storage: Storage, identity: str) -> Backbone:
-    """Return a backbone put there by `save_backbone`; raises UsageError if it is not there or damaged."""
+    """Return a backbone stored by `save_backbone`; raises UsageError if it is not there or damaged."""
     key = _key(identity)
     if not storage.is_complete(key):
         raise UsageError(f"backbone {identity} is not in {storage.root}: use the root it was stored in")
@@ -145,7 +145,7 @@ def load_stored_backbone(storage: Storage, identity: str) -> Backbone:
             backbone = _assemble(f"local-dir:{folder}", name, _create(f"local-dir:{folder}"))
         except UsageError:
             raise
-        except Exception as error:  # any of JSON, safetensors and open_clip may stumble over damaged files
+        except Exception as error:  # JSON, safetensors or open_clip may fail on damaged files
             raise UsageError(f"{storage.uri(key)} is damaged: {' '.join(str(error).split())[:200]}") from None
     if backbone.identity != identity:
         raise UsageError(f"{storage.uri(key)} is damaged: its content is {backbone.identity}")
@@ -179,7 +179,7 @@ def text_tower(model: nn.Module) -> TextTower:
 def with_quick_gelu(name: str, source: str) -> str:
     """Return the architecture itself if it computes QuickGELU, else its `-quickgelu` twin, with a warning.
 
-    Raises UsageError where the architecture is unknown or has no such twin.
+    Raises UsageError if the architecture is unknown or has no such twin.
     """
     if open_clip.get_model_config(_known(name)).get("quick_gelu"):
         return name
@@ -220,7 +220,7 @@ def _weight_file(weights: str, name: str) -> Path:
 
 
 def _usual_preprocess(name: str) -> Mapping[str, Any]:
-    """Return what all published weights of an architecture agree on: a file says nothing about it."""
+    """Return the preprocessing that all published weights of an architecture share: a file does not contain it."""
     tags = open_clip.list_pretrained_tags_by_model(name)
     published = [open_clip.get_pretrained_cfg(name, tag) for tag in tags] or [OWN_PREPROCESS.get(name, {})]
     first, *others = published
@@ -228,7 +228,7 @@ def _usual_preprocess(name: str) -> Mapping[str, Any]:
 
 
 def _create(source: str, preprocess: Mapping[str, Any] | None = None, seed: int = RANDOM_SEED) -> nn.Module:
-    """Build a model: stored weights for `local-dir:`, seeded ones otherwise; the caller's draws are kept."""
+    """Build a model: stored weights for `local-dir:`, else seeded ones; the caller's random state stays."""
     with torch.random.fork_rng(devices=[]), _without_root_logging():
         torch.default_generator.manual_seed(seed)
         try:
@@ -256,7 +256,7 @@ def _assemble(source: str, name: str, model: nn.Module) -> Backbone:
 def _tokenizer(source: str, name: str) -> Tokenizer:
     try:
         return cast(Tokenizer, open_clip.get_tokenizer(source))
-    except Exception as error:  # a tokenizer of another library; image features do without
+    except Exception as error:  # a tokenizer of another library; image features need none
         reason = " ".join(str(error).split())[:200]
 
     def refuse(texts: list[str]) -> Tensor:

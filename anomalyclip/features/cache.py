@@ -1,4 +1,4 @@
-"""The features of many videos on one node: flat, memory-mapped, shared by all its processes."""
+"""Feature cache of a node: flat, memory-mapped files shared by all its processes."""
 
 import fcntl
 import logging
@@ -22,7 +22,7 @@ from anomalyclip.storage import scratch
 log = logging.getLogger("anomalyclip")
 
 SHARD_BYTES = 2**33
-"""A shard is ended by the first video that reaches this size."""
+"""A shard ends with the video that reaches this size."""
 
 _LAYOUT = "2"
 _INDEX = "index.parquet"
@@ -33,7 +33,7 @@ _PARTIAL = ".partial"
 class FeatureCache:
     """Features by video_id, (frames, crops, dim) float16 each, as views of memory-mapped files.
 
-    Made by `build`; while the object lives, no process of the node removes its files.
+    Created by `build`; while the object exists, no process of the node removes its files.
     """
 
     def __init__(self, folder: Path, videos: pl.DataFrame, lock: int) -> None:
@@ -62,10 +62,10 @@ class FeatureCache:
 
     @classmethod
     def build(cls, store: FeatureStore, sources: Mapping[str, str], max_gigabytes: float) -> "FeatureCache":
-        """Return the cache of the videos (video_id to source), built by the first process that asks for it.
+        """Return the cache of the videos (video_id to source), built by the first process that needs it.
 
-        Other processes of the node wait. Caches used longest ago give way when all exceed `max_gigabytes`.
-        Raises UsageError for videos without features, and where the limit or the disk is too small.
+        Other processes of the node wait. The least recently used caches are removed if all exceed `max_gigabytes`.
+        Raises UsageError for videos without features, and if the limit or the disk is too small.
         """
         wanted = _wanted(store, sources)
         contents = wanted.unique("hash").sort("hash")
@@ -74,7 +74,7 @@ class FeatureCache:
         folder.parent.mkdir(exist_ok=True)
         lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # held as long as the cache is in use
+            fcntl.flock(lock, fcntl.LOCK_SH)  # held while the cache is in use
             with FileLock(folder.parent / "build.lock"):
                 if not folder.is_dir():
                     _build(store, contents, folder, max_gigabytes * 1e9)
@@ -112,24 +112,24 @@ class FeatureCache:
 def idle_caches(caches: Path, before: float) -> list[Path]:
     """Return the caches that no process of this node uses and that were used last before a time (seconds since 1970).
 
-    What a killed build has left is among them.
+    Remains of killed builds are included.
     """
     folders = sorted(path for path in caches.glob("*") if path.is_dir())
     return [folder for folder in folders if folder.stat().st_mtime < before and not is_in_use(folder)]
 
 
 def is_in_use(folder: Path) -> bool:
-    """Return whether a process of this node uses a cache, or builds it."""
+    """Return whether a process of this node uses or builds a cache."""
     with _unused(folder) as unused:
         return not unused
 
 
 def remove_cache(folder: Path) -> bool:
-    """Remove a cache, or what a killed build has left, unless a process uses it; returns whether it is gone."""
+    """Remove a cache, or the remains of a killed build, unless a process uses it; returns whether it was removed."""
     try:
         with FileLock(folder.parent / "build.lock", timeout=0):
             return _remove(folder)
-    except Timeout:  # a build may need it any moment
+    except Timeout:  # a build may need it at any moment
         return False
 
 
@@ -141,7 +141,7 @@ def _wanted(store: FeatureStore, sources: Mapping[str, str]) -> pl.DataFrame:
     if missing or not sources:
         raise UsageError(
             f"{len(missing)} of {len(sources)} videos have no features in {store.storage.uri(store.key)}: "
-            f"{first_names(missing) or 'there are none'}; run extract first, or leave out what it quarantined"
+            f"{first_names(missing) or 'there are none'}; run extract first, or leave out the quarantined videos"
         )
     return found.select("video_id", "hash", "object", "frames", "num_frames")
 
@@ -173,7 +173,7 @@ def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: flo
 
 
 def _make_room(caches: Path, needed: int, limit: float) -> None:
-    """Remove the caches used longest ago, never one in use, until `needed` bytes fit."""
+    """Remove the least recently used caches, never one in use, until `needed` bytes fit."""
     if needed > limit:
         raise UsageError(f"the features need {needed / 1e9:.1f} GB of cache: raise cache.max_gigabytes={limit / 1e9:g}")
     folders = [path for path in caches.iterdir() if path.is_dir()]
@@ -189,7 +189,7 @@ def _make_room(caches: Path, needed: int, limit: float) -> None:
 
 
 def _remove(folder: Path) -> bool:
-    """Remove a cache unless a process uses it, and return whether it is gone; one cut off in between is none."""
+    """Remove a cache unless a process uses it; returns whether it was removed. A killed removal leaves no cache."""
     killed = folder.with_suffix(_PARTIAL)
     with _unused(folder) as unused:
         if unused:
@@ -201,7 +201,7 @@ def _remove(folder: Path) -> bool:
 
 @contextmanager
 def _unused(folder: Path) -> Iterator[bool]:
-    """Tell whether no process uses a cache, and keep it so."""
+    """Yield whether no process uses a cache, and keep new ones out."""
     with folder.with_suffix(".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Frames to image features, and the fingerprint of everything that decides their numbers."""
+"""Image features of frames, and the fingerprint of everything that determines their values."""
 
 import copy
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from anomalyclip.features.preprocess import PREPROCESS_VERSION
 
 
 class FrameEncoder:
-    """The image tower on one device, fed with native frames, of which it sees one or several crops."""
+    """The image tower on one device; it encodes one or several crops of native frames."""
 
     def __init__(self, backbone: Backbone, precision: ResolvedPrecision, device: torch.device, crops: int = 1) -> None:
         self._preprocess = backbone.preprocess
@@ -31,16 +31,16 @@ class FrameEncoder:
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return features (frames, crops, dim), not normalised, of RGB frames (frames, height, width, 3).
 
-        Raises JobError where a feature is not finite in float16.
+        Raises JobError if a feature is not finite in float16.
         """
         views = self._preprocess.crops(self._upload(frames), self._crops)
-        # crop after crop: all at once would take ten times the memory
+        # one crop at a time: all at once need ten times the memory
         stored = torch.stack([self._encode(pixels).half() for pixels in views], dim=1)
         broken = (~stored.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
         if broken:
             raise JobError(
                 f"features of {len(broken)} of {len(frames)} frames (the first at {broken[0]} of its batch) "
-                f"are not finite or beyond float16 in {self._precision}: are the weights sound?"
+                f"are not finite or exceed float16 in {self._precision}; check the weights"
             )
         return np.asarray(stored.cpu().numpy(), dtype=np.float16)
 
@@ -59,8 +59,8 @@ class FrameEncoder:
 
 
 def feature_fingerprint(backbone: Backbone, precision: ResolvedPrecision, sampling_rate: int, crops: int = 1) -> str:
-    """Return 16 hexadecimal digits that name what decides a feature's numbers; library versions do not."""
-    several = [crops] if crops > 1 else []  # features of one crop keep the name from before there were more
+    """Return 16 hexadecimal digits that identify what determines the values of features; not library versions."""
+    several = [crops] if crops > 1 else []  # one crop keeps the fingerprint that it had before there were more
     return digest(
         backbone.identity,
         PREPROCESS_VERSION,

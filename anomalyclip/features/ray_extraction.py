@@ -1,4 +1,4 @@
-"""Extraction of a manifest's videos on all workers of a Ray cluster."""
+"""Extraction of the videos of a manifest on the workers of a Ray cluster."""
 
 import logging
 import threading
@@ -35,7 +35,7 @@ log = logging.getLogger("anomalyclip")
 MERGE_SECONDS = 2.0
 LOG_SECONDS = 10.0
 TASKS_AHEAD = 8
-"""Videos sent to a worker for each it works on: Ray Data takes 0.2 s to send more, a short video less."""
+"""Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
 
 _RESULTS = pa.schema(
     [
@@ -57,8 +57,8 @@ _RESULTS = pa.schema(
 class ExtractionProgress:
     """How far an extraction is: videos done and in all, frames of those done, and seconds.
 
-    The time left goes by frames: those that the manifest knows (`num_frames`), the others by their size in bytes at the
-    frames per byte of the videos done.
+    The time left is estimated from frames: those in the manifest (`num_frames`); for other videos from their size and
+    the frames per byte of the videos done.
     """
 
     done: int
@@ -71,7 +71,7 @@ class ExtractionProgress:
 
 @dataclass(frozen=True)
 class ExtractionReport:
-    """The outcome for a manifest's distinct sources; frames, seconds and `extracted` are of this call alone."""
+    """Result for the distinct sources of a manifest; frames, seconds and `extracted` count this call only."""
 
     fingerprint: str
     precision: ResolvedPrecision
@@ -98,7 +98,7 @@ def extract_missing(
     """Extract the features of a manifest's videos (columns `source`, `num_frames`) that the store lacks.
 
     `retry` tries quarantined videos again; `backbone` saves loading the configured one. Ray must be running.
-    Raises JobError where the work itself fails, not where a video does.
+    Raises JobError if the work itself fails; a video that fails is quarantined.
     """
     backbone = backbone or load_backbone(config.backbone)
     save_backbone(backbone, storage)
@@ -136,7 +136,7 @@ def extract_missing(
 
 
 class _Worker:
-    """An actor: each of its threads takes a video, so that the next is decoded while one is encoded."""
+    """Actor: each of its threads processes a video, so that one is decoded while another is encoded."""
 
     def __init__(
         self,
@@ -154,14 +154,14 @@ class _Worker:
         self._settings = settings
         device = resolve_device()
         self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
-        # on a GPU two batches at once would take memory and gain nothing; on CPUs they were 1.5 times faster
+        # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
         self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
         self._decoders = SimpleQueue[Decoder]()
         for _ in range(settings.decode_processes):
             self._decoders.put(Decoder(settings.decode_timeout))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Extract the videos of each row and return a row of ExtractionResult for each."""
+        """Extract the videos of each row; returns an ExtractionResult per video, as rows."""
         decoder = self._decoders.get()
         try:
             results = [
@@ -235,12 +235,12 @@ class _Progress:
         self._merged = time.monotonic()
 
     def finish(self) -> None:
-        """Merge everything once more: another job that wrote the index meanwhile may have lost some."""
+        """Merge all results again: another job that wrote the index meanwhile may have overwritten some."""
         if self._results:
             self._store.record(self._results)
 
     def state(self) -> ExtractionProgress:
-        """Return how far things are; the rate leaves out the start of the workers."""
+        """Return how far things are; the rate does not count the start of the workers."""
         now = time.monotonic()
         working = max(now - self._working_since, 1e-3)
         rate, frames_per_byte = self.frames / working, self.frames / max(1, self._bytes)
@@ -266,7 +266,7 @@ def _results(
     precision: ResolvedPrecision,
     settings: ExtractionConfig,
 ) -> Iterator[ExtractionResult]:
-    """Run the workers; yields results as they come."""
+    """Run the workers; yields results as they arrive."""
     if missing.is_empty():
         return
     workers = cluster.extraction_workers(settings.workers)
@@ -301,7 +301,7 @@ def _results(
 
 
 def _groups(missing: pl.DataFrame) -> list[list[str]]:
-    """Sources a worker takes at once, largest first: one, or several that seem to be the same content."""
+    """Sources that a worker processes together, largest first: one, or several that look like the same content."""
     ordered = missing.sort("size", descending=True, maintain_order=True)
     shared = set(ordered.filter(pl.col("size").is_duplicated())["video"])
     groups: dict[Any, list[str]] = {}

@@ -1,7 +1,7 @@
-"""Lets a CPU build of torch import a torchvision that was built for CUDA; import this before open_clip or timm.
+"""Fix for a CPU build of torch beside a torchvision built for CUDA; import this before open_clip or timm.
 
-Such a torchvision cannot load its compiled library, and its own import then fails on operators that nothing
-here uses. With their schemas declared the import works; where the library loads, nothing happens.
+Such a torchvision cannot load its compiled library, and its import fails on operators that this package does not
+use. With their schemas declared the import works. If the library loads, nothing is declared.
 """
 
 import importlib.util

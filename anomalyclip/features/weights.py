@@ -1,4 +1,4 @@
-"""Weights of a CLIP: from a file or from open_clip's hub into a model, with errors that name what is wrong."""
+"""Weights of a CLIP: from a file or from open_clip's hub into a model."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -20,10 +20,10 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 
 OPENAI_KEYS = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""What OpenAI's own files hold beside the tensors of the model."""
+"""Entries in OpenAI's files that are not tensors of the model."""
 
 EMBEDDED = Path(__file__).parent / "open_clip_weights"
-"""Weights of our own architectures, `<architecture>.safetensors`, made by `workflows/pretrain_backbone.py`."""
+"""Weights of this package's architectures, `<architecture>.safetensors`, from `workflows/pretrain_backbone.py`."""
 
 NAMED_FAULTS = 3
 
@@ -39,7 +39,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     try:
         archive = _is_torchscript(path)
         content = _read(path, archive)
-    except Exception as error:  # unpicklers raise whatever the bytes lead them to
+    except Exception as error:  # unpicklers may raise any error
         reason = str(error).splitlines() or [type(error).__name__]
         raise UsageError(f"weight file {path} cannot be read: {reason[0][:200]}") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -54,7 +54,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
 
 
 def embedded_file(name: str) -> Path:
-    """Return the weight file of an architecture in this package; raises UsageError where there is none."""
+    """Return the weight file of an architecture in this package; raises UsageError if there is none."""
     path = EMBEDDED / f"{name}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in EMBEDDED.glob("*.safetensors"))) or "none yet"
@@ -63,7 +63,7 @@ def embedded_file(name: str) -> Path:
 
 
 def write_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a model's weights as safetensors in half precision; the file appears whole or not at all."""
+    """Write a model's weights as safetensors in half precision; the file appears only when it is complete."""
     tensors = {
         name: value.detach().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
         for name, value in model.state_dict().items()
@@ -79,7 +79,7 @@ def write_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> 
 def hub_file(published: Mapping[str, Any], label: str, offline: bool) -> Path:
     """Return the local file of weights published with open_clip, downloading it unless `offline`.
 
-    Raises UsageError where it is not here and may not be downloaded, JobError where the download fails.
+    Raises UsageError if it is not on this machine and may not be downloaded, JobError if the download fails.
     """
     if offline:
         cached = next(_cached(published), None)
@@ -139,7 +139,7 @@ def _read(path: Path, archive: bool) -> Any:
 
 
 def _cached(published: Mapping[str, Any]) -> Iterator[Path]:
-    """Give the files that `download_pretrained` would find without a network, in its order."""
+    """Yield the files that `download_pretrained` would find without a network, in its order."""
     repository, _, filename = published["hf_hub"].rpartition("/")
     filename = filename or HF_WEIGHTS_NAME
     safe = HF_SAFE_WEIGHTS_NAME if filename == HF_WEIGHTS_NAME else f"{filename[:-4]}.safetensors"

@@ -11,7 +11,8 @@ import polars as pl
 
 from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.gates import Gate, Policy, judge_figures
+from anomalyclip.evaluation.gates import Gate, judge_figures
+from anomalyclip.evaluation.policy import Policy
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch

@@ -4,11 +4,11 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.gates import Gate, load_policy
+from anomalyclip.evaluation.gates import Gate
+from anomalyclip.evaluation.policy import Policy
 from anomalyclip.job import Job
 from anomalyclip.jobs.judging import examination, judge
 from anomalyclip.tracking.promotion import (
@@ -26,13 +26,12 @@ log = logging.getLogger("anomalyclip")
 
 
 def promote(
-    job: Job, name: str, policy_file: Path, version: str | None, dry_run: bool, why: str | None = None
+    job: Job, name: str, policy: Policy, version: str | None, dry_run: bool, why: str | None = None
 ) -> dict[str, Any]:
     """Make the candidate, or the version given, champion if it passes the policy's gates; returns the verdict.
 
     Raises UsageError where there is nothing to judge or to judge by, and JobError where a gate fails.
     """
-    policy = load_policy(policy_file)
     with open_registry(job.tracking_uri, name) as registry:
         settled = _settle(registry, dry_run)
         number = _asked(registry, version, settled)

@@ -17,18 +17,18 @@ WINDOWS_AT_ONCE = 32
 
 
 class ClipOutput(NamedTuple):
-    """What the loss needs of a batch of clips."""
+    """Output for a batch of clips: the input of the loss."""
 
     logits: Tensor
     """Selector logits z, `(videos, segments, frames, abnormal classes)`."""
     anomaly_logits: Tensor
     """The logit of s, `(videos, segments, frames)`."""
     ranking: Tensor
-    """What segments are selected by, without gradient, `(videos, segments, abnormal classes)`."""
+    """Values by which segments are selected, without gradient, `(videos, segments, abnormal classes)`."""
 
 
 class VideoScores(NamedTuple):
-    """What the model says of a video's frames."""
+    """Output for a video, per stored feature."""
 
     logits: Tensor
     """Selector logits z, `(stored features, abnormal classes)`."""
@@ -39,7 +39,7 @@ class VideoScores(NamedTuple):
 
 
 class AnomalyCLIP(nn.Module):
-    """Selector and Temporal model on features x re-centred round the normality prototype.
+    """Selector and Temporal model on features x re-centred around the normality prototype.
 
     Args:
         directions: a direction source (`anomalyclip.model.directions`).
@@ -88,7 +88,7 @@ class AnomalyCLIP(nn.Module):
     def recentre(self, features: Tensor) -> Tensor:
         """Return the x of both models: offsets from the normality prototype m, or CLIP's own features.
 
-        In Table 4's "cosine sim." row the column Features reads CLIP where the others read CLIP - m, so the
+        In the row "cosine sim." of Table 4 the column Features is CLIP; in the others it is CLIP - m. So the
         Temporal model gets features without re-centring too.
         """
         return features if self.config.likelihood == "cosine" else features - self.normality_prototype
@@ -127,7 +127,7 @@ def video_windows(num_features: int, config: ModelConfig) -> Tensor:
     """Return the indices `(windows, segments, frames)` of the stored features that make a video's test windows.
 
     Every window spreads its segments over the whole video: of s windows, the global segment g is row g // s of
-    window g % s. Indices wrap round the end of the video.
+    window g % s. Indices continue at the start after the end of the video.
     """
     segments, frames, stride = config.segments, config.frames_per_segment, config.stride
     windows = -(-num_features // (segments * frames * stride))

@@ -1,4 +1,4 @@
-"""A trained model as two files: tensors in safetensors, the rest in JSON; loading runs no code from them."""
+"""Bundle of a trained model: tensors in safetensors, the rest in JSON; loading runs no code from them."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,7 @@ _LEARNT_PROMPTS = {
 
 
 class ModelCard(Section):
-    """What a model's tensors mean, and whose features it understands."""
+    """Card of a model: the meaning of its tensors, and the features it understands."""
 
     schema_version: Literal[1] = 1
     classes: tuple[str, ...]
@@ -31,17 +31,17 @@ class ModelCard(Section):
     normal_index: int
     model: ModelConfig
     backbone: BackboneConfig
-    """How the backbone was asked for when the model was trained."""
+    """The configured backbone at training."""
     backbone_identity: str | None
-    """Hash of the image tower; features of another one are refused. None where only imported ones are understood."""
+    """Hash of the image tower; features of another one are refused. None if it understands imported features only."""
     features: str | None = None
     """Import name of the imported features that the model understands."""
     sampling_rate: int
-    """Frames a stored feature stands for."""
+    """Number of frames that a stored feature stands for."""
     crops: int = 1
     """Views of a frame whose scores are averaged."""
     precision: Precision = "auto"
-    """Of the image tower that made the features."""
+    """Precision of the image tower that computed the features."""
 
 
 def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, card: ModelCard) -> None:
@@ -49,9 +49,9 @@ def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, 
 
     Args:
         folder: created if missing.
-        state: the learnt state of an AnomalyCLIP (`learnt_state`), with its prompts where it has some.
-        class_features: what its direction source gives, `(abnormal classes, dim)`.
-        card: everything that is no tensor.
+        state: the learnt state of an AnomalyCLIP (`learnt_state`), with its prompts if it has any.
+        class_features: output of its direction source, `(abnormal classes, dim)`.
+        card: everything that is not a tensor.
     """
     kept = {name: value for name, value in state.items() if not name.startswith("directions.")}
     prompts = {ours: state[name] for ours, name in _LEARNT_PROMPTS.items() if name in state}

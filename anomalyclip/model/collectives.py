@@ -1,4 +1,4 @@
-"""Sums and gathers over data-parallel workers that have a gradient; alone, a worker's own tensor."""
+"""Sums and gathers over data-parallel workers, with a gradient; for one worker, its own tensor."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Return the number of data-parallel workers, 1 where there is no process group."""
+    """Return the number of data-parallel workers, 1 if there is no process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

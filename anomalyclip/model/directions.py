@@ -1,4 +1,4 @@
-"""Where the class features come from whose offsets from normality are the directions of abnormality.
+"""Sources of class features; their offsets from normality are the directions of abnormality.
 
 A direction source is a module that takes nothing and returns class features `(abnormal classes, dim)`:
 E_T([t_ctx, t_c]) of the paper's Section 2. Row order is the order of the abnormal classes. The sources are the
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(nn.Module):
-    """CLIP's text tower over token embeddings, shared and frozen, with a text projection of its own that may learn."""
+    """CLIP's text tower over token embeddings: shared and frozen, with its own text projection, which may learn."""
 
     attention_mask: Tensor
 
@@ -72,7 +72,7 @@ class PromptDirections(nn.Module):
 
 
 class FreeDirections(nn.Module):
-    """Class features that are parameters themselves, drawn from a normal ("direct optimisation")."""
+    """Class features that are parameters, initialised from a normal distribution ("direct optimisation")."""
 
     def __init__(self, abnormal_classes: int, dim: int, std: float) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class FreeDirections(nn.Module):
 
 
 class FixedDirections(nn.Module):
-    """Class features computed before: those of engineered prompts, and all that scoring needs of a text tower."""
+    """Class features computed before: those of engineered prompts, and of every model at scoring."""
 
     class_features: Tensor
 

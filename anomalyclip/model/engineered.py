@@ -17,7 +17,7 @@ ENGINEERED_PROMPT = "a video from a CCTV camera of a {}"
 
 
 def engineered_prompts(classes: Sequence[str]) -> list[str]:
-    """Return the sentence of every class; a `_` in a name is a space."""
+    """Return the sentence of every class; a `_` in a name becomes a space."""
     return [ENGINEERED_PROMPT.format(name.replace("_", " ")) for name in classes]
 
 
@@ -25,11 +25,11 @@ def engineered_prompts(classes: Sequence[str]) -> list[str]:
 def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: Tokenizer) -> Tensor:
     """Return the text features `(classes, dim)` of the classes' sentences, not normalised.
 
-    Raises UsageError where a sentence is too long for the text tower.
+    Raises UsageError if a sentence is too long for the text tower.
     """
     tokens = tokenizer(engineered_prompts(classes)).to(tower.token_embedding.weight.device)
     end_of_text = tokens.argmax(dim=-1)
-    positions = int(end_of_text.max()) + 1  # the tower is causal: what follows changes nothing
+    positions = int(end_of_text.max()) + 1  # the tower is causal: later positions change nothing
     if positions == tokens.shape[1]:  # where the tokenizer cuts
         raise UsageError(f"an engineered prompt exceeds the text tower's {tokens.shape[1]} tokens: shorten the classes")
     features: Tensor = TextEncoder(tower)(tower.token_embedding(tokens[:, :positions]), end_of_text)

@@ -13,7 +13,7 @@ from anomalyclip.model.selector import segment_scores, select_segments, take_seg
 
 @dataclass(frozen=True)
 class Selection:
-    """Segments chosen by the Selector: `(abnormal videos, k)` twice and `(normal videos, k)`."""
+    """Segments selected by the Selector: `(abnormal videos, k)` twice and `(normal videos, k)`."""
 
     top_abnormal: Tensor
     bottom_abnormal: Tensor
@@ -26,9 +26,9 @@ def semantic_selection(
     """Choose the top-K segments of every video and the bottom-K of the abnormal ones, without gradient.
 
     Args:
-        ranking: what segments are ranked by, `(videos, segments, abnormal classes)`, abnormal videos first.
+        ranking: values by which segments are ranked, `(videos, segments, abnormal classes)`, abnormal videos first.
         labels: `(abnormal videos,)`.
-        keep_top: segment dropout mask `(videos, segments)` of the top-K selection, False where hidden.
+        keep_top: segment dropout mask `(videos, segments)` of the top-K selection, False if hidden.
         keep_bottom: the same of the bottom-K selection.
     """
     abnormal = len(labels)
@@ -45,7 +45,7 @@ def loss_terms(
     """Return the seven weighted terms by name; the loss is their sum.
 
     Logarithms of the anomaly score s are taken from its logit: equal to log s and log(1 - s), but finite
-    with a gradient that never vanishes where s rounds to 0 or 1.
+    with a gradient that never vanishes if s rounds to 0 or 1.
 
     Args:
         logits: z `(videos, segments, frames, abnormal classes)`, abnormal videos first.

@@ -20,8 +20,8 @@ def prompt_tokens(classes: Sequence[str], context: str, tokenizer: Tokenizer) ->
 class PromptLearner(nn.Module):
     """The prompts [t_ctx, t_c] of all classes as token embeddings, with a learnable context t_ctx.
 
-    The context replaces positions 1 to `context_length`; positions behind the longest prompt's end-of-text
-    are left out, which changes nothing in a causal text tower and costs nothing.
+    The context replaces positions 1 to `context_length`; positions after the end-of-text of
+    the longest prompt are left out: in a causal text tower this changes nothing and saves time.
     """
 
     end_of_text: Tensor

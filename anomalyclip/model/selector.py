@@ -79,11 +79,11 @@ def segment_sums(values: Tensor) -> Tensor:
 
 
 def segment_scores(ranking: Tensor, labels: Tensor) -> Tensor:
-    """Return what each segment is ranked by in its own video, `(videos, segments)`.
+    """Return the value by which each segment is ranked in its video, `(videos, segments)`.
 
     Args:
         ranking: `(videos, segments, abnormal classes)`, abnormal videos first.
-        labels: classes `(abnormal videos,)`; an abnormal video counts its own class, a normal one all classes.
+        labels: classes `(abnormal videos,)`; an abnormal video uses its own class, a normal one the sum of all.
     """
     abnormal = ranking[torch.arange(len(labels), device=labels.device), :, labels]
     return torch.cat([abnormal, ranking[len(labels) :].sum(dim=-1)])
@@ -94,7 +94,7 @@ def select_segments(scores: Tensor, k: int, keep: Tensor | None = None, *, large
 
     Args:
         scores: `(videos, segments)`.
-        keep: `(videos, segments)` bool, False for a segment that segment dropout hides. Where fewer than k
+        keep: `(videos, segments)` bool, False for a segment that segment dropout hides. If fewer than k
             stay, hidden ones follow in the order of their index.
     """
     ranked = scores if largest else -scores

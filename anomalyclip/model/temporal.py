@@ -1,4 +1,4 @@
-"""The Temporal model (Section 2), and the architectures it is compared with (Table 5)."""
+"""The Temporal model (Section 2) and the architectures of Table 5."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from anomalyclip.config import Architecture
 from anomalyclip.model.axial import AxialTransformer
 
 ENCODER_LAYERS = 12
-"""Of a plain transformer for one axial layer: 3.7 % fewer parameters at width 256, 0.9 % more at 64."""
+"""Layers of a plain transformer per axial layer: 3.7 % fewer parameters at width 256, 0.9 % more at 64."""
 POSITION_STD = 0.02
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: safetensors for tensors, JSON for the rest, found again by the run's name alone."""
+"""Checkpoints of a run: safetensors for tensors, JSON for the rest, found by the name of the run alone."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is needed to go on behind an epoch."""
+    """State of a fit after an epoch: what resuming needs."""
 
     epoch: int
     weights: State
@@ -27,13 +27,13 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run under `<run>/checkpoints/epoch-<number>`; each is visible only when whole."""
+    """The checkpoints of one run under `<run>/checkpoints/epoch-<number>`; each is visible only when complete."""
 
     def __init__(self, storage: Storage, run: str) -> None:
         self._storage, self._key = storage, f"{run}/checkpoints"
 
     def epochs(self) -> list[int]:
-        """Return the epochs with a whole checkpoint, in order."""
+        """Return the epochs with a complete checkpoint, in order."""
         names = [name for name in self._storage.list(self._key) if self._storage.is_complete(f"{self._key}/{name}")]
         return [int(name.removeprefix("epoch-")) for name in names]
 
@@ -43,7 +43,7 @@ class CheckpointStore:
         return self._storage.read_json(f"{self._folder(epochs[-1])}/state.json")["history"] if epochs else []
 
     def save(self, checkpoint: Checkpoint, keep: Sequence[int]) -> None:
-        """Write a checkpoint, then remove all others but those of the epochs to keep."""
+        """Write a checkpoint, then remove all others except those of the epochs to keep."""
         with TemporaryDirectory(dir=scratch()) as folder:
             local = Path(folder)
             save_file(checkpoint.weights, local / "weights.safetensors")
@@ -63,7 +63,7 @@ class CheckpointStore:
         return Checkpoint(epoch, weights, optimizer, history)
 
     def latest(self) -> Checkpoint | None:
-        """Read the last whole checkpoint, None where there is none."""
+        """Read the last complete checkpoint; None if there is none."""
         epochs = self.epochs()
         return self.load(epochs[-1]) if epochs else None
 
@@ -78,7 +78,7 @@ def learnt_state(model: nn.Module) -> State:
 
 
 def load_learnt_state(model: nn.Module, state: State) -> None:
-    """Put back what `learnt_state` took; raises ValueError for tensors that do not belong."""
+    """Restore the result of `learnt_state`; raises ValueError for unexpected or missing tensors."""
     unexpected = model.load_state_dict(state, strict=False).unexpected_keys
     absent = learnt_state(model).keys() - state.keys()
     if unexpected or absent:
@@ -92,7 +92,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> State:
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, flat: State) -> None:
-    """Put back what `optimizer_state` took."""
+    """Restore the result of `optimizer_state`."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in flat.items():
         index, _, key = name.partition(".")

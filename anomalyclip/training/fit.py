@@ -1,4 +1,4 @@
-"""The training loop, which knows neither Ray nor MLflow: one `fit` for one worker or many."""
+"""Training loop: one `fit` for one worker or many, without Ray or MLflow."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ REMEDY = "try a lower training.learning_rate, or training.precision=float32"
 
 @dataclass(frozen=True)
 class FitData:
-    """The bags of a fit and where their features are; no validation bags means that the last epoch counts."""
+    """Bags of a fit and the cache of their features; without validation bags the last epoch is chosen."""
 
     train: Sequence[Bag]
     validation: Sequence[Bag]
@@ -44,7 +44,7 @@ class FitData:
 
 @dataclass(frozen=True)
 class StepInput:
-    """One worker's clips of a step, and what all workers need for the loss of the whole batch."""
+    """One worker's clips of a step, and the labels and masks of the whole batch for its loss."""
 
     features: Tensor
     """This worker's `(videos, segments, frames, dim)`, abnormal videos first."""
@@ -54,7 +54,7 @@ class StepInput:
     """Of all videos of the batch, `(videos, segments)`, abnormal videos first."""
     keep_bottom: Tensor
     abnormal_here: int
-    """How many of this worker's videos are abnormal."""
+    """Number of abnormal videos of this worker."""
 
 
 def fit(
@@ -65,12 +65,12 @@ def fit(
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     stop_after: int | None = None,
 ) -> list[EpochMetrics]:
-    """Train a model, going on behind the last checkpoint, and return the metrics of every epoch.
+    """Train a model, resuming after the last checkpoint, and return the metrics of every epoch.
 
     Every worker calls it with the same arguments and the same initial weights. A checkpoint is written by the
-    first worker before `on_epoch` is called with an epoch's metrics. `stop_after` ends the fit after so many
-    epochs of the schedule. Raises JobError on every worker, before that epoch's checkpoint, when a loss or a weight is
-    not finite.
+    first worker before `on_epoch` is called with an epoch's metrics. `stop_after` is the number of epochs after
+    which the fit ends before its schedule does. Raises JobError on every worker, before the epoch's checkpoint, if
+    a loss or a weight is not finite.
     """
     device = model.normality_prototype.device
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -104,7 +104,7 @@ def fit(
 def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str, Tensor]:
     """Return the loss terms of the whole batch, the same on every worker.
 
-    Logits are gathered with their gradient, so that data-parallel averaging gives one worker's gradients.
+    Logits are gathered with their gradient: data-parallel averaging then gives the gradients of one worker.
     """
     device = step.features.device
     bfloat16 = resolve_precision(config.training.precision, device) == "bfloat16"
@@ -123,7 +123,7 @@ def gather_outputs(output: ClipOutput, abnormal_here: int) -> ClipOutput:
 
 
 def step_inputs(data: FitData, epoch: int, config: RunConfig, device: torch.device) -> Iterator[StepInput]:
-    """Yield this worker's input of every step of an epoch; the next one is gathered while one is in use."""
+    """Yield this worker's input of every step of an epoch; the next is gathered while one is in use."""
     batches = epoch_batches(data.train, epoch, config.training)
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = None

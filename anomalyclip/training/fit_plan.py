@@ -1,4 +1,4 @@
-"""A fit as a small value that a process on any node can run, from nothing but the storage root."""
+"""Plan of a fit: a small value that a process on any node can run, given the storage root."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from anomalyclip.training.setup import build_model, normality_prototype
 
 @dataclass(frozen=True)
 class FitPlan:
-    """Everything that a worker on any node needs for a fit; small, and without tensors."""
+    """Input of a fit for a worker on any node; small, without tensors."""
 
     config: RunConfig
     storage_root: str
@@ -29,14 +29,14 @@ class FitPlan:
     train: Sequence[Bag]
     validation: Sequence[Bag]
     backbone_identity: str | None
-    """None where the features are imported and the directions free."""
+    """None if the features are imported and the directions free."""
     fingerprint: str
     sources: Mapping[str, str]
-    """Where each video of the fit came from, by its id: the key to its stored features."""
+    """Source of each video of the fit, by its id: the key to its stored features."""
     stop_after: int | None = None
 
     def final(self, epochs: int) -> "FitPlan":
-        """Return the fit on all training videos, those held out among them, for the chosen number of epochs."""
+        """Return the fit on all training videos, with those held out, for the chosen number of epochs."""
         everything = [*self.train, *self.validation]
         return replace(self, key=f"{self.key}/final", train=everything, validation=(), stop_after=epochs)
 
@@ -48,7 +48,7 @@ class FitPlan:
 def run_plan(
     plan: FitPlan, device: torch.device, on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
 ) -> AnomalyCLIP:
-    """Run or go on with a fit, as this process's part of it; returns the model after the last epoch."""
+    """Run or resume this process's part of a fit; returns the model after the last epoch."""
     storage = Storage(plan.storage_root)
     store = FeatureStore(storage, plan.fingerprint)
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)

@@ -1,4 +1,4 @@
-"""What a fit will be trained on, checked before any work starts."""
+"""Plan of a training: its videos, classes and batch size, checked before any work starts; and warnings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from anomalyclip.training.validation import AUC, best_epoch
 
 BATCH_SIZES = (64, 32, 16, 8, 4)
 STEPS_PER_EPOCH = 8
-"""A batch size that is chosen is the largest with so many steps per epoch, or the smallest."""
+"""Least number of steps per epoch that the choice of a batch size aims at."""
 FEW_STEPS = 200
 ONE_IN_TWENTY = 1.645
 """Standard deviations above the mean that a normal variable exceeds once in 20 times."""
@@ -27,10 +27,10 @@ class TrainingPlan:
     """The parts of a manifest and its classes."""
 
     manifest: pl.DataFrame
-    """With the validation part marked where the protocol wants one, else without any."""
+    """With a validation part if the protocol uses one."""
     classes: list[str]
     unknown_classes: list[str]
-    """Classes of the test part that nothing can be learnt of."""
+    """Classes that occur in the test part only: no model can learn them."""
     config: RunConfig
     """The configuration of the fit: with a batch size, also if none was given."""
 
@@ -40,12 +40,12 @@ class TrainingPlan:
 
 
 def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
-    """Split a manifest as the protocol wants it; raises UsageError for what cannot be trained on."""
+    """Split a manifest as the protocol requires; raises UsageError if it cannot be trained on."""
     classes = class_names(manifest, config.data.classes)
     training = manifest.filter(pl.col("split") != "test")
-    strangers = set(training["labels"].explode().drop_nulls()) - set(classes)
-    if strangers:
-        raise UsageError(f"labels {', '.join(sorted(strangers))} are not among the run's classes: {', '.join(classes)}")
+    unknown = set(training["labels"].explode().drop_nulls()) - set(classes)
+    if unknown:
+        raise UsageError(f"labels {', '.join(sorted(unknown))} are not among the run's classes: {', '.join(classes)}")
     if config.training.protocol == "clean":
         check_both_kinds(bags_of(manifest, "train", classes), "training")
         manifest = with_validation(manifest, config.training.validation_fraction, config.training.seed)
@@ -62,19 +62,20 @@ def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
 
 
 def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark: bool) -> list[str]:
-    """Return what makes it doubtful, before any training, that a model will come out: a line per doubt.
+    """Return the warnings before a training, one line each: few steps, an unfit backbone, short videos.
 
     Args:
         plan: the plan of the fit.
         stored: the number of stored features of every training video, by `video_id`.
-        is_benchmark: whether the footage is the drawn benchmark, for which `clip-tiny` was made.
+        is_benchmark: whether the footage is the drawn benchmark: `clip-tiny` was made for it, and its preset's steps
+            are known to be enough.
     """
     config, lines = plan.config, []
     bags, training = plan.bags("train"), config.training
     steps = steps_per_epoch(bags, training)
-    if steps * training.epochs < FEW_STEPS:
+    if steps * training.epochs < FEW_STEPS and not is_benchmark:
         lines.append(
-            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} rarely train a model; "
+            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} are seldom enough; "
             f"raise training.epochs={training.epochs} or lower training.batch_size={training.batch_size}"
         )
     if config.backbone.name == "clip-tiny" and config.data.features is None and not is_benchmark:
@@ -96,7 +97,7 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
 
 
 def warnings_after(history: Sequence[Mapping[str, float]], validation: Sequence[Bag]) -> list[str]:
-    """Return what makes it doubtful, after a training, that the model has learnt anything: a line per doubt.
+    """Return the warnings after a training, one line each: validation at chance.
 
     Validation is at chance if random scores would reach its AUC more often than once in 20 times. Their AUC has the
     mean 0.5 and the deviation sqrt((a + n + 1) / (12 a n)) for a abnormal and n normal videos (Mann and Whitney). The

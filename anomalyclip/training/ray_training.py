@@ -1,4 +1,4 @@
-"""Ray Train round `fit`: workers on a cluster, started again from the last checkpoint when one is lost."""
+"""Training on Ray: `fit` on workers of a cluster, started again from the last checkpoint if one is lost."""
 
 import os
 import threading
@@ -22,10 +22,10 @@ from anomalyclip.training.fit_plan import FitPlan, run_plan
 def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_side: int = 1) -> None:
     """Run a fit on the cluster that this process is connected to; its checkpoints are the result.
 
-    `callbacks` hear what the workers report; so many fits share the cluster `side_by_side`.
-    Raises JobError when the workers failed more often than the configuration allows.
+    `callbacks` receive the reports of the workers; `side_by_side` is the number of fits that share the cluster.
+    Raises JobError if the workers fail more often than the configuration allows.
     """
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # else every report waits for two seconds
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # otherwise every report waits for two seconds
     training = plan.config.training
     storage = Storage(plan.storage_root)
     ray_folder = f"{plan.key}/ray"
@@ -38,7 +38,7 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_si
             resources_per_worker={"CPU": training.cpus_per_worker},
         ),
         run_config=RayRunConfig(
-            name=uuid.uuid4().hex,  # a fresh name: what a fit resumes from is its own checkpoints
+            name=uuid.uuid4().hex,  # a fresh name: a fit resumes from its own checkpoints
             storage_path=storage.path(ray_folder),
             storage_filesystem=storage.filesystem,
             failure_config=FailureConfig(max_failures=training.max_failures),

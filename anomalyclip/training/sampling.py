@@ -1,4 +1,4 @@
-"""Which bags a step sees, and which clip of each: a pure function of seed, epoch, pass and video.
+"""Sampling of bags and clips: a pure function of seed, epoch, pass and video.
 
 Nothing here depends on what was drawn before, on the number of workers or on restarts.
 """
@@ -24,23 +24,23 @@ class Bag(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """A bag's turn in an epoch; the pass counts how often its side of the batch has started anew."""
+    """A bag drawn in an epoch; the pass counts how often its side of the batch has started again."""
 
     bag: Bag
     pass_: int
 
 
 class Clip(NamedTuple):
-    """What is drawn of a video for one step."""
+    """The clip of a video for one step."""
 
     frames: NDArray[np.int64]
     """Indices of stored features, `(segments, frames)`."""
     keep_top: NDArray[np.bool_]
-    """Segments that segment dropout leaves to the top-K selection, `(segments,)`."""
+    """False for a segment that segment dropout hides from the top-K selection, `(segments,)`."""
     keep_bottom: NDArray[np.bool_]
     """The same for bottom-K."""
     crop: int
-    """Which crop of its frames."""
+    """Index of the crop of its frames."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def split_bags(bags: Sequence[Bag]) -> tuple[list[Bag], list[Bag]]:
 
 
 def epoch_batches(bags: Sequence[Bag], epoch: int, config: TrainingConfig) -> Iterator[Batch]:
-    """Yield the batches of an epoch: half abnormal, half normal, fewer where there are fewer videos of a kind.
+    """Yield the batches of an epoch: half abnormal, half normal, fewer if there are fewer videos of a kind.
 
-    An epoch ends when the longer side has been seen once, less an incomplete batch; the shorter side starts
-    again, shuffled anew.
+    An epoch ends when the longer side has been seen once, without an incomplete batch; the shorter side starts
+    again in another order.
     """
     sides = [(side, min(config.half_batch, len(side))) for side in split_bags(bags)]
     streams = [_endless(side, size, (config.seed, epoch, kind)) for kind, (side, size) in enumerate(sides)]
@@ -79,7 +79,7 @@ def steps_per_epoch(bags: Sequence[Bag], config: TrainingConfig) -> int:
 
 
 def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: ModelConfig, crops: int = 1) -> Clip:
-    """Draw a training clip of a video with so many stored frames and crops, and its segment dropout."""
+    """Draw a training clip of a video with its segment dropout; `num_features` counts the stored frames."""
     video_key = int.from_bytes(hashlib.sha256(draw.bag.video_id.encode()).digest()[:8], "big")
     generator = np.random.default_rng([seed, epoch, draw.pass_, video_key])
     offsets = generator.integers(0, offset_bound(num_features, config), size=config.segments)
@@ -107,7 +107,7 @@ def offset_bound(num_features: int, config: ModelConfig) -> int:
 
 
 def clip_frames(num_features: int, offsets: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
-    """Return the indices `(segments, frames)` of a clip whose segments start `offsets` behind their earliest start."""
+    """Return the indices `(segments, frames)` of a clip whose segments start `offsets` after their earliest start."""
     starts = np.arange(config.segments) * segment_spacing(num_features, config) + offsets
     return (starts[:, None] + np.arange(config.frames_per_segment) * config.stride) % num_features
 

@@ -1,4 +1,4 @@
-"""The learning rate of an epoch."""
+"""Learning rate schedule."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""From a backbone and cached features to a model and its bags, the same on every worker; and back to files."""
+"""Model and bags of a training, the same on every worker; and a trained model's files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,10 +37,10 @@ def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor
 
 
 def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Tensor, config: RunConfig) -> AnomalyCLIP:
-    """Return an untrained model; its initial weights depend on the seed alone.
+    """Return an untrained model; its initial weights depend only on the seed.
 
     Without a backbone, for features that are not CLIP's, directions must be free. Raises UsageError otherwise, and
-    where its text features have another size than the prototype `(dim,)`.
+    if its text features have another size than the prototype `(dim,)`.
     """
     torch.manual_seed(config.training.seed)
     directions = build_directions(classes, backbone, len(prototype), config.model)
@@ -48,14 +48,14 @@ def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Te
 
 
 def build_directions(classes: Sequence[str], backbone: Backbone | None, dim: int, config: ModelConfig) -> nn.Module:
-    """Return the direction source that a configuration names (Table 3), for features of a size."""
+    """Return the configured source of directions (Table 3) for features of `dim` numbers."""
     abnormal = [index for index, name in enumerate(classes) if name != NORMAL]
     names = [classes[index] for index in abnormal]
     if config.directions == "free":
         return FreeDirections(len(abnormal), dim, _text_scale(names, backbone) if backbone else dim**-0.5)
     if backbone is None or backbone.dim != dim:
-        name = f"the text features of {backbone.name} ({backbone.dim})" if backbone else "those of no CLIP"
-        raise UsageError(f"features of {dim} numbers do not go with {name}: set model.directions=free")
+        text = f"text features of {backbone.name} have {backbone.dim}" if backbone else "there is no text tower"
+        raise UsageError(f"features have {dim} numbers, but {text}: set model.directions=free")
     tower = text_tower(backbone.model)
     if config.directions == "engineered":
         return FixedDirections(engineered_features(names, tower, backbone.tokenizer))
@@ -63,10 +63,10 @@ def build_directions(classes: Sequence[str], backbone: Backbone | None, dim: int
 
 
 def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
-    """Return the root mean square of the class text features' entries, that of unit vectors where there are none."""
+    """Return the root mean square of the class text features, or that of unit vectors if there are none."""
     try:
         features = engineered_features(names, text_tower(backbone.model), backbone.tokenizer)
-    except UsageError:  # a text tower that we cannot read
+    except UsageError:  # a text tower of an unsupported kind
         return float(backbone.dim**-0.5)
     return features.square().mean().sqrt().item()
 
@@ -79,9 +79,9 @@ def save_trained(
     backbone_identity: str | None,
     precision: Precision,
 ) -> None:
-    """Write a checkpoint's model to a local folder as a bundle; the model given takes its weights.
+    """Write a checkpoint's model to a local folder as a bundle; `model` gets its weights.
 
-    `precision` is that of the image tower that made the features.
+    `precision` is that of the image tower that computed the features.
     """
     load_learnt_state(model, weights)
     card = ModelCard(

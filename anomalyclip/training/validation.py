@@ -1,4 +1,4 @@
-"""How `clean` runs judge an epoch: video-level AUC and loss on the validation part, never the test set."""
+"""Validation of an epoch in `clean` runs: video-level AUC and loss on the validation part, never on the test set."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ AUC, LOSS = "val/video_auc", "val/loss"
 def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, config: RunConfig) -> dict[str, float]:
     """Return the video-level AUC and the loss, without segment dropout, on fixed clips of the validation videos.
 
-    The videos are shared out over the workers; every worker gets the same result.
+    The workers share the videos; every worker gets the same result.
     """
     abnormal, normal = split_bags(bags)
     ordered = abnormal + normal
@@ -44,7 +44,7 @@ def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, confi
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """Return the epoch to keep: the highest video-level AUC, then the lower loss, then the earlier epoch.
 
-    Epochs without learning rate are passed over while there is another; without validation it is the last.
+    Epochs with learning rate 0 are skipped if there are others; without validation it is the last epoch.
     """
     if AUC not in history[-1]:
         return len(history) - 1

@@ -20,7 +20,8 @@ from scipy.stats import norm
 
 from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.comparison import compare_measured, measure
+from anomalyclip.evaluation.comparison import figure_difference
+from anomalyclip.evaluation.figures import FIGURES, Table
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.predictions import BoolArray, Digests, FloatArray, IntArray, Predictions
 from tests.predicted import in_memory
@@ -30,7 +31,7 @@ VIDEO, FRAME, SKILL = 1.0, 0.7, 0.7
 """Standard deviations of a video's level, of its frames round it, and of how well its anomaly is seen."""
 SHARED = 0.7
 """Correlation of the two models' parts."""
-FIGURES = ("auc", "m_auc")
+JUDGED = ("auc", "m_auc")
 SHIFTS = ((1.9, np.linspace(1.2, 3.2, 13)), (1.5, np.linspace(1.5, 2.6, 13)))
 """Of the anomaly score and of each class's, for the better and the worse model."""
 
@@ -119,11 +120,11 @@ def outcomes(test_set: Videos, cases: int) -> Iterator[dict[str, tuple[float, fl
     """For every case, by figure, single and paired: the truth, the estimate and its interval."""
     truths = [true_figures(test_set, model) for model in range(2)]
     for case in range(cases):
-        better, worse = map(measure, simulated(test_set, case))
-        comparison = compare_measured(better, worse)
+        better, worse = map(Table, simulated(test_set, case))
         found = {}
-        for name in FIGURES:
-            estimate, difference = better.metrics.figures[name], comparison.figures[name]
+        for name in JUDGED:
+            estimate = FIGURES[name].compute(better)
+            difference = figure_difference(FIGURES[name], estimate, FIGURES[name].compute(worse))
             assert estimate and difference
             found[name] = (truths[0][name], estimate.value, estimate.interval)
             found[f"paired {name}"] = (truths[0][name] - truths[1][name], difference.value, difference.interval)

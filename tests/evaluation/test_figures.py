@@ -11,9 +11,10 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import compare, compare_measured, measure
 from anomalyclip.evaluation.comparison_report import SideBySide, flat_values, markdown, values
 from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, ClassFigure, Estimate, Figure, Table, class_auc
-from anomalyclip.evaluation.gates import Policy, judge_figures, load_policy
+from anomalyclip.evaluation.gates import judge_figures
 from anomalyclip.evaluation.intervals import Interval, Replicates
 from anomalyclip.evaluation.metrics import compute_metrics, summary_values
+from anomalyclip.evaluation.policy import Policy, load_policy
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.report import log_summary
 from tests.predicted import in_memory

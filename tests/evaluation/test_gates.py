@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.gates import Gate, Policy, judge_figures, load_policy
+from anomalyclip.evaluation.gates import Gate, judge_figures
+from anomalyclip.evaluation.policy import Policy, load_policy
 from anomalyclip.evaluation.predictions import Digests, Predictions
 from tests.predicted import in_memory
 

@@ -23,7 +23,7 @@ def after(
 
 
 def done(name: str, size: int, frames: int, seconds: float = 100.0) -> ExtractionResult:
-    return ExtractionResult(name, size, 0, name, frames, frames, 25.0, seconds)
+    return ExtractionResult(name, size, 0, name, frames, frames, 25.0, seconds=seconds)
 
 
 def test_known_frames_decide_the_time_left_and_not_bytes(storage: Storage) -> None:

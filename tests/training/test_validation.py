@@ -12,7 +12,7 @@ from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.evaluation.metrics import video_score
 from anomalyclip.evaluation.predictions import read_predictions
-from anomalyclip.evaluation.scoring import Scorer, score_manifest
+from anomalyclip.evaluation.scoring import model_scorer, score_manifest
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
@@ -50,7 +50,7 @@ def test_a_videos_score_is_that_of_its_rows_in_the_predictions_table(
         put_features(store, video, generator.normal(size=(-(-length // rate), DIM)).astype(np.float16), rate, length)
     rows = [(bag.video_id, bag.video_id, "test", [], [], lengths[bag.video_id], bag.video_id) for bag in bags]
     manifest = pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}, orient="row")
-    scorer = Scorer(lambda features: model.score_video(features)[1:], tuple(CLASSES), rate, "d")
+    scorer = model_scorer(model, rate, "d")
     score_manifest(scorer, manifest, "m", store, tmp_path / "p.parquet")
     predictions = read_predictions(tmp_path / "p.parquet")
     expected = {
@@ -75,7 +75,7 @@ def test_a_videos_score_is_that_of_the_mean_over_its_crops(
     for found, bag in zip(judged, abnormal + normal, strict=True):
         crops = torch.from_numpy(cropped_cache.video(bag.video_id)).unbind(dim=1)
         mean = np.mean([model.score_video(crop).scores.numpy() for crop in crops], axis=0)
-        assert found == pytest.approx(video_score(mean), rel=1e-5)
+        assert found == pytest.approx(video_score(mean, config.model.frames_per_segment), rel=1e-5)
 
 
 def test_validation_is_the_same_every_time_and_in_any_order(

@@ -128,7 +128,7 @@ def test_a_model_refuses_features_of_another_assertion(
 def test_learnt_prompts_refuse_features_of_another_size(
     others: str, drawn_manifest: Path, rooted: Sequence[str]
 ) -> None:
-    with pytest.raises(UsageError, match=r"features of 24 numbers do not go with .* set model.directions=free"):
+    with pytest.raises(UsageError, match=r"features have 24 numbers, but .*: set model.directions=free"):
         train([str(drawn_manifest), *rooted, "--set", f"data.features={others}"])
 
 

@@ -43,7 +43,7 @@ def test_a_folder_of_ones_own_becomes_a_registered_model_with_figures(
     settings = [*options, "--set", "training.epochs=2", "--name", "own"]
     result = train([made["manifest"], "--storage", str(storage_root), *settings])
     for doubt in (
-        "fewer than 200 rarely train",
+        "fewer than 200 are seldom enough",
         "clip-tiny has seen drawn pictures",
         "are shorter than a window",
         "at chance",

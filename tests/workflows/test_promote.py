@@ -154,7 +154,7 @@ def test_the_story_of_a_registered_model(served_place: Place, caplog: pytest.Log
     place.registry.put_up("2")  # as a search does with its winner
     code, result, line = place.promote(NAME)
     assert (code, result) == (1, {})
-    failed = ["auc", "m_auc", "delta_auc", "delta_m_auc", "class_auc"]
+    failed = ["auc", "m_auc", "above_chance", "delta_auc", "delta_m_auc", "class_auc"]
     assert line == f"failed: version 2 of {NAME} is not promoted; gates that failed: {', '.join(failed)}"
     assert place.state() == ("1", "2", [("promoted", "1"), ("refused", "2")])
     tags = place.registry.version("2").tags
@@ -167,10 +167,11 @@ def test_the_story_of_a_registered_model(served_place: Place, caplog: pytest.Log
     assert place.state() == ("3", None, [("promoted", "1"), ("refused", "2"), ("promoted", "3")])
     tags = place.registry.version("3").tags
     assert all(tags[f"gate.{name}"].startswith("passed") for name in GATES)
-    assert tags["promotion.why"] == "the winner of Tuesday's search; all 8 gates passed"
+    assert tags["promotion.why"] == "the winner of Tuesday's search; all 10 gates passed"
     kept = mlflow.artifacts.load_dict(result["record"])
     assert (kept["passed"], kept["champion"], [gate["name"] for gate in kept["gates"]]) == (True, "1", GATES)
-    assert kept["policy"]["floors"] == {"auc": 0.7, "m_auc": 0.7}
+    floors = {name: floor for name, floor in kept["policy"]["floors"].items() if floor is not None}
+    assert floors == {"auc": 0.7, "m_auc": 0.7}
 
     code, result, _ = place.promote(NAME, "--rollback", "--why", "it calls cats burglars")
     assert (code, result["decision"], result["version"], result["champion"]) == (0, "rolled back", "1", "3")
@@ -227,13 +228,13 @@ def test_every_gate_prints_its_figures(place: Place, caplog: pytest.LogCaptureFi
     caplog.clear()
     caplog.set_level(logging.INFO, "anomalyclip")
     code, _, line = place.promote(NAME, "--version", "2", "--policy", str(place.policy(margins={"auc": 1, "m_auc": 1})))
-    assert (code, line.endswith("gates that failed: class_auc")) == (1, True)
+    assert (code, line.endswith("gates that failed: above_chance, class_auc")) == (1, True)
     said = {gate: next(m for m in caplog.messages if m.startswith(("passed", "FAILED")) and f" {gate} " in m)
             for gate in GATES}  # fmt: skip
     assert "clip-tiny" in said["backbone"]
     assert "scored v0.mp4: 24 frames" in said["loads"]
     assert "9 of 9 test videos" in said["data"]
-    assert "≥ 0.7000" in said["auc"]
+    assert "≥ 0.7000" in said["auc"] and "is not > 0.5" in said["above_chance"]
     assert "the lower bound > -1.0000" in said["delta_m_auc"]
     assert "worse than the champion: Arson -0." in said["class_auc"]
 
@@ -242,7 +243,7 @@ def test_a_dry_run_judges_and_changes_nothing(place: Place) -> None:
     place.train(0.3, 1)
     before = place.registry.client.get_registered_model(NAME)
     code, result, _ = place.promote(NAME, "--version", "1", "--dry-run")
-    assert (code, result["decision"], len(result["gates"])) == (0, "would be promoted", 8)
+    assert (code, result["decision"], len(result["gates"])) == (0, "would be promoted", 10)
     code, _, _ = place.promote(NAME, "--version", "1", "--dry-run", "--policy", str(place.policy(floors={"auc": 1.0})))
     assert code == 1
     after = place.registry.client.get_registered_model(NAME)
@@ -318,7 +319,8 @@ def test_a_manifest_that_a_model_was_not_scored_on_is_scored_once(
     for number in range(9):
         draw_video(videos / f"v{number}.mp4", num_frames=24 + number, seed=number)
     (videos / "other.csv").write_text((videos / "manifest.csv").read_text().replace("8-15", "9-15"))
-    policy = place.policy(evaluation={"manifest": "videos/other.csv"}, floors={"auc": 0.0, "m_auc": 0.0})
+    policy = place.policy(evaluation={"manifest": "videos/other.csv"}, floors={"auc": 0.0, "m_auc": 0.0},
+                          baselines={"above_chance": False})  # fmt: skip
     code, result, _ = place.promote(NAME, "--version", "1", "--dry-run", "--policy", str(policy))
     assert (code, result["decision"]) == (0, "would be promoted")
     assert len(place.storage.list("evaluations")) == 1

@@ -105,6 +105,7 @@ def test_weights_that_do_not_fit(refused: Refused, drawn_manifest: Path, tmp_pat
         (["--space", "gird"], "unknown space gird; give one of grid, wide, or a YAML file"),
         (["--space", "nowhere.yaml"], "space file nowhere.yaml does not exist"),
         (["--preset", "ucf-crime"], "training.protocol=paper has none: --set training.protocol=clean"),
+        (["--workers", "3"], "3 workers do not divide a batch of"),
         (["--workers", "3", "--set", "training.batch_size=64"], "workers=3 must divide half the batch"),
         (["--workers", "4", "--set", "training.batch_size=64"], "4 workers do not divide a batch of"),
         (["--resume"], "there is nothing to resume"),
