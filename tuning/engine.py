@@ -51,7 +51,7 @@ class Draw:
 
 
 class Follower(Protocol):
-    """Is told, in the driver's process, how trials are doing."""
+    """Receives, in the driver's process, how trials are doing."""
 
     def started(self, point: Point) -> None:
         """A trial starts, or starts again because its process was lost."""
@@ -194,7 +194,7 @@ class _Forward(TuneReportCallback):  # type: ignore[misc]
 
 
 class _Messenger(tune.Callback):  # type: ignore[misc]
-    """Tells a follower what Ray Tune's loop in the driver sees."""
+    """Passes on to a follower what Ray Tune's loop in the driver sees."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._looked = follower, 0.0

@@ -23,7 +23,7 @@ from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.tuning.scoring import score_validation, validation_scores
 from anomalyclip.tuning.search_report import best_of, save_search_report
 from anomalyclip.tuning.separation import Separation, separate
-from anomalyclip.tuning.space import Space, applied
+from anomalyclip.tuning.space import Space, with_point
 from anomalyclip.tuning.trial_runs import TrialRuns, run_remaining
 from anomalyclip.tuning.trials import Outcome, Study
 
@@ -146,7 +146,7 @@ def report(
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
         log.info("\n\n%s", save_search_report(outcomes, best, space, apart, folder))
-        (folder / BEST).write_text(to_yaml(applied(job.config, best.point)))
+        (folder / BEST).write_text(to_yaml(with_point(job.config, best.point)))
         tracking.log_artifacts(folder, REPORT)
         prepared.run.publish(folder, REPORT)
     tracking.log_metrics({**best.figures, **apart.metrics()})
@@ -163,7 +163,7 @@ def train_winner(
 
     Its run is the one that `train.py --config best.yaml` makes; the fit that chose its epoch is the trial's own.
     """
-    config = applied(job.config, best.point)
+    config = with_point(job.config, best.point)
     own = replace(job, config=config, name=f"{prepared.run.name}{WINNER}", fresh=False)
     winner = training.prepare(own, manifest_path)
     trial, checkpoints = search.trial(best.point).plan.checkpoints(), CheckpointStore(job.storage, winner.run.key)
@@ -216,7 +216,7 @@ def _separation(job: Job, space: Space, outcomes: Sequence[Outcome], best: Outco
         {each.key: validation_scores(f"{RunKind.TRIAL}/{each.key}", job.storage) for each in whole},
         best=best.key,
         following=best_of(others, space).key if others else None,
-        default=next((each.key for each in whole if applied(job.config, each.point) == job.config), None),
+        default=next((each.key for each in whole if with_point(job.config, each.point) == job.config), None),
     )
 
 

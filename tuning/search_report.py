@@ -22,7 +22,7 @@ _MARKS = {"finished": ("o", BLUE), "stopped early": ("x", MUTED)}
 
 
 def best_of(outcomes: Sequence[Outcome], space: Space) -> Outcome:
-    """Return the finished trial of the highest AUC, then of the lowest loss where losses compare, then the earlier.
+    """Return the finished trial of the highest AUC, then of the lowest loss if losses compare, then the first.
 
     Losses of trials with other weights of the loss or another K do not compare.
     """
@@ -57,7 +57,7 @@ def _table(ranked: Sequence[Outcome], space: Space, apart: Separation) -> pl.Dat
             "state": each.state,
             "epochs": each.epochs,
             **{name: each.figures.get(name) for name in ("best_epoch", "best_video_auc", "best_loss")},
-            **_behind(apart.others.get(each.key)),
+            **_best_minus(apart.others.get(each.key)),
             "reason": each.reason,
         }
         for each in ranked
@@ -65,7 +65,7 @@ def _table(ranked: Sequence[Outcome], space: Space, apart: Separation) -> pl.Dat
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _behind(compared: Compared | None) -> dict[str, float | None]:
+def _best_minus(compared: Compared | None) -> dict[str, float | None]:
     interval = interval_values(compared.auc.interval if compared else None)
     return {"best_minus_this": compared.auc.value if compared else None, **interval}
 
@@ -77,9 +77,9 @@ def _markdown(ranked: Sequence[Outcome], space: Space, apart: Separation) -> str
         figures = ["-"] * 4
         if each.figures:
             compared = apart.others.get(each.key)
-            behind = difference_text(compared.auc, DIGITS) if compared else ""
+            signed = difference_text(compared.auc, DIGITS) if compared else ""
             loss, epoch = each.figures["best_loss"], each.figures["best_epoch"]
-            figures = [f"{each.auc:.{DIGITS}f}", behind, f"{loss:.4f}", f"{epoch:.0f}"]
+            figures = [f"{each.auc:.{DIGITS}f}", signed, f"{loss:.4f}", f"{epoch:.0f}"]
         state = f"{each.state}: {each.reason}" if each.reason else each.state
         rows.append([str(place), *(_cell(each.point[name]) for name in space.rows), *figures, str(each.epochs), state])
     return markdown(rows, left=len(parameters))
@@ -111,7 +111,7 @@ def _plot(name: str, outcomes: Sequence[Outcome], best: Outcome, space: Space) -
 
 
 def _points(outcomes: Sequence[Outcome], name: str, places: Mapping[Any, float]) -> tuple[list[float], list[float]]:
-    """Return where trials stand: the parameter's value, or the place of a choice, and the objective."""
+    """Return coordinates of trials: the parameter's value, or the place of a choice, and the objective."""
     values = [each.point[name] for each in outcomes]
     return [places.get(value, value) for value in values], [each.auc or 0.0 for each in outcomes]
 

@@ -82,7 +82,7 @@ class Space:
         """Raise UsageError for unknown settings, settings that cannot be searched, and values they cannot have."""
         settings = [setting for name in self.rows for setting in _settings(name)]
         for setting in settings:
-            applied(config, {setting: _value(config, setting)}, self.source)  # an unknown one: the nearest is named
+            with_point(config, {setting: _value(config, setting)}, self.source)  # an unknown one: the nearest is named
             if setting not in _SEARCHED and setting.partition(".")[0] not in _SEARCHED:
                 raise UsageError(f"{self.source}: {setting} decides what trials are compared on; it cannot be searched")
             if settings.count(setting) > 1:
@@ -98,7 +98,7 @@ class Space:
         if self.trials is not None and not ranges:
             raise UsageError(f"{self.source}: drawn trials need at least one row with a range, else they repeat")
         for point in self.points() if self.trials is None else self._probes():
-            applied(config, point, self.source)
+            with_point(config, point, self.source)
 
     def _probes(self) -> list[Point]:
         """Return points of one row each: every value of a list; both ends of a range, and a number between."""
@@ -111,7 +111,7 @@ class Space:
         return [{name: value} for name, values in probes.items() for value in values]
 
 
-def applied(config: RunConfig, point: Point, source: str = "trial") -> RunConfig:
+def with_point(config: RunConfig, point: Point, source: str = "trial") -> RunConfig:
     """Return a configuration with a point's values; raises UsageError, naming the source, if they do not fit."""
     changes = [(source, setting, value) for name, value in point.items() for setting in _settings(name)]
     try:

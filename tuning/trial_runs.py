@@ -26,7 +26,7 @@ Spare = Callable[[Sequence[Outcome]], Collection[str]]
 class TrialRuns:
     """Follows the trials of a job: opens and ends their MLflow runs, and keeps how each ended.
 
-    Whatever kills the job, the table tells which points were started, in which MLflow runs.
+    A job that is killed leaves in the table which points were started, in which MLflow runs.
     """
 
     def __init__(self, parent: TrackedRun, run: RunFolder, study: Study, spare: Spare) -> None:

@@ -11,7 +11,7 @@ from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.plan import plan_training
-from anomalyclip.tuning.space import Point, applied, describe
+from anomalyclip.tuning.space import Point, describe, with_point
 
 State = Literal["finished", "stopped early", "failed"]
 LONGEST_DESCRIPTION = 4
@@ -85,7 +85,7 @@ class Study:
 
     def trial(self, point: Point) -> Trial:
         """Return the trial of a point, its folder opened. The folder is named by all that decides the result."""
-        config = applied(self.base.config, point)
+        config = with_point(self.base.config, point)
         tags = dict(self.labels(point)) if self.labels else {}
         name = "-".join(tags.values())
         parts = plan_training(self.manifest, config)
@@ -112,7 +112,7 @@ class Outcome:
     epochs: int
     """How many it trained."""
     figures: Mapping[str, float]
-    """`best_epoch`, and where there is a validation part `best_video_auc` and `best_loss`; figures of the scoring.
+    """`best_epoch`, and, if there is a validation part, `best_video_auc` and `best_loss`; figures of the scoring.
     Empty if no epoch was trained."""
     reason: str | None = None
     """Why it failed."""

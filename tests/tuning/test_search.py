@@ -170,7 +170,7 @@ def test_a_search_that_was_killed_goes_on_and_its_winner_is_the_candidate(
     assert version.run_id == result["winner"]["run_id"]
     winner = client.get_run(version.run_id)
     assert (winner.info.status, winner.data.tags["search"]) == ("FINISHED", result["run_id"])
-    assert winner.data.metrics["auc"] == parent.data.metrics["auc"] == result["figures"]["auc"]
+    assert winner.data.metrics["auc"] == parent.data.metrics["auc"] == result["auc"]
     assert winner.data.metrics["best_video_auc"] == result["best_video_auc"]
     apart = result["separation"]
     assert apart["others"] == 2
@@ -190,7 +190,7 @@ def test_a_search_that_was_killed_goes_on_and_its_winner_is_the_candidate(
     config = build_config(RunConfig(), Path(result["paths"]["config"]))
     assert config.model.context_length == result["best"]["model.context_length"]
     again = train([*common[:3], "--config", result["paths"]["config"], "--name", "grid-best"])
-    assert (again["run_id"], again["figures"]) == (result["winner"]["run_id"], result["figures"])
+    assert (again["run_id"], again["auc"]) == (result["winner"]["run_id"], result["auc"])
 
 
 def test_finished_trials_of_another_search_are_looked_up(try_out: Search, storage_root: Path, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_the_grid_on_the_benchmark_within_twenty_minutes_although_it_is_killed_i
     minutes = (time.monotonic() - started) / 60
     result = json.loads(again.stdout)
     print((root / "searches/grid/report/trials.md").read_text())
-    print(f"{minutes:.1f} minutes; winner {result['best']}: {result['figures']}")
+    print(f"{minutes:.1f} minutes; winner {result['best']}: AUC {result['auc']:.4f}, mAUC {result['m_auc']:.4f}")
     assert sum(result["trials"].values()) >= 12
     assert result["trials"].keys() == {"finished"}
     assert {path: when for path, when in finished(root).items() if path in done} == done

@@ -7,7 +7,7 @@ import pytest
 from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.presets import PRESETS
-from anomalyclip.tuning.space import Space, applied, between, describe, log_between, one_of
+from anomalyclip.tuning.space import Space, between, describe, log_between, one_of, with_point
 from anomalyclip.tuning.spaces import SPACES
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def test_a_grid_has_every_combination_once() -> None:
 
 
 def test_settings_of_a_row_take_the_same_value() -> None:
-    model = applied(RunConfig(), {"model.top_dropout + model.bottom_dropout": 0.25}).model
+    model = with_point(RunConfig(), {"model.top_dropout + model.bottom_dropout": 0.25}).model
     assert (model.top_dropout, model.bottom_dropout) == (0.25, 0.25)
 
 
