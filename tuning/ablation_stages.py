@@ -96,10 +96,11 @@ def tabulate(tracking: TrackedRun, job: Job, prepared: Training, trials: Trials)
     outcomes = {name: _outcome(of_row, trials[DEFAULT]) for name, of_row in trials.items()}
     tables = TABLES_FOLDER
     with TemporaryDirectory(dir=scratch()) as folder:
-        for table in TABLES:
-            text = markdown(table, outcomes, seeds)
-            (Path(folder) / f"table-{table.number}.md").write_text(text)
+        texts = {table.number: markdown(table, outcomes, seeds) for table in TABLES}
+        for number, text in texts.items():
+            (Path(folder) / f"table-{number}.md").write_text(text)
             log.info("\n\n%s", text)
+        tracking.log_note("\n\n".join(texts.values()))
         tracking.log_artifacts(Path(folder), tables)
         prepared.run.publish(Path(folder), tables)
     result = AblationResult(

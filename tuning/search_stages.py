@@ -18,7 +18,8 @@ from anomalyclip.runs import CHECKPOINTS, CONTENT, REPORT, RESULT, TRIALS, RunFo
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_strays
 from anomalyclip.tracking.promotion import ModelRegistry
-from anomalyclip.tracking.runs import TrackedRun, reach
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.server import reach
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.tuning.engine import Past, SearchPlan, run_trials
 from anomalyclip.tuning.search_report import Outcome, State, best_of, save_search_report
@@ -236,7 +237,8 @@ def report(tracking: TrackedRun, job: Job, prepared: Training, space: Space, out
     best = best_of(outcomes, space)
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
-        log.info("\n\n%s", save_search_report(outcomes, best, space, folder))
+        log.info("\n\n%s", text := save_search_report(outcomes, best, space, folder))
+        tracking.log_note(text)
         (folder / BEST).write_text(to_yaml(space.applied(job.config, best.point)))
         tracking.log_artifacts(folder, REPORT)
         prepared.run.publish(folder, REPORT)

@@ -9,7 +9,8 @@ from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import CHECKPOINTS, EVALUATION, FINAL, RunFolder
 from anomalyclip.tracking.nested import FAILURE, FinalStatus, end_nested, open_nested
-from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.server import UNREACHABLE, reason
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.tuning.engine import FitResult

@@ -69,7 +69,9 @@ def _made_from(run: Run) -> str:
     elif "source" in tags:
         what = f"Model of the checkpoint `{tags['source']}`, trained by its authors on {dataset}"
     else:
-        what = f"AnomalyCLIP trained on {dataset}, {tags.get('training_videos', 'unknown')} videos with video-level labels"
+        what = (
+            f"AnomalyCLIP trained on {dataset}, {tags.get('training_videos', 'unknown')} videos with video-level labels"
+        )
     facts = [what]
     if classes := tags.get("classes"):
         facts.append(f"{classes.count(',') + 1} classes: {classes}")

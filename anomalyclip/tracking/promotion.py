@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.tracking.pages import table, with_section
 from anomalyclip.tracking.promotion_lock import Held, PromotionLock, acquire, is_missing, open_locks, remove_lock
-from anomalyclip.tracking.runs import reach, reason
+from anomalyclip.tracking.server import reach, reason
 
 log = logging.getLogger("anomalyclip")
 

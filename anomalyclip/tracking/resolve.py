@@ -11,15 +11,14 @@ from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.model.bundle import CARD, TENSORS
+from anomalyclip.runs import EVALUATION, MODEL, RunKind
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import logged_model
 from anomalyclip.tracking.server import reach, refusals
 
 ZERO_SHOT = "zero-shot"
 """Given instead of a model: CLIP without training, with engineered prompts."""
-MODEL, EVALUATION = "model", "evaluation"
-"""Folders of a run with its model and with its predictions; the second one is a folder of its artifacts too."""
-KINDS = ("runs", "evaluations", "imports")
+KINDS = (RunKind.TRAINING, RunKind.EVALUATION, RunKind.IMPORT)
 """Folders of the storage root whose runs are known by name."""
 
 Bundle = tuple[Path, str | None]

@@ -49,7 +49,10 @@ def test_a_training_states_how_good_its_model_is_what_was_trained_on_what_and_wh
     "tags, expected",
     [
         ({"model": "zero-shot"}, "`zero-shot` evaluated on **yard**; "),
-        ({"source": "last.ckpt", "protocol": "imported"}, "Model of the checkpoint `last.ckpt`, trained by its authors"),
+        (
+            {"source": "last.ckpt", "protocol": "imported"},
+            "Model of the checkpoint `last.ckpt`, trained by its authors",
+        ),
         ({"imported_features": "i3d"}, "features: i3d (imported)"),
     ],
 )

@@ -44,7 +44,13 @@ def test_a_run_has_one_model_and_one_version_however_often_it_is_resumed(
 def test_a_version_states_what_it_was_made_from_and_how_good_it_is(
     open_run: OpenRun, bundle: Path, metrics: Metrics
 ) -> None:
-    made_from = {"dataset": "yard", "backbone": "clip-tiny", "protocol": "clean", "classes": "Arson, Normal", "above_chance": "no"}
+    made_from = {
+        "dataset": "yard",
+        "backbone": "clip-tiny",
+        "protocol": "clean",
+        "classes": "Arson, Normal",
+        "above_chance": "no",
+    }
     with open_run() as tracking:
         tracking.log_tags({**made_from, "imported_features": "none", "feature_fingerprint": "abc"})
         tracking.log_metrics(metrics.flat())
