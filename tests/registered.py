@@ -86,4 +86,4 @@ def register(
     with tracked_run(tracking_uri, storage, "tests", f"run-{seed}") as tracking:
         model_id = log_model(tracking, bundle)
         tracking.log_artifacts(folder / f"run-{seed}", "evaluation")
-        return register_model(tracking, model_id, name, None)
+        return register_model(tracking, model_id, name)

@@ -144,10 +144,11 @@ def tabulate(
     }
     seeds = [point[SEED] for point in rows[DEFAULT]]
     with TemporaryDirectory(dir=scratch()) as folder:
-        for table in TABLES:
-            text = paper_table(table, results, seeds)
-            (Path(folder) / f"table-{table.number}.md").write_text(text)
+        texts = {table.number: paper_table(table, results, seeds) for table in TABLES}
+        for number, text in texts.items():
+            (Path(folder) / f"table-{number}.md").write_text(text)
             log.info("\n\n%s", text)
+        tracking.log_note("\n\n".join(texts.values()))
         tracking.log_artifacts(Path(folder), TABLES_FOLDER)
         prepared.run.publish(Path(folder), TABLES_FOLDER)
     result = AblationResult(

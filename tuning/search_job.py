@@ -18,7 +18,8 @@ from anomalyclip.jobs.training import Training, TrainingResult
 from anomalyclip.runs import CONTENT, REPORT, RunKind, RunResult
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion import ModelRegistry
-from anomalyclip.tracking.runs import TrackedRun, reach
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.server import reach
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.tuning.scoring import score_validation, validation_scores
 from anomalyclip.tuning.search_report import best_of, save_search_report
@@ -145,7 +146,8 @@ def report(
     apart = _separation(job, space, outcomes, best)
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
-        log.info("\n\n%s", save_search_report(outcomes, best, space, apart, folder))
+        log.info("\n\n%s", text := save_search_report(outcomes, best, space, apart, folder))
+        tracking.log_note(text)
         (folder / BEST).write_text(to_yaml(with_point(job.config, best.point)))
         tracking.log_artifacts(folder, REPORT)
         prepared.run.publish(folder, REPORT)

@@ -9,7 +9,8 @@ from anomalyclip.errors import JobError
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import TRIALS_TABLE, RunFolder
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, FinalStatus, end_nested, end_strays, open_nested
-from anomalyclip.tracking.runs import UNREACHABLE, TrackedRun, reason
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.server import UNREACHABLE, reason
 from anomalyclip.tuning.engine import Draw, run_trials
 from anomalyclip.tuning.space import Point, Space
 from anomalyclip.tuning.trials import Outcome, Past, State, Study, Trial

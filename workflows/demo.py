@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     job = cli.resolve(command.parse_args(argv))
 
     from anomalyclip.jobs import demo, evaluation, training  # after the checks above: takes seconds to import
-    from anomalyclip.jobs.candidates import ZERO_SHOT
+    from anomalyclip.tracking.resolve import ZERO_SHOT
 
     demo.draw(job)
     trained = training.run(job, training.prepare(job, None))

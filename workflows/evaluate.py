@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> cli.Result:
         "  python workflows/evaluate.py zero-shot videos/manifest.csv",
     )
     command.add_argument("model", metavar="MODEL",
-                         help="models:/NAME/VERSION, a run's id, a folder with a model, or zero-shot")  # fmt: skip
+                         help="models:/NAME/VERSION, a run (id or name), a folder, or zero-shot")  # fmt: skip
     cli.add_manifest(command)
     cli.add_config_options(command)
     cli.add_run_options(command)
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import evaluation  # after the checks above: its libraries take seconds to import
-    from anomalyclip.jobs.candidates import ZERO_SHOT
+    from anomalyclip.tracking.resolve import ZERO_SHOT
 
     if arguments.model != ZERO_SHOT and arguments.preset not in (None, "default"):
         raise UsageError(f"--preset is for {ZERO_SHOT} only: a trained model brings its own settings")

@@ -18,14 +18,12 @@ from anomalyclip.features.imported import find_import
 from anomalyclip.job import Job
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
-from anomalyclip.tracking.registry import find_bundle
+from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 
 log = logging.getLogger("anomalyclip")
 
 MODEL_KIND = "anomalyclip"
 """Tag of runs that train or score the method, beside baselines."""
-ZERO_SHOT = "zero-shot"
-"""Instead of a model: CLIP as it comes, with engineered prompts."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Candidate:
 
 
 def find_candidate(job: Job, model: str, manifest: pl.DataFrame) -> Candidate:
-    """Return a trained model (what `find_bundle` takes), or `zero-shot` CLIP for the manifest's classes; UsageError."""
+    """Return a trained model (what `resolve` takes), or `zero-shot` CLIP for the manifest's classes; UsageError."""
     if model != ZERO_SHOT:
         return _trained(job, model)
     classes = class_names(manifest, job.config.data.classes)
@@ -122,7 +120,7 @@ def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
 
 
 def _trained(job: Job, model: str) -> Candidate:
-    bundle, model_id = find_bundle(model, job.tracking_uri)
+    bundle, model_id = resolve(model, job.storage, job.tracking_uri).bundle()
     card = load_card(bundle)
     imported = _imported(job, card)
     return Candidate(

@@ -36,6 +36,7 @@ from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.presets import PRESETS
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
+from anomalyclip.tracking.pages import run_note
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
 
@@ -117,7 +118,7 @@ def run(job: Job, prepared: Import) -> ImportResult:
         save_bundle(bundle, prepared.released.state, prepared.released.class_features, prepared.card)
         prepared.run.publish(bundle, MODEL)
         model_id = log_model(tracking, bundle)
-        version = register_model(tracking, model_id, job.config.tracking.model_name, None)
+        version = register_model(tracking, model_id, job.config.tracking.model_name)
     return finish(tracking, job, prepared, version)
 
 
@@ -133,6 +134,7 @@ def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
         "dataset": _dataset(card.classes) or prepared.files.labels.stem,
         "protocol": "imported",
         "model_kind": MODEL_KIND,
+        "classes": ", ".join(card.classes),
         "backbone": card.backbone.name,
         "backbone_identity": card.backbone_identity,
         "features": card.features,
@@ -157,6 +159,7 @@ def finish(tracking: TrackedRun, job: Job, prepared: Import, version: str) -> Im
         source=prepared.files.checkpoint.name,
         source_sha256=prepared.sha256,
     )
+    tracking.log_note(run_note(tracking.read(), run.uri()))
     run.finish(result)
     log.info("results: %s", run.uri())
     return result

@@ -17,7 +17,7 @@ from anomalyclip.job import Job
 from anomalyclip.jobs.lifecycle import tracked
 from anomalyclip.runs import REPORT, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.predictions import find_predictions
+from anomalyclip.tracking.resolve import resolve
 
 log = logging.getLogger("anomalyclip")
 
@@ -51,7 +51,7 @@ def prepare(job: Job, names: Sequence[str]) -> Prepared:
     """
     if not 2 <= len(names) <= len(LETTERS):
         raise UsageError(f"give two models at least, {len(LETTERS)} at most: each is compared with the first")
-    paths = [find_predictions(name, job) for name in names]
+    paths = [resolve(name, job.storage, job.tracking_uri).predictions() for name in names]
     tables = [read_predictions(path) for path in paths]
     for name, table in zip(names[1:], tables[1:], strict=True):
         try:
@@ -76,6 +76,7 @@ def run(job: Job, prepared: Prepared) -> ComparisonResult:
     with tracked(job, folder, experiment, on_ray=False) as tracking, TemporaryDirectory(dir=scratch()) as temporary:
         text = _save_report(models, Path(temporary))
         tracking.log_tags({f"model_{letter}": name for letter, name in zip(LETTERS, models.names, strict=False)})
+        tracking.log_note(text)
         tracking.log_metrics(flat_values(models))
         tracking.log_artifacts(Path(temporary), "comparison")
         folder.publish(Path(temporary), REPORT)

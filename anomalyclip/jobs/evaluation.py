@@ -17,12 +17,14 @@ from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.standing import Standing, standing
 from anomalyclip.job import Job
-from anomalyclip.jobs.candidates import ZERO_SHOT, Candidate, find_candidate
+from anomalyclip.jobs.candidates import Candidate, find_candidate
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.runs import EVALUATION, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
+from anomalyclip.tracking.pages import BESIDE, run_note
+from anomalyclip.tracking.resolve import ZERO_SHOT
 from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
@@ -96,6 +98,7 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
         folder.keep_needs(extracted.needs(source.path, candidate.backbone_identity))
         with stage("evaluate", f"{model} on the test videos"):
             metrics = evaluate(tracking, folder, source, extracted, candidate.scorer, candidate.model_id)
+        tracking.log_note(run_note(tracking.read(), folder.uri()))
         return finish(folder, EvaluationResult(**scored(tracking, job, folder, metrics, extracted), model=model))
 
 
@@ -121,7 +124,7 @@ def evaluate(
         score_manifest(scorer, test, source.digest, extracted.store, folder / PREDICTIONS)
         log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
         metrics = write_report(folder)
-        dataset = tracking.log_dataset(test, str(source.path.resolve()), run.name, "evaluation")
+        dataset = tracking.log_dataset(source.path, source.dataset, source.digest, "evaluation")
         tracking.log_metrics(metrics.flat(), model_id, dataset)
         tracking.log_artifacts(folder, EVALUATION)
         run.publish(folder, EVALUATION)
@@ -153,7 +156,7 @@ def _zero_shot_predictions(
         folder = Path(temporary)
         score_manifest(zero_shot, test, source.digest, extracted.store, folder / PREDICTIONS)
         metrics = write_report(folder)
-        tracking.log_metrics({f"zero_shot_{name}": value for name, value in summary_values(metrics).items() if value})
+        tracking.log_metrics({f"{BESIDE}{name}": value for name, value in metrics.flat().items() if "/" not in name})
         tracking.log_artifacts(folder, ZERO_SHOT)
         run.publish(folder, ZERO_SHOT)
         return read_predictions(folder / PREDICTIONS)
@@ -188,7 +191,15 @@ def finish(run: RunFolder, result: AnyScored) -> AnyScored:
 def _describe(tracking: TrackedRun, evaluation: Evaluation) -> None:
     """Log what is evaluated on what, under the names that trainings have, parameters of the training included."""
     candidate = evaluation.candidate
-    tracking.log_tags({**candidate.tags, **evaluation.source.tags(), "imported_features": candidate.imported or "none"})
+    tracking.log_tags(
+        {
+            **candidate.tags,
+            **evaluation.source.tags(),
+            "test_videos": evaluation.source.test_part("evaluate on").height,
+            "classes": ", ".join(candidate.classes),
+            "imported_features": candidate.imported or "none",
+        }
+    )
     if candidate.model_id is None or not tracking.log_origin(candidate.model_id):
         tracking.log_tags({"protocol": "none"})
         tracking.log_parameters(candidate.parameters)

@@ -24,8 +24,7 @@ from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.runs import RunKind
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.predictions import find_predictions
-from anomalyclip.tracking.registry import find_bundle
+from anomalyclip.tracking.resolve import resolve
 from anomalyclip.tracking.smoke import smoke_scores
 
 
@@ -65,7 +64,7 @@ def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, c
 
 def _model_gates(job: Job, model: str, policy: Policy, test: Examination) -> list[Gate]:
     try:
-        card = load_card(find_bundle(model, job.tracking_uri)[0])
+        card = load_card(resolve(model, job.storage, job.tracking_uri).bundle()[0])
     except UsageError as error:
         return [Gate("loads", False, str(error))]
     return [_backbone_gate(job, card), _smoke_gate(job, model, card, policy, test)]
@@ -112,8 +111,9 @@ def _champion(job: Job, model: str, policy: Policy, test: Examination) -> Predic
 def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_evaluate: bool) -> Predictions | None:
     """Return a model's predictions of the test part: its training's own, else those of an evaluation."""
     with suppress(UsageError):  # there are none: it was registered without, or is not in order
-        own = read_predictions(find_predictions(model, job))
-        if _is_of(own, test) and own.digests.model == bundle_digest(find_bundle(model, job.tracking_uri)[0]):
+        found = resolve(model, job.storage, job.tracking_uri)
+        own = read_predictions(found.predictions())
+        if _is_of(own, test) and own.digests.model == bundle_digest(found.bundle()[0]):
             return own
     if not may_evaluate:
         return None
@@ -126,7 +126,8 @@ def _zero_shot(job: Job, model: str, policy: Policy, test: Examination) -> Predi
     if policy.baselines.beats_zero_shot is None:
         return None
     plain = _plain(job, policy)
-    candidate = zero_shot_of(plain, load_card(find_bundle(model, job.tracking_uri)[0]))
+    card = load_card(resolve(model, job.storage, job.tracking_uri).bundle()[0])
+    candidate = zero_shot_of(plain, card)
     return None if candidate is None else _evaluated(plain, evaluation.prepare_candidate(plain, test.source, candidate))
 
 
@@ -138,7 +139,8 @@ def _plain(job: Job, policy: Policy) -> Job:
 
 def _evaluated(job: Job, prepared: evaluation.Evaluation) -> Predictions:
     result = evaluation.run(job, prepared)
-    return read_predictions(find_predictions(f"{RunKind.EVALUATION}/{result.run}", job))
+    found = resolve(f"{RunKind.EVALUATION}/{result.run}", job.storage, job.tracking_uri)
+    return read_predictions(found.predictions())
 
 
 def _is_of(predictions: Predictions, test: Examination) -> bool:

@@ -13,7 +13,8 @@ from anomalyclip import cluster
 from anomalyclip.job import Job
 from anomalyclip.progress import working
 from anomalyclip.runs import AnyResult, RunFolder
-from anomalyclip.tracking.runs import TrackedRun, reach, tracked_run
+from anomalyclip.tracking.runs import TrackedRun, tracked_run
+from anomalyclip.tracking.server import reach
 
 log = logging.getLogger("anomalyclip")
 

@@ -129,7 +129,7 @@ def _keep(
     registry: ModelRegistry, number: str, champion: str | None, gates: Sequence[Gate], more: Mapping[str, Any],
     why: str | None,
 ) -> Entry:  # fmt: skip
-    """Keep the figures as an artifact and as tags of the version, and return the entry that decides."""
+    """Keep the figures as an artifact and in the version's description, and return the entry that decides."""
     passed = all(gate.passed for gate in gates)
     failed = "; ".join(f"{gate.name}: {gate.says}" for gate in gates if not gate.passed)
     said = f"all {len(gates)} gates passed" if passed else f"gates failed: {failed}"
@@ -137,11 +137,7 @@ def _keep(
     artifact = f"promotion/{registry.name}-{number}-{entry.at.replace(':', '-')}-{secrets.token_hex(2)}.json"
     figures = {"model": registry.name, "version": number, "champion": champion, "by": entry.by, "at": entry.at,
                "passed": passed, "gates": [asdict(gate) for gate in gates], **more}  # fmt: skip
-    return replace(entry, record=registry.keep_verdict(number, artifact, figures, _tags(gates)))
-
-
-def _tags(gates: Sequence[Gate]) -> dict[str, str]:
-    return {f"gate.{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.says}" for gate in gates}
+    return replace(entry, record=registry.keep_verdict(number, artifact, figures))
 
 
 def _table(entries: Sequence[Entry]) -> list[str]:

@@ -28,8 +28,11 @@ class Source:
 
     @property
     def dataset(self) -> str:
-        """Name of the data: that of the manifest's folder, or `benchmark`."""
-        return BENCHMARK if self.is_benchmark else self.path.resolve().parent.name
+        """Name of the data: `benchmark`, the folder's for a file called `manifest` or `videos`, else the file's own."""
+        path = self.path.resolve()
+        if self.is_benchmark:
+            return BENCHMARK
+        return path.parent.name if path.stem in ("manifest", "videos") else path.stem
 
     @property
     def manifest(self) -> Path:

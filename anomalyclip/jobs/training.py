@@ -28,6 +28,7 @@ from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
+from anomalyclip.tracking.pages import run_note
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint
@@ -114,9 +115,11 @@ def run(job: Job, training: Training) -> TrainingResult:
         with stage("evaluate", "the trained model on the test videos"):
             metrics, found = _evaluate(tracking, training, extracted, bundle, model_id)
         with stage("register", f"as a version of {job.config.tracking.model_name}"):
-            version = register_model(tracking, model_id, job.config.tracking.model_name, metrics)
+            standing = found.sentence if found else None
+            version = register_model(tracking, model_id, job.config.tracking.model_name, standing)
+        tracking.log_note(run_note(tracking.read(), training.run.uri(), standing))
         scored = evaluation.scored(tracking, job, training.run, metrics, extracted)
-        result = TrainingResult(**scored, model_version=version, standing=found.sentence if found else None)
+        result = TrainingResult(**scored, model_version=version, standing=standing)
         return evaluation.finish(training.run, result)
 
 
@@ -129,6 +132,9 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
     tracking.log_tags(
         {
             **source.tags(),
+            "training_videos": training.plan.manifest.filter(pl.col("split") != "test").height,
+            "test_videos": training.plan.manifest.filter(pl.col("split") == "test").height,
+            "classes": ", ".join(training.plan.classes),
             "protocol": job.config.training.protocol,
             "model_kind": MODEL_KIND,
             "backbone": training.backbone.name if training.backbone else "none",
@@ -136,8 +142,7 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
             "imported_features": job.config.data.features or "none",
         }
     )
-    train = training.plan.manifest.filter(pl.col("split") != "test")
-    tracking.log_dataset(train, str(source.path.resolve()), training.run.name, "training")
+    tracking.log_dataset(source.path, source.dataset, source.digest, "training")
 
 
 def obtain(job: Job, training: Training) -> Extracted:

@@ -1,4 +1,4 @@
-"""MLflow runs nested in another, written through the client alone, so that several may be open at once."""
+"""MLflow runs nested in another one, written through the client alone, so that several may be open at once."""
 
 from typing import Literal
 
@@ -6,17 +6,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from anomalyclip.errors import UsageError
-from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun, reason
+from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun
+from anomalyclip.tracking.server import reason
 
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 FAILURE, STOPPED_EARLY = "failure", "stopped_early"
-"""Tags of runs that have ended otherwise: why, and behind how many epochs."""
+"""Tags of runs that did not finish: the reason, and the number of epochs they had."""
 
 
 def open_nested(parent: TrackedRun, name: str, run_id: str | None = None) -> TrackedRun:
-    """Open a new run below another, or that of an earlier attempt; raises UsageError where that one is gone.
+    """Open a new run nested in another, or that of an earlier attempt; raises UsageError if that one is gone.
 
-    A new one says what it is made from as the other does, by tags and datasets.
+    A new one copies the tags and datasets that state what the parent was made from.
     """
     client = parent.client
     try:
@@ -31,7 +32,9 @@ def open_nested(parent: TrackedRun, name: str, run_id: str | None = None) -> Tra
                 client.delete_tag(run_id, tag)
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
-        raise UsageError(f"run {name} cannot be opened in MLflow ({reason(error)}); --fresh starts anew") from error
+        raise UsageError(
+            f"run {name} cannot be opened in MLflow ({reason(error)}); --fresh starts again from nothing"
+        ) from error
     return TrackedRun(run_id, client)
 
 
@@ -41,7 +44,7 @@ def end_nested(run: TrackedRun, status: FinalStatus) -> None:
 
 
 def end_strays(parent: TrackedRun) -> None:
-    """End the runs below another that a killed process left open, whatever it knew of them."""
+    """End the nested runs that a killed process left open."""
     experiment = parent.client.get_run(parent.run_id).info.experiment_id
     below = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}' AND attributes.status = 'RUNNING'"
     for run in parent.client.search_runs([experiment], below):

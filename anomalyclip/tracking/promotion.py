@@ -1,8 +1,9 @@
-"""Who is candidate and champion of a registered model, since when and why: aliases, and a history only added to.
+"""Candidate and champion of a registered model, since when and why: aliases, and a history that only grows.
 
-An entry of the history is a tag of the registered model, `promotion.<number>`. All that moves the champion goes
-through `write`, in one order: lock, alias, tags of the version, entry, lock removed. The next one to come finishes
-what died behind the alias, and undoes what died before it.
+An entry of the history is a tag of the registered model, `promotion.<number>`; the model's description shows the latest
+as a table. Every move of the champion goes through `write`, in one order: lock, alias, tag of the version, entry,
+description, lock removed. If a process dies in between, the next one finishes its promotion if the alias has moved,
+and undoes it if not; a description is written again from all entries by the next decision.
 """
 
 import getpass
@@ -24,21 +25,26 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.tracking.pages import table, with_section
 from anomalyclip.tracking.promotion_lock import Held, PromotionLock, acquire, is_missing, open_locks, remove_lock
-from anomalyclip.tracking.runs import reach, reason
+from anomalyclip.tracking.server import reach, reason
 
 log = logging.getLogger("anomalyclip")
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+DECISION = "promotion.decision"
+"""Tag of a version: the latest decision about it."""
 ENTRY = re.compile(r"promotion\.(\d+)")
 WHY_LENGTH = 1000
 """Characters of a reason; the tag that holds an entry may have 5000."""
+ENTRIES_SHOWN, WHY_SHOWN = 15, 120
+"""Entries of the history in the model's description, and characters of their reasons there."""
 Decision = Literal["promoted", "refused", "rolled back", "undone"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One decision; `promoted` and `rolled back` have moved the alias, the others have not."""
+    """One decision; `promoted` and `rolled back` move the alias, the others do not."""
 
     decision: Decision
     version: str
@@ -52,7 +58,7 @@ class Entry:
     record: str | None = None
     """Where all figures are: an artifact of the version's run."""
     settled_by: str | None = None
-    """Who finished or undid it, where the process that began it died."""
+    """Who finished or undid it, if the process that started it died."""
 
     @property
     def moves(self) -> bool:
@@ -61,19 +67,19 @@ class Entry:
 
 
 class ModelRegistry:
-    """A registered model; raises UsageError where there is none of that name."""
+    """A registered model; raises UsageError if there is none of that name."""
 
     def __init__(self, client: mlflow.MlflowClient, name: str) -> None:
         self.client, self.name = client, name
         self._model()
 
     def aliased(self, alias: str) -> str | None:
-        """Return the version that an alias stands for, None where it is not set."""
+        """Return the version that an alias stands for, None if it is not set."""
         found = self._model().aliases.get(alias)
         return None if found is None else str(found)
 
     def version(self, number: str) -> ModelVersion:
-        """Return a version; raises UsageError where there is none."""
+        """Return a version; raises UsageError if there is none."""
         try:
             return self.client.get_model_version(self.name, number)
         except MlflowException as error:
@@ -93,11 +99,11 @@ class ModelRegistry:
         return [Entry(**json.loads(numbered[number])) for number in sorted(numbered)]
 
     def unsettled(self) -> list[Held]:
-        """Return the promotions that somebody is at, or died in."""
+        """Return the promotions that are at work, or whose process died."""
         return open_locks(self.client, self.name, self._position())
 
     def settle(self, by: str) -> list[Entry]:
-        """Finish or undo what processes that died have begun; returns those entries."""
+        """Finish or undo the promotions of processes that died; returns their entries."""
         if not any(lock.is_stale() for lock in self.unsettled()):
             return []
         lock, stale = acquire(self.client, self.name, self._position, by, {"settles": "those before"})
@@ -106,7 +112,7 @@ class ModelRegistry:
         return settled
 
     def write(self, entry: Entry) -> None:
-        """Move the champion as an entry says, and keep the entry; raises JobError where another was faster."""
+        """Move the champion as an entry decides, and keep the entry; raises JobError if another was faster."""
         lock, stale = acquire(self.client, self.name, self._position, entry.by, asdict(entry))
         self._settle(lock, stale, entry.by)
         if (now := self.aliased(CHAMPION)) != entry.champion:
@@ -120,32 +126,20 @@ class ModelRegistry:
         self._finish(lock, lock.number, entry)
         lock.release()
 
-    def keep_verdict(
-        self, number: str, artifact: str, figures: Mapping[str, Any], tags: Mapping[str, str]
-    ) -> str | None:
-        """Keep what gates found as an artifact of the version's run and as tags of the version, in place of older ones.
+    def keep_verdict(self, number: str, artifact: str, figures: Mapping[str, Any]) -> str | None:
+        """Keep a verdict as an artifact of the version's run, and its gates in the version's description.
 
-        Returns where the artifact is, None where the version has no run.
+        `figures` has `by`, `at`, `passed` and, for each of the `gates`, `name`, `passed` and `says`. Returns where the
+        artifact is, None if the version has no run.
         """
         version = self.version(number)
-        for key in version.tags:
-            if key.startswith("gate.") and key not in tags:
-                self.client.delete_model_version_tag(self.name, number, key)
-        self.tag(number, tags)
+        text = with_section(version.description or "", "Gates", _gates_table(figures))
+        self.client.update_model_version(self.name, number, text)
         if not version.run_id:
-            log.warning("version %s was registered without a run: its figures are kept as tags alone", number)
+            log.warning("version %s was registered without a run: its verdict is kept in its description alone", number)
             return None
         self.client.log_dict(version.run_id, dict(figures), artifact)
         return f"runs:/{version.run_id}/{artifact}"
-
-    def tag(self, number: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a version; one that was deleted meanwhile gets none."""
-        try:
-            for key, value in tags.items():
-                self.client.set_model_version_tag(self.name, number, key, value)
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
 
     def _settle(self, lock: PromotionLock, stale: Sequence[Held], by: str) -> list[Entry]:
         """Finish those whose alias has moved, undo the others, and remove their locks; returns their entries."""
@@ -155,15 +149,15 @@ class ModelRegistry:
                 entry = replace(Entry(**held.intent), settled_by=by)
                 moved = not entry.moves or (held.moving and self.aliased(CHAMPION) == entry.version)
                 entry = entry if moved else replace(entry, decision="undone")
-                log.warning("a promotion of version %s by %s died half-way: %s", entry.version, held.owner.by,
-                            "finished" if moved else "undone")  # fmt: skip
+                log.warning("a promotion of version %s by %s was interrupted: it is %s now", entry.version,
+                            held.owner.by, "finished" if moved else "undone")  # fmt: skip
                 self._finish(lock, held.number, entry)
                 settled.append(entry)
             remove_lock(self.client, self.name, held.number)
         return settled
 
     def _finish(self, lock: PromotionLock, number: int, entry: Entry) -> None:
-        """Write all that belongs to an entry but the champion, the entry last; what is there is written again."""
+        """Write everything of an entry except the alias of the champion; what exists is written again."""
         if entry.decision == "promoted":
             lock.check()
             self._withdraw(entry.version)
@@ -173,21 +167,26 @@ class ModelRegistry:
         self.client.set_registered_model_tag(
             self.name, f"promotion.{number:04d}", json.dumps(asdict(entry), ensure_ascii=False)
         )
+        lock.check()
+        text = with_section(self._model().description or "", "Promotions", _history_table(self.name, self.history()))
+        self.client.update_registered_model(self.name, text)
 
     def _withdraw(self, number: str) -> None:
-        """A champion is no candidate any more."""
+        """Remove the candidate's alias from a version that is champion now."""
         if self.aliased(CANDIDATE) == number:
             self.client.delete_registered_model_alias(self.name, CANDIDATE)
 
     def _tag(self, entry: Entry) -> None:
-        """Say on the versions what became of them."""
-        back = entry.decision == "rolled back"
-        self.tag(entry.version, {
-            "promotion.decision": "put back" if back else entry.decision,
-            "promotion.by": entry.by, "promotion.at": entry.at, "promotion.why": entry.why,
-        })  # fmt: skip
-        if back and entry.champion is not None:
-            self.tag(entry.champion, {"promotion.decision": "rolled back", "promotion.at": entry.at})
+        """Set the decision as a tag of the versions; one that was deleted meanwhile gets none."""
+        decisions: dict[str, str] = {entry.version: "put back" if entry.decision == "rolled back" else entry.decision}
+        if entry.decision == "rolled back" and entry.champion is not None:
+            decisions[entry.champion] = "rolled back"
+        for number, decision in decisions.items():
+            try:
+                self.client.set_model_version_tag(self.name, number, DECISION, decision)
+            except MlflowException as error:
+                if not is_missing(error):
+                    raise
 
     def _position(self) -> int:
         return max((int(found[1]) for key in self._model().tags if (found := ENTRY.fullmatch(key))), default=0)
@@ -245,6 +244,29 @@ def previous_champion(history: Sequence[Entry], champion: str | None) -> str | N
     if before[-1:] == [champion]:
         before.pop()
     return before[-1] if before else None
+
+
+def _history_table(name: str, history: Sequence[Entry]) -> str:
+    """Return the latest entries as Markdown, the newest first."""
+    rows = [["when (UTC)", "version", "decision", "who", "why"]]
+    for entry in history[: -ENTRIES_SHOWN - 1 : -1]:
+        settled = f" (interrupted, settled by {entry.settled_by})" if entry.settled_by else ""
+        why = textwrap.shorten(entry.why, WHY_SHOWN, placeholder=" …")
+        rows.append([_minute(entry.at), entry.version, entry.decision, entry.by, why + settled])
+    return f"{table(rows)}\n\nAll decisions, with full reasons: `python workflows/promote.py {name} --history`."
+
+
+def _gates_table(figures: Mapping[str, Any]) -> str:
+    """Return a verdict as Markdown, the gates that failed first."""
+    gates = sorted(figures["gates"], key=lambda gate: gate["passed"])
+    rows = [[gate["name"], "passed" if gate["passed"] else "**failed**", gate["says"]] for gate in gates]
+    verdict = "passed" if figures["passed"] else "failed"
+    judged = f"Judged {_minute(figures['at'])} UTC by {figures['by']}: {verdict}."
+    return f"{judged}\n\n{table([['gate', 'result', 'found'], *rows])}"
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def _named(version: str | None) -> str:

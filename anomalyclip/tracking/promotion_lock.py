@@ -1,9 +1,9 @@
 """One promotion at a time: the right to write the next entry of a registered model's history.
 
-MLflow compares and swaps nothing, but of several that create a registered model of one name a single one succeeds.
-So whoever creates `<model>.promotion-<n>` may write entry n, and no other ever does. The lock carries, from its
-creation on, who holds it and the entry to be written, so that whoever comes next can finish or undo what a process
-that died has begun: it takes the number after, which again a single one gets, and settles those before.
+MLflow has no compare-and-swap, but if several processes create a registered model of one name, exactly one succeeds.
+So the process that creates `<model>.promotion-<n>` may write entry n, and no other ever does. The lock states from its
+creation on who holds it and which entry will be written. If its process dies, the next one can finish or undo this
+entry: it takes the next number, which again exactly one process gets, and settles those before.
 """
 
 import json
@@ -23,7 +23,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 from anomalyclip.errors import JobError
 
 STALE_SECONDS = 300.0
-"""Age at which a lock counts as left behind, where nothing else says so."""
+"""Age at which a lock counts as abandoned, if nothing else shows that it is."""
 LEASE_SECONDS = STALE_SECONDS / 2
 """Time after which a holder no longer trusts its own lock."""
 PATIENCE_SECONDS = 120.0
@@ -32,7 +32,7 @@ READINGS = 4
 OWNER, INTENT, MOVING = "promotion.owner", "promotion.intent", "promotion.moving"
 
 Position = Callable[[], int]
-"""Says how many entries the history has."""
+"""Returns how many entries the history has."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Owner:
     host: str
     pid: int
     started: float
-    """When the process began, in seconds since 1970: process ids are used again."""
+    """When the process started, in seconds since 1970: process ids are used again."""
     token: str
 
     def is_gone(self) -> bool:
-        """Return whether this is a process of this machine that is no more."""
+        """Return whether this is a process of this machine that does not run any more."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -58,19 +58,19 @@ class Owner:
 
 @dataclass(frozen=True)
 class Held:
-    """A lock that somebody holds, as it stands in the registry."""
+    """A lock in the registry."""
 
     number: int
     owner: Owner
     intent: Mapping[str, Any]
     """The entry that its holder writes."""
     moving: bool
-    """Whether its holder was about to move the alias: found where the entry wants it, it was moved by this one."""
+    """Whether its holder was about to move the alias: if the alias is as the entry wants it, it was moved."""
     created: float
     """Seconds since 1970, by the clock of the registry."""
 
     def is_stale(self) -> bool:
-        """Return whether its holder has died, or had more time than it takes."""
+        """Return whether its holder died, or had more time than a promotion takes."""
         return self.owner.is_gone() or time.time() - self.created > STALE_SECONDS
 
 
@@ -82,27 +82,27 @@ class PromotionLock:
         self._position, self._since = position, time.monotonic()
 
     def check(self) -> None:
-        """Raise JobError where others may have taken over: to be asked before every change."""
+        """Raise JobError if another process may have taken over: to be called before every change."""
         late = time.monotonic() - self._since > LEASE_SECONDS
         if late or not self._is_held():
             raise JobError(f"the promotion of {self._model} took too long; the next one settles it (--history)")
 
     def announce(self) -> None:
-        """Say that the alias is about to move."""
+        """Note in the lock that the alias is about to move."""
         self.check()
         self._client.set_registered_model_tag(lock_name(self._model, self.number), MOVING, "true")
 
     def is_first(self) -> bool:
-        """Return whether its entry is still to be written: asked once it is held, for that may have been late."""
+        """Return whether its entry is not written yet: to be asked after creation, which may have been too late."""
         return self._is_held() and self._position() < self.number
 
     def release(self) -> None:
-        """Let the next one have its turn."""
+        """Remove the lock, so that the next process can take one."""
         if self._is_ours():
             remove_lock(self._client, self._model, self.number)
 
     def _is_held(self) -> bool:
-        """Whether nobody came after: whoever does takes the next number first, and removes this lock at the end."""
+        """Whether no process came after: one that does takes the next number first, and removes this lock last."""
         return find_lock(self._client, self._model, self.number + 1) is None and self._is_ours()
 
     def _is_ours(self) -> bool:
@@ -113,9 +113,9 @@ class PromotionLock:
 def acquire(
     client: mlflow.MlflowClient, model: str, position: Position, by: str, intent: Mapping[str, Any]
 ) -> tuple[PromotionLock, list[Held]]:
-    """Wait for the right to write the next entry; returns it with the stale locks before it, which it has to settle.
+    """Wait for the right to write the next entry; returns it with the stale locks before it, which must be settled.
 
-    Raises JobError where another holds it for longer than it takes.
+    Raises JobError if another process holds it for longer than a promotion takes.
     """
     waited_since, owner = time.monotonic(), _this_process(by)
     while True:
@@ -131,12 +131,12 @@ def acquire(
                     return lock, held
                 lock.release()
         elif time.monotonic() - waited_since > PATIENCE_SECONDS:
-            raise JobError(f"a promotion of {model} by {busy.owner.by} is at work; try again in {STALE_SECONDS:.0f} s")
+            raise JobError(f"a promotion of {model} by {busy.owner.by} is running; try again in {STALE_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)
 
 
 def open_locks(client: mlflow.MlflowClient, model: str, done: int) -> list[Held]:
-    """Return the locks whose entries, those behind the first `done`, are still to be written."""
+    """Return the locks whose entries, those after the first `done`, are not written yet."""
     held: list[Held] = []
     while (lock := find_lock(client, model, done + len(held) + 1)) is not None:
         held.append(lock)
@@ -144,7 +144,7 @@ def open_locks(client: mlflow.MlflowClient, model: str, done: int) -> list[Held]
 
 
 def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> Held | None:
-    """Return a lock, None where nobody holds it."""
+    """Return a lock, None if there is none."""
     name = lock_name(model, number)
     for _ in range(READINGS):
         try:
@@ -156,12 +156,12 @@ def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> Held | No
         if {OWNER, INTENT} <= found.tags.keys():
             owner, intent = Owner(**json.loads(found.tags[OWNER])), json.loads(found.tags[INTENT])
             return Held(number, owner, intent, MOVING in found.tags, found.creation_timestamp / 1000)
-        time.sleep(POLL_SECONDS)  # its tags are read after itself, and it is being removed just now
-    raise JobError(f"registered model {name} is no lock of ours, but stands in its place: rename it")
+        time.sleep(POLL_SECONDS)  # MLflow reads its tags after itself, and it may be removed in between
+    raise JobError(f"registered model {name} has the name of a lock, but is none: rename it")
 
 
 def remove_lock(client: mlflow.MlflowClient, model: str, number: int) -> None:
-    """Remove a lock; one that is gone is no error."""
+    """Remove a lock; it is no error if it is gone."""
     try:
         client.delete_registered_model(lock_name(model, number))
     except MlflowException as error:
@@ -175,27 +175,27 @@ def lock_name(model: str, number: int) -> str:
 
 
 def is_missing(error: MlflowException) -> bool:
-    """Return whether MLflow says that there is no such thing."""
+    """Return whether MLflow reports that something does not exist."""
     return _is(error, RESOURCE_DOES_NOT_EXIST)
 
 
 def _create(client: mlflow.MlflowClient, model: str, number: int, owner: Owner, intent: Mapping[str, Any]) -> bool:
-    """Create a lock with all it says, in one transaction; returns whether it is ours."""
+    """Create a lock with its tags, in one transaction; returns whether it is ours."""
     tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(intent, ensure_ascii=False)}
-    says = f"A promotion of {model} is at work, or died; this is removed when it is done or settled."
+    note = f"A promotion of {model} is running, or was interrupted; this lock is removed when it is done or settled."
     try:
-        client.create_registered_model(lock_name(model, number), tags, says)
+        client.create_registered_model(lock_name(model, number), tags, note)
     except MlflowException as error:
         found = find_lock(client, model, number)
         if found is None and not (is_missing(error) or _is(error, RESOURCE_ALREADY_EXISTS)):
             raise
-        # ours after all where an answer was lost on its way and the request sent again
+        # ours after all if the answer was lost on its way and the request was sent again
         return found is not None and found.owner.token == owner.token
     return True
 
 
 def _sweep(client: mlflow.MlflowClient, model: str, done: int) -> None:
-    """Remove the locks of processes that died between the entry and the removal."""
+    """Remove the locks of processes that died after the entry and before the removal."""
     number = done
     while number and find_lock(client, model, number) is not None:
         remove_lock(client, model, number)

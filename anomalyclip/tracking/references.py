@@ -1,4 +1,4 @@
-"""What MLflow knows of a storage root's runs: which were deleted, which versions of models came out of them."""
+"""MLflow's view of a storage root's runs: the deleted ones, and the versions of models that use them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion_lock import is_missing
-from anomalyclip.tracking.runs import reach, refusals
+from anomalyclip.tracking.server import reach, refusals
 
 RUNS_A_PAGE = 1000
 
@@ -29,7 +29,7 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """What it is loaded by."""
+        """The address that it is loaded by."""
         return f"models:/{self.name}/{self.number}"
 
     def __str__(self) -> str:
@@ -44,15 +44,15 @@ class Tracked:
     versions: Sequence[Version]
     """All versions of all registered models."""
     deleted: frozenset[str]
-    """Ids of runs that were deleted, and could be restored still."""
+    """Ids of runs that were deleted and can still be restored."""
 
     def versions_of(self, run_id: str | None) -> list[Version]:
-        """Return the versions that came out of a run."""
+        """Return the versions that a run registered."""
         return [version for version in self.versions if run_id is not None and version.run_id == run_id]
 
 
 def tracked_state(tracking_uri: str) -> Tracked:
-    """Ask MLflow; raises UsageError where nothing answers, or its database is not there."""
+    """Ask MLflow; raises UsageError if nothing answers or its database does not exist."""
     path = tracking_uri.removeprefix("sqlite:///")
     if path != tracking_uri and not Path(path).is_file():
         raise UsageError(f"MLflow at {tracking_uri}: there is no such database")
@@ -76,14 +76,14 @@ def tracked_state(tracking_uri: str) -> Tracked:
 
 
 def backbone_of(version: Version, tracking_uri: str) -> str | None:
-    """Return the identity of the backbone that a version needs, None for none; raises UsageError if it cannot be told.
+    """Return the identity of the backbone that a version needs, None for none; raises UsageError if it is not known.
 
-    What its run says counts, else the model's own card.
+    The tag of its run counts, else the model's own card.
     """
     client = reach(tracking_uri)
     with refusals(tracking_uri):
-        if (said := _tag(client, version.run_id)) is not None:
-            return None if said == "none" else said
+        if (tagged := _tag(client, version.run_id)) is not None:
+            return None if tagged == "none" else tagged
         from anomalyclip.model.bundle import CARD, load_card  # rarely needed, and torch takes seconds to import
         from anomalyclip.tracking.registry import LOADER
 

@@ -1,8 +1,6 @@
-"""MLflow runs: one process writes, and whatever resumes a job finds its run again."""
+"""MLflow runs: one process writes, and a resumed job finds its run again."""
 
 import logging
-import os
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,28 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import polars as pl
+from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource
-from mlflow.entities import LoggedModelStatus, Metric, Param
+from mlflow.entities import LoggedModelStatus, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.git_utils import get_git_commit
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from anomalyclip.config import RunConfig, to_yaml
-from anomalyclip.data.manifest import manifest_digest
-from anomalyclip.errors import UsageError
 from anomalyclip.runs import result_settings
 from anomalyclip.storage import Storage
+from anomalyclip.tracking.server import UNREACHABLE, reach, reason, refusals
 
 log = logging.getLogger("anomalyclip")
 
 EpochMetrics = Mapping[str, float]
 POLL_SECONDS = 1.0
-DESCRIPTION = ("dataset", "manifest_digest", "protocol", "backbone", "backbone_identity", "imported_features")
-"""Tags that say what a run was made from; runs below another take them over."""
+DESCRIPTION = (
+    "dataset", "manifest_digest", "training_videos", "test_videos", "classes", "protocol", "backbone",
+    "backbone_identity", "imported_features",
+)  # fmt: skip
+"""Tags that state what a run was made from; nested runs copy them."""
 TRIED_OUT = ("model", "loss", "training")
-"""Sections whose settings are parameters; what was read is told by tags and datasets."""
-UNREACHABLE = (MlflowException, OSError, ValueError)
-"""What a tracking server that is away for a while is seen by."""
+"""Sections whose settings are parameters; tags and datasets state what was read."""
+NOTE_LENGTH = 8000
+"""Characters of a run's description that MLflow keeps."""
+DIGEST_LENGTH = 12
+"""Hex digits of a manifest's digest that MLflow shows behind a dataset's name."""
 
 
 class TrackedRun:
@@ -56,9 +59,9 @@ class TrackedRun:
         self.client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
 
     def log_origin(self, model_id: str) -> bool:
-        """Take over the parameters and the protocol of the run that a logged model comes from, to compare by them.
+        """Copy the parameters and the protocol of the run that a logged model comes from, to compare by them.
 
-        Returns False where there is no such run, or it has no parameters.
+        Returns False if there is no such run or it has no parameters.
         """
         source = self.client.get_logged_model(model_id).source_run_id
         try:
@@ -71,13 +74,24 @@ class TrackedRun:
         self.log_tags({"protocol": origin.tags.get("protocol", "none")})
         return True
 
-    def log_dataset(self, manifest: pl.DataFrame, source: str, name: str, context: str) -> Any:
-        """Log a part of a manifest, a local file, as the run's input (once) and return MLflow's dataset."""
-        table = manifest.select("video_id", "path", "split", "num_frames", pl.col("labels").list.join("|"))
-        origin = LocalArtifactDatasetSource(source)  # MLflow finds two readings of a bare path, and warns
-        dataset = mlflow.data.from_polars(table, origin, name=name, digest=manifest_digest(manifest)[:32])
+    def log_dataset(self, manifest: Path, name: str, digest: str, context: str) -> MetaDataset:
+        """Log a manifest, a local file, as the run's input and return MLflow's dataset.
+
+        A dataset has the same name and digest, the whole manifest's, in trainings and evaluations; MLflow keeps it once
+        per run, with the context that came first.
+        """
+        source = LocalArtifactDatasetSource(str(manifest.resolve()))  # of a bare path MLflow warns
+        dataset = MetaDataset(source, name=name, digest=digest[:DIGEST_LENGTH])
         mlflow.log_input(dataset, context=context)
         return dataset
+
+    def log_note(self, text: str) -> None:
+        """Set the run's description, Markdown."""
+        self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, text[:NOTE_LENGTH])
+
+    def read(self) -> Run:
+        """Return the run as MLflow has it."""
+        return self.client.get_run(self.run_id)
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run."""
@@ -85,7 +99,7 @@ class TrackedRun:
             self.client.set_tag(self.run_id, key, value)
 
     def log_epochs(self, history: Sequence[EpochMetrics], prefix: str = "") -> None:
-        """Log the epochs of a history that the run does not have yet, each in one transaction."""
+        """Log those epochs of a history that the run does not have yet, each in one transaction."""
         done = {metric.step for metric in self.client.get_metric_history(self.run_id, f"{prefix}loss")}
         for step, row in enumerate(history):
             if step not in done:
@@ -96,7 +110,7 @@ class TrackedRun:
                 self.client.log_batch(self.run_id, metrics=metrics)
 
     def log_step(self, step: int, figures: Mapping[str, float]) -> None:
-        """Log the figures of a step in one transaction, but those that an earlier attempt logged."""
+        """Log the figures of a step in one transaction, without those that an earlier attempt logged."""
         now = int(time.time() * 1000)
         new = {
             name: value
@@ -106,14 +120,10 @@ class TrackedRun:
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, step) for name, value in new.items()])
 
     def log_metrics(self, metrics: EpochMetrics, model_id: str | None = None, dataset: Any = None) -> None:
-        """Log figures of the whole run, once, linked to a logged model and a dataset where given."""
-        logged = self.client.get_run(self.run_id).data.metrics
+        """Log figures of the whole run, once, linked to a logged model and a dataset if given."""
+        logged = self.read().data.metrics
         new = {name: value for name, value in metrics.items() if name not in logged}
         mlflow.log_metrics(new, run_id=self.run_id, model_id=model_id, dataset=dataset)
-
-    def logged_model(self) -> str | None:
-        """Return the id of the run's model, None if it has none yet that is whole."""
-        return logged_model(self.client, self.run_id)
 
     def log_artifacts(self, folder: Path, artifact_path: str) -> None:
         """Upload the files of a folder."""
@@ -121,11 +131,11 @@ class TrackedRun:
 
     @contextmanager
     def following(self, history: Callable[[], Sequence[EpochMetrics]], prefix: str = "") -> Iterator[None]:
-        """Log epochs as their checkpoints appear; `history` reads those of the latest whole checkpoint."""
+        """Log epochs as their checkpoints appear; `history` reads those of the latest complete checkpoint."""
         stop = threading.Event()
         logged, before = 0, len(history())
         if before:
-            log.info("going on behind epoch %d", before - 1)
+            log.info("resuming after epoch %d", before - 1)
 
         def log_new() -> None:
             nonlocal logged
@@ -140,10 +150,10 @@ class TrackedRun:
             while not stop.wait(POLL_SECONDS):
                 try:
                     log_new()
-                except FileNotFoundError:  # a checkpoint just replaced by the next
+                except FileNotFoundError:  # the next checkpoint has just replaced this one
                     continue
                 except UNREACHABLE as error:
-                    log.warning("epochs are not logged for now: %s", reason(error))
+                    log.warning("epochs are not logged at the moment, they will be later: %s", reason(error))
 
         thread = threading.Thread(target=poll, daemon=True)
         thread.start()
@@ -159,14 +169,15 @@ class TrackedRun:
 def tracked_run(
     tracking_uri: str, storage: Storage, experiment: str, name: str, run_id: str | None = None
 ) -> Iterator[TrackedRun]:
-    """Open a new run, or that of an earlier attempt, with system metrics; it ends FINISHED, FAILED or KILLED.
+    """Open a new run, or that of an earlier attempt; it ends FINISHED, FAILED or KILLED.
 
-    Raises UsageError when the server cannot be reached or the run is gone.
+    MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=true adds system metrics. Raises UsageError if the server cannot be reached or
+    the run is gone.
     """
     client = reach(tracking_uri)
     with refusals(tracking_uri):
         experiment_id = _experiment(client, experiment, tracking_uri, storage)
-        run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name, log_system_metrics=True)
+        run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name)
     with run:
         tracked = TrackedRun(run.info.run_id, client)
         if run_id is None and (commit := get_git_commit(__file__)):
@@ -178,55 +189,12 @@ def tracked_run(
             raise
 
 
-def reach(tracking_uri: str) -> mlflow.MlflowClient:
-    """Connect, and ask the server for something; raises UsageError where nothing answers."""
-    client = connect(tracking_uri)
-    with refusals(tracking_uri):
-        client.search_experiments(max_results=1)
-    return client
-
-
 def logged_model(client: mlflow.MlflowClient, run_id: str) -> str | None:
-    """Return the id of a run's logged model; one whose files were never uploaded whole does not count."""
+    """Return the id of a run's logged model; one whose upload was interrupted does not count."""
     outputs = client.get_run(run_id).outputs
     ids = [output.model_id for output in outputs.model_outputs] if outputs else []
     ready = [model_id for model_id in ids if client.get_logged_model(model_id).status == LoggedModelStatus.READY]
     return ready[-1] if ready else None
-
-
-def connect(tracking_uri: str) -> mlflow.MlflowClient:
-    """Point this process at a tracking server or database and its registry; raises UsageError without one."""
-    if not tracking_uri:
-        raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    with refusals(tracking_uri):
-        if tracking_uri.startswith("sqlite:///"):
-            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.set_registry_uri(tracking_uri)
-        return mlflow.MlflowClient()
-
-
-@contextmanager
-def refusals(tracking_uri: str) -> Iterator[None]:
-    """Turn what MLflow raises into a UsageError that names it."""
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise UsageError(f"MLflow at {tracking_uri}: {reason(error)}") from error
-
-
-def reason(error: Exception) -> str:
-    """Return what MLflow says in one line."""
-    text = " ".join(str(error).split())
-    if "Max retries exceeded" in text:
-        return "nothing answers there"
-    return textwrap.shorten(text, 300, placeholder=" …")
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, storage: Storage) -> str:

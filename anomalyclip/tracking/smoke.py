@@ -1,4 +1,4 @@
-"""A registered model tried as a server would use it: loaded by MLflow, given one video."""
+"""A registered model tried as a server uses it: loaded by MLflow, given one video."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pandas as pd
 from anomalyclip.errors import JobError
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.pyfunc_model import VIDEO_ROOT
-from anomalyclip.tracking.runs import reason
+from anomalyclip.tracking.server import reason
 
 FRAMES = 32
 """Of the stand-in features of a model that cannot see videos."""
@@ -21,19 +21,22 @@ FRAMES = 32
 def smoke_scores(model: str, storage: Storage, video: Path | None) -> int:
     """Load a model by its URI, score one video, and return the number of frames that came out.
 
-    Without a video it scores made-up features. Raises JobError where the model does not load, raises, or gives
-    anything but probabilities for every frame.
+    Without a video it scores made-up features. Raises JobError if the model does not load, fails, or gives anything but
+    a probability for every frame.
     """
     with _as_served(storage, video):
         try:
             loaded = mlflow.pyfunc.load_model(model)
             given = {"features": _features(loaded)} if video is None else {"path": video.name}
-            table = loaded.predict(pd.DataFrame([given]))
-            figures = np.stack([np.asarray(values, dtype=np.float64) for values in table.iloc[0]])
+            row = loaded.predict(pd.DataFrame([given])).iloc[0].to_dict()
+            fault = row.pop("error", None)
+            figures = None if fault else np.stack([np.asarray(values, dtype=np.float64) for values in row.values()])
         except Exception as error:  # whatever a model raises is its failing, not the job's
             raise JobError(reason(error)) from None
+    if figures is None:
+        raise JobError(str(fault))
     if figures.ndim != 2 or not figures.size or not ((figures >= 0) & (figures <= 1)).all():
-        raise JobError("what came out are not probabilities for every frame")
+        raise JobError("its output has no probability for every frame")
     return int(figures.shape[1])
 
 
@@ -45,10 +48,10 @@ def _features(loaded: mlflow.pyfunc.PyFuncModel) -> list[list[float]]:
 
 @contextmanager
 def _as_served(storage: Storage, video: Path | None) -> Iterator[None]:
-    """Set what a server is told by its environment."""
-    told = {"ANOMALYCLIP_STORAGE": storage.root, VIDEO_ROOT: str(video.parent if video else "")}
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
+    """Set the environment variables that a server reads."""
+    settings = {"ANOMALYCLIP_STORAGE": storage.root, VIDEO_ROOT: str(video.parent if video else "")}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:

@@ -13,7 +13,8 @@ from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.model.directions import FixedDirections
 from anomalyclip.storage import Storage
-from anomalyclip.tracking.runs import TrackedRun, connect, tracked_run
+from anomalyclip.tracking.runs import TrackedRun, tracked_run
+from anomalyclip.tracking.server import connect
 
 CLASSES = ("Arson", "Fighting", "Normal")
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]

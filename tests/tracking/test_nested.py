@@ -2,10 +2,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_nested, end_strays, open_nested
 from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun
@@ -14,10 +12,9 @@ OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
 
 
 def test_a_nested_run_says_what_it_is_made_from_as_the_one_above_does(open_run: OpenRun, tmp_path: Path) -> None:
-    manifest = pl.DataFrame([("v", "v.mp4", "train", ["a"], [], None)], schema=SCHEMA, orient="row")
     with open_run() as parent:
         parent.log_tags({**dict.fromkeys(DESCRIPTION, "x"), "of its own": "y"})
-        parent.log_dataset(manifest, str(tmp_path / "m.csv"), "videos", "training")
+        parent.log_dataset(tmp_path / "m.csv", "yard", "ab" * 32, "training")
         nested = open_nested(parent, "trial")
         again = open_nested(parent, "trial", nested.run_id)
         end_nested(again, "FINISHED")
@@ -27,7 +24,7 @@ def test_a_nested_run_says_what_it_is_made_from_as_the_one_above_does(open_run: 
     assert {key: run.data.tags.get(key) for key in DESCRIPTION} == dict.fromkeys(DESCRIPTION, "x")
     assert "of its own" not in run.data.tags
     (dataset,) = run.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.tags[0].value) == ("videos", "training")
+    assert (dataset.dataset.name, dataset.tags[0].value) == ("yard", "training")
 
 
 def test_a_nested_run_that_is_gone_is_refused(open_run: OpenRun) -> None:

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import uuid
@@ -25,7 +26,7 @@ from anomalyclip.tracking.promotion import (
     previous_champion,
 )
 from anomalyclip.tracking.promotion_lock import find_lock, lock_name
-from anomalyclip.tracking.runs import connect
+from anomalyclip.tracking.server import connect
 
 
 class Died(BaseException):
@@ -63,6 +64,13 @@ def entry(decision: Decision, version: str, champion: str | None) -> Entry:
 
 def decisions(registry: ModelRegistry) -> list[tuple[str, str]]:
     return [(entry.decision, entry.version) for entry in registry.history()]
+
+
+def described(registry: ModelRegistry) -> list[tuple[str, str]]:
+    """The decisions that the registered model's page shows, the oldest first."""
+    lines = registry.client.get_registered_model(registry.name).description.splitlines()
+    rows = [[cell.strip() for cell in line.replace("&emsp;", "").split("|")] for line in lines if "| 20" in line]
+    return [(row[3], row[2]) for row in reversed(rows)]
 
 
 def locks(registry: ModelRegistry) -> list[str]:
@@ -211,9 +219,12 @@ POINTS: dict[str, tuple[str, bool, int, str]] = {
     "before the alias": ("set_registered_model_alias", False, 1, "undone"),
     "after the alias": ("set_registered_model_alias", True, 1, "promoted"),
     "after the candidate's alias": ("delete_registered_model_alias", True, 1, "promoted"),
-    "between the version's tags": ("set_model_version_tag", True, 2, "promoted"),
+    "before the version's tag": ("set_model_version_tag", False, 1, "promoted"),
+    "after the version's tag": ("set_model_version_tag", True, 1, "promoted"),
     "before the entry": ("set_registered_model_tag", False, 2, "promoted"),
     "after the entry": ("set_registered_model_tag", True, 2, "promoted"),
+    "before the description": ("update_registered_model", False, 1, "promoted"),
+    "after the description": ("update_registered_model", True, 1, "promoted"),
     "before the lock's removal": ("delete_registered_model", False, 1, "promoted"),
     "after the lock's removal": ("delete_registered_model", True, 1, "promoted"),
 }
@@ -238,6 +249,7 @@ def test_a_promotion_that_died_is_finished_or_undone_by_the_next(
     assert tag(registry, "2") == {"nothing": None}.get(outcome, outcome)
     registry.write(entry("promoted", "3", champion))
     assert decisions(registry) == [("promoted", "1"), *then, ("promoted", "3")]
+    assert described(registry) == decisions(registry)
     assert registry.unsettled() == []
     assert locks(registry) == []
 
@@ -253,7 +265,7 @@ def test_a_rollback_and_a_refusal_that_died_are_settled_too(
         registry.write(entry("rolled back", "1", "3"))
     monkeypatch.setattr(promotion_lock.Owner, "is_gone", lambda self: True)
     with monkeypatch.context() as dying, pytest.raises(Died):
-        die_at(dying, registry, "set_model_version_tag", after=False, which=6 if "alias" in method else 1)
+        die_at(dying, registry, "set_model_version_tag", after=False, which=3 if "alias" in method else 1)
         registry.write(entry("refused", "2", "1"))
     registry.write(entry("refused", "3", "1"))
     expected = [("promoted", "1"), ("promoted", "3"), ("rolled back", "1"), ("refused", "2"), ("refused", "3")]
@@ -297,7 +309,7 @@ def test_a_lock_in_use_is_waited_for_and_not_taken(registry: ModelRegistry, monk
         die_at(dying, registry, "set_registered_model_alias", after=True)
         registry.write(entry("promoted", "2", None))
     monkeypatch.setattr(promotion_lock, "PATIENCE_SECONDS", 0.05)
-    with pytest.raises(JobError, match=rf"a promotion of {registry.name} by .*@.* is at work; try again"):
+    with pytest.raises(JobError, match=rf"a promotion of {registry.name} by .*@.* is running; try again"):
         registry.write(entry("promoted", "3", "2"))
     assert registry.settle("the next") == []
     assert decisions(registry) == []
@@ -361,7 +373,7 @@ def test_an_answer_lost_on_the_way_costs_no_lock(registry: ModelRegistry, monkey
 
 def test_a_registered_model_in_the_place_of_a_lock_is_named(registry: ModelRegistry) -> None:
     registry.client.create_registered_model(lock_name(registry.name, 1))
-    with pytest.raises(JobError, match=r"detector-\w+\.promotion-0001 is no lock of ours"):
+    with pytest.raises(JobError, match=r"detector-\w+\.promotion-0001 has the name of a lock"):
         registry.write(entry("promoted", "2", None))
 
 
@@ -402,20 +414,41 @@ def test_a_killed_process_is_noticed_at_once(registry: ModelRegistry, registry_u
     assert registry.history() == [settled]
 
 
+def verdict(**gates: bool) -> dict[str, Any]:
+    found = [{"name": name, "passed": passed, "says": f"{name} | 0.9"} for name, passed in gates.items()]
+    return {"by": "me@here", "at": "2026-11-24T18:33:19+00:00", "passed": all(gates.values()), "gates": found}
+
+
 def test_what_the_gates_found_is_kept_with_the_version(registry: ModelRegistry, tmp_path: Path) -> None:
     experiment = registry.client.create_experiment(registry.name, str(tmp_path / "artifacts"))
     run_id = registry.client.create_run(experiment).info.run_id
-    number = registry.client.create_model_version(registry.name, "/nowhere", run_id).version
-    registry.keep_verdict(str(number), "promotion/old.json", {}, {"gate.auc": "failed: 0.1", "gate.ap": "passed"})
-    place = registry.keep_verdict(str(number), "promotion/a.json", {"auc": 0.9}, {"gate.auc": "passed: 0.9"})
+    number = str(registry.client.create_model_version(registry.name, "/nowhere", run_id, description="Ours.").version)
+    registry.keep_verdict(number, "promotion/old.json", verdict(ap=True))
+    place = registry.keep_verdict(number, "promotion/a.json", verdict(loads=True, auc=False))
     assert place == f"runs:/{run_id}/promotion/a.json"
-    assert json.loads(Path(mlflow.artifacts.download_artifacts(place, dst_path=str(tmp_path))).read_text()) == {
-        "auc": 0.9
-    }
-    tags = registry.version(str(number)).tags
-    assert {key: value for key, value in tags.items() if key.startswith("gate.")} == {"gate.auc": "passed: 0.9"}
+    kept = json.loads(Path(mlflow.artifacts.download_artifacts(place, dst_path=str(tmp_path))).read_text())
+    assert kept == verdict(loads=True, auc=False)
+    assert registry.version(number).description.replace("&emsp;", "").splitlines() == [
+        "Ours.", "", "## Gates", "", "Judged 2026-11-24 18:33 UTC by me@here: failed.", "", "| gate | result | found |",
+        "| --- | --- | --- |", r"| auc | **failed** | auc \| 0.9 |", r"| loads | passed | loads \| 0.9 |",
+    ]  # fmt: skip
+    assert registry.version(number).tags == {}
 
 
-def test_figures_of_a_version_without_a_run_are_kept_as_tags_alone(registry: ModelRegistry) -> None:
-    assert registry.keep_verdict("2", "promotion/a.json", {"auc": 0.9}, {"gate.auc": "passed: 0.9"}) is None
-    assert registry.version("2").tags["gate.auc"] == "passed: 0.9"
+def test_the_verdict_on_a_version_without_a_run_is_kept_in_its_description_alone(registry: ModelRegistry) -> None:
+    assert registry.keep_verdict("2", "promotion/a.json", verdict(auc=True)) is None
+    assert "| auc&emsp; | passed&emsp; |" in registry.version("2").description
+
+
+def test_the_models_page_shows_the_latest_decisions_beside_what_stood_there(registry: ModelRegistry) -> None:
+    registry.client.update_registered_model(registry.name, "Ours.")
+    for number in range(20):
+        registry.write(new_entry("refused", "2", None, f"reason {number} " + "a|b " * 200))
+    text = registry.client.get_registered_model(registry.name).description
+    assert text.startswith("Ours.\n\n## Promotions\n\n| ")
+    rows = [line for line in text.splitlines() if line.startswith("| 20")]
+    assert [re.findall(r"reason (\d+)", row) for row in rows] == [[str(number)] for number in range(19, 4, -1)]
+    assert len(rows[0]) < 300
+    assert text.endswith(f"`python workflows/promote.py {registry.name} --history`.")
+    assert len(text) <= 5000
+    assert len(registry.history()) == 20

@@ -15,7 +15,8 @@ from anomalyclip.storage import Storage
 from anomalyclip.tracking import references
 from anomalyclip.tracking.references import backbone_of, tracked_state
 from anomalyclip.tracking.registry import log_model, register_model
-from anomalyclip.tracking.runs import TrackedRun, connect
+from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.server import connect
 from tests.commands import storage as main
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
@@ -25,7 +26,7 @@ def registered(open_run: OpenRun, bundle: Path, name: str, **tags: str) -> tuple
     """Register a model by a run; returns the run's id and the version."""
     with open_run() as tracking:
         tracking.log_tags(tags)
-        return tracking.run_id, register_model(tracking, log_model(tracking, bundle), name, None)
+        return tracking.run_id, register_model(tracking, log_model(tracking, bundle), name)
 
 
 def test_versions_of_any_alias_and_deleted_runs_are_told_page_by_page(
@@ -54,7 +55,7 @@ def test_a_version_tells_its_backbone_by_its_run_or_else_by_its_card(
     registered(open_run, bundle, "card")
     with open_run() as tracking:
         info = mlflow.pyfunc.log_model(name="m", python_model=lambda model_input: model_input, pip_requirements=[])
-        register_model(tracking, info.model_id, "stranger", None)
+        register_model(tracking, info.model_id, "stranger")
     versions = {version.name: version for version in tracked_state(tracking_uri).versions}
     card = json.loads((bundle / "model.json").read_text())["backbone_identity"]
     found = {name: backbone_of(version, tracking_uri) for name, version in versions.items()}

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import polars as pl
 import pytest
 import yaml
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from anomalyclip.config import RunConfig, build_config
-from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import runs as module
 from anomalyclip.tracking.registry import log_model
-from anomalyclip.tracking.runs import TrackedRun, connect, tracked_run
+from anomalyclip.tracking.runs import TrackedRun, tracked_run
+from anomalyclip.tracking.server import connect
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
 Rows = list[dict[str, float]]
@@ -125,23 +125,23 @@ def test_a_server_that_is_away_for_a_while_costs_no_epoch(open_run: OpenRun, mon
         assert points(tracking) == expected(2)
 
 
-def manifest(*video_ids: str) -> pl.DataFrame:
-    rows: list[tuple[Any, ...]] = [(video_id, "x.mp4", "train", ["a", "b"], [], None) for video_id in video_ids]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
-
-
-def test_a_dataset_is_one_input_however_often_a_run_is_resumed(open_run: OpenRun, tmp_path: Path) -> None:
+def test_a_dataset_has_one_name_and_digest_in_trainings_and_evaluations(open_run: OpenRun, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="The specified dataset source")
         with open_run() as tracking:
-            tracking.log_dataset(manifest("v1", "v2"), str(tmp_path / "m.csv"), "videos", "training")
+            tracking.log_dataset(tmp_path / "yard.csv", "yard", "ab" * 32, "training")
         with open_run(tracking.run_id) as tracking:
-            tracking.log_dataset(manifest("v2", "v1"), str(tmp_path / "m.csv"), "videos", "training")
-            tracking.log_dataset(manifest("v3"), str(tmp_path / "m.csv"), "videos", "evaluation")
-    inputs = tracking.client.get_run(tracking.run_id).inputs.dataset_inputs
-    assert sorted(item.tags[0].value for item in inputs) == ["evaluation", "training"]
-    assert {item.dataset.name for item in inputs} == {"videos"}
-    assert all(str(tmp_path / "m.csv") in item.dataset.source for item in inputs)
+            tracking.log_dataset(tmp_path / "yard.csv", "yard", "ab" * 32, "training")
+            dataset = tracking.log_dataset(tmp_path / "yard.csv", "yard", "ab" * 32, "evaluation")
+            tracking.log_metrics({"auc": 0.5}, dataset=dataset)
+        with open_run() as evaluation:
+            evaluation.log_dataset(tmp_path / "yard.csv", "yard", "ab" * 32, "evaluation")
+    found = []
+    for run in (tracking.read(), evaluation.read()):
+        (kept,) = run.inputs.dataset_inputs
+        found.append((kept.dataset.name, kept.dataset.digest, kept.tags[0].value))
+        assert str(tmp_path / "yard.csv") in kept.dataset.source
+    assert found == [("yard", "abababababab", "training"), ("yard", "abababababab", "evaluation")]
 
 
 def test_settings_that_people_try_out_are_parameters(open_run: OpenRun) -> None:
@@ -219,3 +219,21 @@ def test_a_model_whose_training_is_gone_or_said_nothing_has_no_origin(
 
 def with_source(model: Any, run_id: str | None) -> Any:
     return type("Model", (), {"model_id": model.model_id, "source_run_id": run_id})()
+
+
+@pytest.mark.parametrize("wanted", [None, "true"])
+def test_system_metrics_are_logged_only_if_the_user_asks_mlflow_for_them(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch, wanted: str | None
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(SystemMetricsMonitor, "start", lambda self: started.append(self))
+    if wanted is not None:
+        monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", wanted)
+    with open_run():
+        assert bool(started) is (wanted is not None)
+
+
+def test_a_note_of_any_length_fits(open_run: OpenRun) -> None:
+    with open_run() as tracking:
+        tracking.log_note("x" * 9000)
+    assert tracking.read().data.tags["mlflow.note.content"] == "x" * 8000

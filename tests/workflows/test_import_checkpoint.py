@@ -18,7 +18,7 @@ from anomalyclip.features.imported import ImportedFeatures, keep_import
 from anomalyclip.importing.released_towers import image_tower_identity
 from anomalyclip.model.bundle import load_bundle
 from anomalyclip.storage import Storage
-from anomalyclip.tracking.registry import find_bundle
+from anomalyclip.tracking.resolve import MlflowName
 from anomalyclip.workflows import import_checkpoint as command
 from tests.released import (
     TINY,
@@ -92,7 +92,8 @@ def test_the_registered_model_scores_as_the_originals(result: Result, length: in
     np.testing.assert_allclose(row["score"], case[f"T{length}_scores"], atol=1e-5)
     probabilities = np.stack([row[f"p_{name}"] for name in golden_classes()], axis=1)
     np.testing.assert_allclose(probabilities, case[f"T{length}_class_probs"], atol=1e-5)
-    found = load_bundle(find_bundle(f"models:/anomalyclip/{result['model_version']}", result["tracking_uri"])[0])[0]
+    name = MlflowName(f"models:/anomalyclip/{result['model_version']}", result["tracking_uri"])
+    found = load_bundle(name.bundle()[0])[0]
     logits = found.score_video(case[f"T{length}_features"]).logits
     torch.testing.assert_close(logits, case[f"T{length}_similarity"], rtol=0, atol=1e-5)
 

@@ -68,7 +68,7 @@ def test_a_missing_manifest(refused: Refused, command: str) -> None:
 
 
 def test_a_missing_model(refused: Refused, drawn_manifest: Path) -> None:
-    assert "no model nowhere" in refused("evaluate", "nowhere", str(drawn_manifest))
+    assert "no model or run nowhere" in refused("evaluate", "nowhere", str(drawn_manifest))
 
 
 @pytest.mark.parametrize("command", ["train", "extract"])

@@ -58,7 +58,7 @@ def test_trained_models_have_the_same_parameters_with_the_names_of_the_settings(
 
 
 def test_all_runs_have_the_same_figures_and_trainings_those_of_their_choice(runs: dict[str, Run]) -> None:
-    metrics = {name: {key for key in run.data.metrics if not key.startswith("system/")} for name, run in runs.items()}
+    metrics = {name: set(run.data.metrics) for name, run in runs.items()}
     assert FIGURES <= metrics["zero-shot"] == metrics["k-2-again"] < metrics["k-2"] == metrics["k-1"]
     choice = {name for name in metrics["k-1"] if name.startswith("best_")}
     assert choice == {"best_epoch", "best_loss", "best_video_auc"}
@@ -73,13 +73,36 @@ def test_all_runs_say_dataset_protocol_and_backbone(runs: dict[str, Run], drawn_
     assert tags["zero-shot"] == {**tags["k-1"], "protocol": "none", "model_kind": "zero-shot"}
 
 
-def test_all_runs_name_the_same_test_data(runs: dict[str, Run]) -> None:
-    evaluated = {}
+def test_all_runs_have_one_dataset_of_one_name_and_digest(runs: dict[str, Run], drawn_manifest: Path) -> None:
     for name, run in runs.items():
-        inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
-        assert set(inputs) == ({"training", "evaluation"} if name in ("k-1", "k-2") else {"evaluation"})
-        evaluated[name] = inputs["evaluation"].digest
-    assert len(set(evaluated.values())) == 1
+        (used,) = run.inputs.dataset_inputs
+        assert used.tags[0].value == ("training" if name in ("k-1", "k-2") else "evaluation")
+        digest = run.data.tags["manifest_digest"]
+        assert (used.dataset.name, used.dataset.digest) == (drawn_manifest.parent.name, digest[:12])
+
+
+def test_every_run_and_the_version_state_what_they_are_and_how_good(
+    client: mlflow.MlflowClient, runs: dict[str, Run], drawn_manifest: Path
+) -> None:
+    dataset = f"**{drawn_manifest.parent.name}**"
+    openings = {
+        "k-1": f"AnomalyCLIP trained on {dataset}, ",
+        "k-2-again": f"`models:/anomalyclip/2` evaluated on {dataset}; ",
+        "zero-shot": f"`zero-shot` evaluated on {dataset}; ",
+    }
+    for name, opening in openings.items():
+        run = runs[name]
+        note = run.data.tags["mlflow.note.content"]
+        assert opening in note
+        assert f"| {run.data.metrics['auc']:.3f} (" in note
+        assert note.endswith(f"/{'runs' if name == 'k-1' else 'evaluations'}/{name}`.")
+    version = client.get_model_version("anomalyclip", "1")
+    assert openings["k-1"] in version.description
+    assert {"dataset", "backbone", "classes", "protocol", "auc", "m_auc", "run_id"} == version.tags.keys()
+
+
+def test_no_run_has_system_metrics_unless_asked_for(runs: dict[str, Run]) -> None:
+    assert not [name for run in runs.values() for name in run.data.metrics if name.startswith("system/")]
 
 
 def test_a_training_and_an_evaluation_of_its_model_give_that_model_its_figures(

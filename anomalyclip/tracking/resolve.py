@@ -1,0 +1,182 @@
+"""Models and runs by the names that users give: one resolution for a model's files and for its predictions."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+
+from anomalyclip.config import digest
+from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.model.bundle import CARD, TENSORS
+from anomalyclip.runs import EVALUATION, MODEL, RunKind
+from anomalyclip.storage import Storage, scratch
+from anomalyclip.tracking.runs import logged_model
+from anomalyclip.tracking.server import reach, refusals
+
+ZERO_SHOT = "zero-shot"
+"""Given instead of a model: CLIP without training, with engineered prompts."""
+KINDS = (RunKind.TRAINING, RunKind.EVALUATION, RunKind.IMPORT)
+"""Folders of the storage root whose runs are known by name."""
+
+Bundle = tuple[Path, str | None]
+"""The local folder of a model and, if MLflow knows it, the id of its logged model."""
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """A bundle, the folder of a run, or a predictions table on this machine."""
+
+    path: Path
+
+    def bundle(self) -> Bundle:
+        """Return the model; raises UsageError if there is none."""
+        found = self._first(CARD, f"{MODEL}/{CARD}")
+        if found is None:
+            raise UsageError(f"{self.path} holds no model: there is no {CARD} in it")
+        return found.parent, None
+
+    def predictions(self) -> Path:
+        """Return the predictions table; raises UsageError if there is none."""
+        if self.path.is_file():
+            return self.path
+        found = self._first(PREDICTIONS, f"{EVALUATION}/{PREDICTIONS}")
+        if found is None:
+            raise _unscored(str(self.path))
+        return found
+
+    def is_there(self) -> bool:
+        """Return whether there is a file, or a folder with a model or predictions."""
+        anything = (CARD, f"{MODEL}/{CARD}", PREDICTIONS, f"{EVALUATION}/{PREDICTIONS}")
+        return self.path.is_file() or self._first(*anything) is not None
+
+    def _first(self, *names: str) -> Path | None:
+        return next((self.path / name for name in names if (self.path / name).is_file()), None)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run of the storage root, by its name, key or address."""
+
+    name: str
+    storage: Storage
+    keys: Sequence[str]
+    """Runs of that name: those of several kinds may share one."""
+
+    def bundle(self) -> Bundle:
+        """Return the model; raises UsageError if the run has none."""
+        key = self._part(MODEL)
+        if key is None:
+            raise UsageError(f"run {self.name} in {self.storage.root} has no model")
+        return self._fetch(key, "models", CARD, TENSORS), None
+
+    def predictions(self) -> Path:
+        """Return the predictions table; raises UsageError if the run has none."""
+        key = self._part(EVALUATION)
+        if key is None:
+            raise _unscored(self.name)
+        return self._fetch(key, "predictions", PREDICTIONS) / PREDICTIONS
+
+    def is_there(self) -> bool:
+        """Return whether a run of that name has a complete model or complete predictions."""
+        return any(self._complete(MODEL)) or any(self._complete(EVALUATION))
+
+    def _complete(self, part: str) -> list[str]:
+        return [key for key in self.keys if self.storage.is_complete(f"{key}/{part}")]
+
+    def _part(self, part: str) -> str | None:
+        """Return the key of a part of the run, None if it has none; raises UsageError if two runs have one."""
+        found = self._complete(part)
+        if len(found) > 1:
+            raise UsageError(f"{self.name} is the name of {' and of '.join(found)}: give one of these")
+        return f"{found[0]}/{part}" if found else None
+
+    def _fetch(self, key: str, kind: str, *names: str) -> Path:
+        """Return a folder as a local one: itself if the root is local, else a copy of the named files."""
+        if self.storage.is_local:
+            return Path(self.storage.path(key))
+        target = scratch() / kind / digest(self.storage.uri(key))
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (target / name).write_bytes(self.storage.read(f"{key}/{name}"))
+        return target
+
+
+@dataclass(frozen=True)
+class MlflowName:
+    """A version of a registered model, a logged model, or the id of a run in MLflow."""
+
+    name: str
+    tracking_uri: str
+
+    def bundle(self) -> Bundle:
+        """Return the model; raises UsageError if MLflow has none."""
+        client = reach(self.tracking_uri)
+        with refusals(self.tracking_uri):
+            uri = self.name
+            if not self._is_model():
+                logged = logged_model(client, self.name)
+                if logged is None:
+                    raise UsageError(f"run {self.name} has logged no model")
+                uri = f"models:/{logged}"
+            info = mlflow.models.get_model_info(uri)
+            target = scratch() / "models" / str(info.model_id)
+            target.mkdir(parents=True, exist_ok=True)
+            local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
+        return Path(local) / info.flavors["python_function"].get("data", ""), info.model_id
+
+    def predictions(self) -> Path:
+        """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
+        client, artifact = reach(self.tracking_uri), f"{EVALUATION}/{PREDICTIONS}"
+        with refusals(self.tracking_uri):
+            run_id = mlflow.models.get_model_info(self.name).run_id if self._is_model() else self.name
+            if run_id is None or artifact not in [file.path for file in client.list_artifacts(run_id, EVALUATION)]:
+                raise _unscored(self.name)
+            target = scratch() / "predictions" / run_id
+            target.mkdir(parents=True, exist_ok=True)
+            return Path(client.download_artifacts(run_id, artifact, str(target)))
+
+    def _is_model(self) -> bool:
+        return self.name.startswith("models:/")
+
+
+Reference = LocalFiles | StoredRun | MlflowName
+
+
+def resolve(name: str, storage: Storage, tracking_uri: str) -> Reference:
+    """Return what a name stands for, to ask for its model or its predictions.
+
+    `name` is a registry URI (`models:/NAME/VERSION`, `models:/NAME@ALIAS`), the id of a run in MLflow, the name,
+    key or address of a run in the storage root, or a local file or folder. Raises UsageError if it is none of these;
+    MLflow is not asked before something is wanted of it.
+    """
+    if name.startswith("models:/"):
+        return MlflowName(name, tracking_uri)
+    for found in (LocalFiles(Path(name)), StoredRun(name, storage, _keys(name, storage))):
+        if found.is_there():
+            return found
+    if re.fullmatch("[0-9a-f]{32}", name):
+        return MlflowName(name, tracking_uri)
+    if name == ZERO_SHOT:
+        raise _unscored(name)
+    raise UsageError(
+        f"there is no model or run {name}: give models:/NAME/VERSION, the id of a run in MLflow, the name or folder "
+        f"of a run in {storage.root}, a folder with {CARD}, or a {PREDICTIONS}"
+    )
+
+
+def _keys(name: str, storage: Storage) -> list[str]:
+    """Return the keys that a run of this name, key or address may have."""
+    root, own = (uri.partition("?")[0].rstrip("/") for uri in (storage.root, name))
+    own = own.removeprefix(f"{root}/").removesuffix(f"/{PREDICTIONS}")
+    own = own.removesuffix(f"/{EVALUATION}").removesuffix(f"/{MODEL}")
+    return [own, *(f"{kind}/{own}" for kind in KINDS)]
+
+
+def _unscored(name: str) -> UsageError:
+    return UsageError(
+        f"{name} has no predictions of its own: make them with `python workflows/evaluate.py {name} MANIFEST`, and "
+        "give the run that it reports"
+    )
