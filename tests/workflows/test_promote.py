@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -25,20 +26,22 @@ from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import load_backbone, save_backbone
 from anomalyclip.job import Job
 from anomalyclip.jobs import judging
+from anomalyclip.jobs.evaluation import Evaluation
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.promotion import ModelRegistry, new_entry
 from tests.registered import draw_manifest, register
 from tests.servers import TOOLS, free_port, mlflow_server, postgresql, serving
 
+ROOT = Path(__file__).parent.parent.parent
 NAME = "detector"
 Settings = dict[str, dict[str, Any]]
 POLICY: Settings = {
     "evaluation": {"manifest": "videos/manifest.csv"},
     "floors": {"auc": 0.7, "m_auc": 0.7},
     "margins": {"auc": 0.02, "m_auc": 0.02, "class_auc": 0.05},
+    "baselines": {"beats_zero_shot": None},  # which would score the videos
 }
-GATES = ["backbone", "loads", "data", "auc", "m_auc", "above_chance", "beats_zero_shot", "delta_auc", "delta_m_auc",
-         "class_auc"]  # fmt: skip
+GATES = ["backbone", "loads", "data", "auc", "m_auc", "above_chance", "delta_auc", "delta_m_auc", "class_auc"]
 
 
 @dataclass
@@ -174,7 +177,7 @@ def test_the_story_of_a_registered_model(served_place: Place, caplog: pytest.Log
     assert (code, result["decision"], result["version"], result["champion"]) == (0, "promoted", "3", "1")
     assert place.state() == ("3", None, [("promoted", "1"), ("refused", "2"), ("promoted", "3")])
     assert {row.partition(" ")[0] for row in gates(place, "3").values()} == {"passed"}
-    assert place.registry.history()[-1].why == "the winner of Tuesday's search; all 10 gates passed"
+    assert place.registry.history()[-1].why == "the winner of Tuesday's search; all 9 gates passed"
     kept = mlflow.artifacts.load_dict(result["record"])
     assert (kept["passed"], kept["champion"], [gate["name"] for gate in kept["gates"]]) == (True, "1", GATES)
     floors = {name: floor for name, floor in kept["policy"]["floors"].items() if floor is not None}
@@ -250,7 +253,7 @@ def test_a_dry_run_judges_and_changes_nothing(place: Place) -> None:
     place.train(0.3, 1)
     before = place.registry.client.get_registered_model(NAME)
     code, result, _ = place.promote(NAME, "--version", "1", "--dry-run")
-    assert (code, result["decision"], len(result["gates"])) == (0, "would be promoted", 10)
+    assert (code, result["decision"], len(result["gates"])) == (0, "would be promoted", 9)
     code, _, _ = place.promote(NAME, "--version", "1", "--dry-run", "--policy", str(place.policy(floors={"auc": 1.0})))
     assert code == 1
     after = place.registry.client.get_registered_model(NAME)
@@ -294,11 +297,11 @@ def test_a_model_without_predictions_on_the_manifest_is_evaluated_there(place: P
     )
     asked: list[tuple[str, Path]] = []
 
-    def evaluate(job: Job, model: str, manifest: Path) -> dict[str, Any]:
+    def evaluate(job: Job, model: str, manifest: Path) -> None:
         asked.append((model, manifest))
         raise JobError("evaluated")
 
-    place.monkeypatch.setattr(judging, "evaluate_on_manifest", evaluate)
+    place.monkeypatch.setattr(judging.evaluation, "prepare", evaluate)
     policy = place.policy(evaluation={"manifest": "videos/other.csv"})
     code, _, line = place.promote(NAME, "--version", "1", "--policy", str(policy))
     assert (code, line) == (1, "failed: evaluated")
@@ -339,6 +342,27 @@ def test_a_manifest_that_a_model_was_not_scored_on_is_scored_once(
     assert [run.info.status for run in runs] == ["FINISHED"]
 
 
+def test_a_model_is_compared_with_zero_shot_clip_on_the_policys_videos(
+    place: Place, draw_video: Callable[..., Path]
+) -> None:
+    place.train(0.3, 1)
+    asked: list[Evaluation] = []
+
+    def evaluated(job: Job, prepared: Evaluation) -> SimpleNamespace:
+        """Zero-shot's predictions, as good as the model's own."""
+        asked.append(prepared)
+        source = place.folder / "run-1/predictions.parquet"
+        job.storage.publish_folder(source.parent, "evaluations/zero-shot/evaluation")
+        return SimpleNamespace(run="zero-shot")
+
+    place.monkeypatch.setattr(judging.evaluation, "run", evaluated)
+    policy = place.policy(baselines={"beats_zero_shot": 0.0})
+    line = place.promote(NAME, "--version", "1", "--policy", str(policy))[2]
+    assert line.endswith("gates that failed: beats_zero_shot")
+    assert [each.candidate.tags["model_kind"] for each in asked] == ["zero-shot"]
+    assert asked[0].candidate.classes == ("Arson", "Fighting", "Normal")
+
+
 def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> None:
     place.train(0.3, 1)
     place.promote(NAME, "--version", "1")
@@ -348,13 +372,14 @@ def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> No
     assert manifest.read_text() != first
     place.train(0.5, 2)
 
-    def evaluated_before(job: Job, model: str, path: Path) -> dict[str, Any]:
+    def evaluated_before(job: Job, prepared: None) -> SimpleNamespace:
         """The champion's predictions, of before the annotations changed."""
         source = place.folder / "run-1/predictions.parquet"
-        Storage(job.storage.root).publish_folder(source.parent, "evaluations/old/evaluation")
-        return {"run": "old"}
+        job.storage.publish_folder(source.parent, "evaluations/old/evaluation")
+        return SimpleNamespace(run="old")
 
-    place.monkeypatch.setattr(judging, "evaluate_on_manifest", evaluated_before)
+    place.monkeypatch.setattr(judging.evaluation, "prepare", lambda *_: None)
+    place.monkeypatch.setattr(judging.evaluation, "run", evaluated_before)
     code, _, line = place.promote(NAME, "--version", "2")
     assert (code, line.endswith("gates that failed: data, delta_auc, delta_m_auc, class_auc")) == (1, True)
     assert "same annotations" in gates(place, "2")["data"]
@@ -362,7 +387,7 @@ def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> No
 
 def test_what_died_half_way_is_told_and_settled_by_the_next(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.train(0.3, 1)
-    line = [sys.executable, "-c", DIES, str(anomalyclip.workflows.promote.POLICY.parent.parent), NAME, "--version", "1"]
+    line = [sys.executable, "-c", DIES, str(ROOT), NAME, "--version", "1"]
     line += ["--storage", str(place.folder / "root"), "--tracking-uri", place.tracking_uri]
     line += ["--policy", str(place.folder / "policy.yaml")]
     assert subprocess.run(line, capture_output=True, timeout=120).returncode == -9
@@ -457,8 +482,8 @@ def test_the_champion_is_served_and_reads_below_its_root_alone(place: Place) -> 
         assert whole_numbers[0]["error"] is None
 
 
-def test_the_shipped_policy_is_in_order() -> None:
-    from anomalyclip.evaluation.gates import Policy, load_policy
-
-    assert load_policy(anomalyclip.workflows.promote.POLICY) == Policy()
-    assert anomalyclip.workflows.promote.POLICY.name == "promotion.yaml"
+def test_a_policy_is_written_to_complete(place: Place) -> None:
+    target = place.folder / "new.yaml"
+    assert place.promote(NAME, "--write-policy", str(target))[:2] == (0, {"policy": str(target)})
+    code, _, line = place.promote(NAME, "--version", "1", "--policy", str(target))
+    assert (code, "evaluation.manifest is not set" in line) == (2, True)
