@@ -28,7 +28,7 @@ from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.pages import run_note
+from anomalyclip.tracking.pages import WARNING, run_note
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import Checkpoint
@@ -194,8 +194,9 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     if AUC in history[epoch]:
         log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
                  "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
-    for line in warnings_after(history, plan.validation):
+    for line in (doubts := warnings_after(history, plan.validation)):
         log.warning("%s", line)
+    tracking.log_tags({WARNING: "; ".join(doubts)} if doubts else {})
     if plan.validation and job.config.training.final_fit:
         plan = plan.final(epoch + 1)
         _fit(tracking, plan, "final/")

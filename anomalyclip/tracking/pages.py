@@ -12,6 +12,8 @@ from anomalyclip.evaluation.text import value_text
 
 BESIDE = "zero_shot_"
 """Before the names of the figures of zero-shot CLIP on a run's test videos."""
+WARNING = "warning"
+"""Tag of a run whose model must be doubted: why."""
 DESCRIPTION_LENGTH = 5000
 """Characters of a model's or a version's description that MLflow's databases keep."""
 PROTOCOLS = {
@@ -36,12 +38,12 @@ def run_note(run: Run, folder: str, standing: str | None = None) -> str:
     files = f"All files: `{folder}`."
     if _shown(run):
         files = f"Plots and predictions: tab *Artifacts*, folder `evaluation`. {files}"
-    return _joined(_figures(run), standing or "", _made_from(run), files)
+    return _joined(_warning(run), _figures(run), standing or "", _made_from(run), files)
 
 
 def version_note(run: Run, standing: str | None) -> str:
     """Return the description of the version that a run registers: how good it is, and what it was trained on."""
-    return _joined(standing or "", _made_from(run), _figures(run))[:DESCRIPTION_LENGTH]
+    return _joined(_warning(run), standing or "", _made_from(run), _figures(run))[:DESCRIPTION_LENGTH]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -59,6 +61,11 @@ def with_section(text: str, title: str, body: str) -> str:
 
 def _joined(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
+
+
+def _warning(run: Run) -> str:
+    warning = run.data.tags.get(WARNING)
+    return f"**Warning: {warning}.**" if warning else ""
 
 
 def _made_from(run: Run) -> str:

@@ -23,7 +23,7 @@ LOADER = "anomalyclip.tracking.pyfunc_model"
 EXAMPLE_FRAMES = 4
 VERSION_TAGS = (
     "dataset", "demonstration", "backbone", "imported_features", "protocol", "classes", "above_chance",
-    "beats_zero_shot",
+    "beats_zero_shot", pages.WARNING,
 )  # fmt: skip
 """Tags that a version copies from its run."""
 

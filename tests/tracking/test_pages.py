@@ -45,6 +45,12 @@ def test_a_training_states_how_good_its_model_is_what_was_trained_on_what_and_wh
     assert version == [*expected[7:10], "", *expected[:6]]
 
 
+def test_a_warning_comes_first_on_both_pages() -> None:
+    doubted = run({"warning": "validation is at chance"}, FIGURES)
+    for text in (run_note(doubted, "/data", STANDING), version_note(doubted, STANDING)):
+        assert text.startswith("**Warning: validation is at chance.**\n\n")
+
+
 @pytest.mark.parametrize(
     "tags, expected",
     [
