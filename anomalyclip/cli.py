@@ -14,7 +14,7 @@ from anomalyclip import progress, runs
 from anomalyclip.config import build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.features.imported import with_imported
+from anomalyclip.features.imported import with_import_settings
 from anomalyclip.job import Job
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION, PRESETS, names_benchmark, preset
 from anomalyclip.storage import Storage, default_root, scratch
@@ -95,7 +95,7 @@ def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
     base = preset(options.get("preset") or (BENCHMARK if on_benchmark else "default"))
     base = base.model_copy(update={"tracking": DEMONSTRATION}) if on_benchmark else base
     config = build_config(base, options.get("config"), options.get("overrides", ()))
-    config = with_imported(config, storage) if features_needed else config
+    config = with_import_settings(config, storage) if features_needed else config
     tracking = options.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(storage)
     if on_benchmark:
         log.warning(DRAWN)

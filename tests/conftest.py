@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from anomalyclip.features import torchvision_remedy  # noqa: F401  (before any import of open_clip)
+from anomalyclip.features import torchvision_fix  # noqa: F401  (before any import of open_clip)
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage

@@ -69,7 +69,7 @@ def run(job: Job, prepared: Training, seeds: int) -> AblationResult:
     with tracked(job, prepared.run) as tracking:
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
-        prepared = training.settle(job, prepared, extracted)
+        prepared = training.replan(job, prepared, extracted)
         trials, rows = study(job, prepared, extracted), points(job, seeds)
         with stage("train", f"{len(rows)} rows with {seeds} seeds each, as many at a time as CPUs"):
             outcomes = run_trials(tracking, prepared, trials, rows)

@@ -29,7 +29,7 @@ from anomalyclip.training.fit_plan import FitPlan, run_plan
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.validation import AUC, best_epoch
 from anomalyclip.tuning.space import Between, OneOf, Point, Space
-from anomalyclip.tuning.trials import Past, Study, Trial, TrialResult
+from anomalyclip.tuning.trials import EndedTrial, Study, Trial, TrialResult
 
 OBJECTIVE, EPOCHS, FAILURE = "best_video_auc", "epochs", "failure"
 """What a trial reports: the highest validation AUC so far, the number of epochs so far, or why it failed."""
@@ -47,7 +47,7 @@ class Draw:
     space: Space
     number: int
     """How many new ones."""
-    past: Sequence[Past]
+    past: Sequence[EndedTrial]
 
 
 class Follower(Protocol):
@@ -88,7 +88,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
             search_alg=_optuna(draw, points, training.seed) if draw else None,
             scheduler=_asha(draw, training) if draw else None,
             num_samples=number if draw else 1,
-            max_concurrent_trials=share.side_by_side,
+            max_concurrent_trials=share.concurrent_fits,
             reuse_actors=True,  # libraries take seconds to import
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -118,7 +118,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
 class _Share:
     """One trial's share of the cluster."""
 
-    side_by_side: int
+    concurrent_fits: int
     resources: Mapping[str, float]
     threads: int
 
@@ -133,11 +133,11 @@ def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share
     if training.workers > 1:
         groups = gpus if gpus >= training.workers else cpus / own
         return _Share(max(1, min(trials, int(groups // training.workers))), {"cpu": 0.01}, 1)
-    side_by_side = max(1, min(trials, int(gpus or cpus / max(1.0, own))))
-    threads = threads or max(1, int(cpus) // side_by_side)
+    concurrent_fits = max(1, min(trials, int(gpus or cpus / max(1.0, own))))
+    threads = threads or max(1, int(cpus) // concurrent_fits)
     if gpus:
-        return _Share(side_by_side, {"cpu": own, "gpu": 1}, threads)
-    return _Share(side_by_side, {"cpu": own * threads}, threads)
+        return _Share(concurrent_fits, {"cpu": own, "gpu": 1}, threads)
+    return _Share(concurrent_fits, {"cpu": own * threads}, threads)
 
 
 def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
@@ -162,7 +162,7 @@ def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
     for epochs in range(1, len(history) + 1):  # the scheduler judges by earlier epochs, too
         tune.report(_progress(history[:epochs]))
     if trial.plan.config.training.workers > 1:
-        fit_on_ray(trial.plan, [_Forward(history)], share.side_by_side)
+        fit_on_ray(trial.plan, [_Forward(history)], share.concurrent_fits)
     else:
         run_plan(trial.plan, resolve_device(), report)
     kept = trial.history()
@@ -176,7 +176,7 @@ def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
 
 def _run_to_end(plan: FitPlan, share: _Share) -> None:
     if plan.config.training.workers > 1:
-        fit_on_ray(plan, side_by_side=share.side_by_side)
+        fit_on_ray(plan, concurrent_fits=share.concurrent_fits)
     else:
         run_plan(plan, resolve_device())
 

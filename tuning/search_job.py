@@ -93,7 +93,7 @@ def run(job: Job, prepared: Training, manifest_path: Path | None, space: Space) 
             job.storage.delete(f"{RunKind.TRAINING}/{prepared.run.name}{WINNER}")
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
-        prepared = training.settle(job, prepared, extracted)
+        prepared = training.replan(job, prepared, extracted)
         trials = study(job, prepared, extracted)
         with stage("search", "trials judged on the validation part"):
             outcomes = run_trials(tracking, prepared, trials, space)
@@ -174,7 +174,7 @@ def train_winner(
             checkpoints.save(trial.load(epoch), keep=trial.epochs())
     result = training.run(own, winner)
     registry = ModelRegistry(reach(job.tracking_uri), job.config.tracking.model_name)
-    registry.put_up(result.model_version)
+    registry.set_candidate(result.model_version)
     log.info("models:/%s/%s is the candidate", registry.name, result.model_version)
     return result
 

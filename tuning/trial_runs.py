@@ -8,12 +8,12 @@ from anomalyclip.config import digest
 from anomalyclip.errors import JobError
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import TRIALS_TABLE, RunFolder
-from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, FinalStatus, end_nested, end_strays, open_nested
+from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, FinalStatus, end_nested, end_orphans, open_nested
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.tracking.server import UNREACHABLE, reason
 from anomalyclip.tuning.engine import Draw, run_trials
 from anomalyclip.tuning.space import Point, Space
-from anomalyclip.tuning.trials import Outcome, Past, State, Study, Trial
+from anomalyclip.tuning.trials import EndedTrial, Outcome, State, Study, Trial
 
 log = logging.getLogger("anomalyclip")
 
@@ -62,10 +62,10 @@ class TrialRuns:
                 self.started(point)
                 self._end(trial, "finished", {"looked_up": "true"} if by_another else {})
 
-    def past(self) -> list[Past]:
+    def past(self) -> list[EndedTrial]:
         """Return the trials that have ended; failed ones have no epochs."""
         return [
-            Past(each.point, () if each.state == "failed" else self.trial(each.point).history())
+            EndedTrial(each.point, () if each.state == "failed" else self.trial(each.point).history())
             for each in self.outcomes()
         ]
 
@@ -111,7 +111,7 @@ class TrialRuns:
         """Leave no run of a trial open."""
         for name in list(self._open):
             end_nested(self._open.pop(name), "KILLED")
-        end_strays(self._parent)
+        end_orphans(self._parent)
 
     def outcomes(self) -> list[Outcome]:
         """Return how all trials ended that have ended."""

@@ -124,7 +124,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Past:
+class EndedTrial:
     """A trial that ended before: what was tried, and the metrics of its epochs, none if it failed."""
 
     point: Point

@@ -45,7 +45,7 @@ def frame_paths(folder: str | PathLike[str]) -> list[Path]:
     return [Path(folder) / name for name in frame_names(files)]
 
 
-def link_out_of(root: Path, frames: Iterable[Path]) -> Path | None:
+def link_outside(root: Path, frames: Iterable[Path]) -> Path | None:
     """Return the first picture that is a link to a place outside of `root` (resolved)."""
     links = (frame for frame in frames if frame.is_symlink())
     return next((link for link in links if not Path(os.path.realpath(link)).is_relative_to(root)), None)

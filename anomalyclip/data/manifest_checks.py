@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder, link_out_of
+from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder, link_outside
 from anomalyclip.data.labels import NORMAL, is_normal
 from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly, span
 
@@ -148,5 +148,5 @@ def _check_frames(path: str, folder: Path, root: Path | None) -> None:
         raise ValueError(f"path {path!r} cannot be listed: {error.strerror}") from None
     if not frames:
         raise ValueError(f"path {path!r} is a folder without pictures ({', '.join(SUFFIXES)})")
-    if root and (link := link_out_of(root, frames)):
+    if root and (link := link_outside(root, frames)):
         raise ValueError(f"path {path!r}: its picture {link.name} is a link that leaves the manifest's folder")

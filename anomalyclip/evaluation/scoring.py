@@ -52,7 +52,9 @@ def model_scorer(model: AnomalyCLIP, sampling_rate: int, digest: str = "") -> Sc
     return Scorer(score, model.classes, sampling_rate, model.config.frames_per_segment * sampling_rate, digest)
 
 
-def counted(manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0) -> pl.DataFrame:
+def with_frame_counts(
+    manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0
+) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
     Raises UsageError with the three numbers of each video whose frames, features and annotations differ.
@@ -79,7 +81,7 @@ def score_features(
 def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
-    """Score every video of a counted manifest with features in the store, and write the predictions table."""
+    """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
     objects = dict(store.index().select("video", "object").iter_rows())
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
     predictions = _predictions(scorer, manifest, objects, store)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features import torchvision_remedy  # noqa: F401 - before open_clip, which imports torchvision
+from anomalyclip.features import torchvision_fix  # noqa: F401 - before open_clip, which imports torchvision
 from anomalyclip.features.preprocess import Preprocess
 from anomalyclip.features.weights import embedded_file, fit_weights, hub_file, read_weights
 from anomalyclip.storage import Storage, scratch

@@ -38,7 +38,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"{name!r} is no import name: use letters, digits, dots, dashes and underscores")
 
 
-def known_import(storage: Storage, name: str) -> ImportedFeatures | None:
+def read_import(storage: Storage, name: str) -> ImportedFeatures | None:
     """Return the properties of the features of an import name; None if there are none."""
     check_name(name)
     try:
@@ -47,14 +47,14 @@ def known_import(storage: Storage, name: str) -> ImportedFeatures | None:
         return None
 
 
-def keep_import(storage: Storage, features: ImportedFeatures) -> None:
+def save_import(storage: Storage, features: ImportedFeatures) -> None:
     """Store the properties of the features of an import name."""
     storage.write_json(f"features/{features.fingerprint}/{_DESCRIPTION}", asdict(features))
 
 
-def find_import(storage: Storage, name: str) -> ImportedFeatures:
+def require_import(storage: Storage, name: str) -> ImportedFeatures:
     """Return the properties of the features of an import name; raises UsageError if there are none."""
-    if (found := known_import(storage, name)) is None:
+    if (found := read_import(storage, name)) is None:
         names = [entry.removeprefix(PREFIX) for entry in storage.list("features") if entry.startswith(PREFIX)]
         raise UsageError(
             f"no features were imported as {name} into {storage.root} "
@@ -63,13 +63,13 @@ def find_import(storage: Storage, name: str) -> ImportedFeatures:
     return found
 
 
-def with_imported(config: RunConfig, storage: Storage) -> RunConfig:
+def with_import_settings(config: RunConfig, storage: Storage) -> RunConfig:
     """Return a configuration with the sampling rate and the crops of the imported features that it names, if any.
 
     Raises UsageError if there are no such features.
     """
     if config.data.features is None:
         return config
-    found = find_import(storage, config.data.features)
+    found = require_import(storage, config.data.features)
     properties = {"sampling_rate": found.sampling_rate, "crops": found.crops}
     return config.model_copy(update={"extraction": config.extraction.model_copy(update=properties)})

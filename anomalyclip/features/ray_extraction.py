@@ -27,7 +27,7 @@ from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import Features
-from anomalyclip.features.sources import ABSENT, head
+from anomalyclip.features.sources import ABSENT, first_bytes
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.progress import Bar, bar, console
 from anomalyclip.storage import Storage
@@ -312,7 +312,7 @@ def _groups(missing: pl.DataFrame) -> list[list[str]]:
     shared = set(ordered.filter(pl.col("size").is_duplicated())["video"])
     groups: dict[Any, list[str]] = {}
     for source, size in ordered.select("video", "size").iter_rows():
-        same = (size, head(source)) if source in shared and size != ABSENT.size else source
+        same = (size, first_bytes(source)) if source in shared and size != ABSENT.size else source
         groups.setdefault(same, []).append(source)
     return list(groups.values())
 

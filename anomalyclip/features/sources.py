@@ -50,7 +50,7 @@ def stamps(sources: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame([(source, *found[source]) for source in distinct], schema=STAMPS, orient="row")
 
 
-def gone(sources: Sequence[str]) -> set[str]:
+def removed_sources(sources: Sequence[str]) -> set[str]:
     """Return the sources that were removed or renamed, as far as is known.
 
     A source counts as gone if its folder still exists and holds something: a disk that is not mounted, a folder of
@@ -79,7 +79,7 @@ def fetch(source: str, folder: Path) -> Path:
     return target
 
 
-def head(source: str, size: int = 2**16) -> bytes:
+def first_bytes(source: str, size: int = 2**16) -> bytes:
     """Return the first bytes of a source, of a folder's first picture; none if it cannot be read."""
     filesystem, path = _locate(source)
     try:

@@ -97,7 +97,7 @@ class FeatureStore:
         if failed.height or self.storage.exists(self._key("quarantine")):
             self._write("quarantine", pl.concat([quarantine, failed.select(*QUARANTINE)]))
 
-    def forget(self, sources: Sequence[str]) -> None:
+    def remove_sources(self, sources: Sequence[str]) -> None:
         """Remove sources from the index; their objects stay, and are found again by their content."""
         index = self.index()
         if index.height:  # an empty one may be damaged, and writing would make that final

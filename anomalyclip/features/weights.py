@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.features import torchvision_remedy  # noqa: F401 - before open_clip, which imports torchvision
+from anomalyclip.features import torchvision_fix  # noqa: F401 - before open_clip, which imports torchvision
 
 # isort: split
 from open_clip import download_pretrained

@@ -10,7 +10,7 @@ import polars as pl
 from anomalyclip.data.manifest import named_sources
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import PREFIX
-from anomalyclip.features.sources import gone
+from anomalyclip.features.sources import removed_sources
 from anomalyclip.housekeeping.garbage import is_old, names_of
 from anomalyclip.housekeeping.inventory import Entry, newest
 from anomalyclip.housekeeping.records import RunRecord
@@ -98,4 +98,4 @@ def _without_video(entry: Entry, index: pl.DataFrame, old: Collection[str], name
         & ~pl.col("object").is_in(list(named.objects))
         & ~pl.col("video").is_in(list(named.sources))
     )
-    return sorted(gone(unnamed["video"].to_list()))
+    return sorted(removed_sources(unnamed["video"].to_list()))

@@ -59,7 +59,7 @@ def run_folder(entry: Entry, why: str) -> Removal:
     return Removal(entry.key, why, entry.files, list(dict.fromkeys(steps)), witnesses=witnesses)
 
 
-def carry_out(storage: Storage, removal: Removal) -> Removal | None:
+def apply_removal(storage: Storage, removal: Removal) -> Removal | None:
     """Remove it, and return what was removed, None if something has changed; what is gone already is no error."""
     if not all(_is_unchanged(file, storage.stat(file.key)) for file in removal.witnesses):
         return None
@@ -82,7 +82,7 @@ def _unnamed(storage: Storage, removal: Removal) -> Removal:
     """Take rows out of the index; return what is left to remove, not an object that a row written just now names."""
     store = FeatureStore(storage, removal.key.split("/")[1])
     if removal.forgotten:
-        store.forget(removal.forgotten)
+        store.remove_sources(removal.forgotten)
     named = set(store.index()["object"])
     files = [file for file in removal.files if file.key not in named]
     return replace(removal, files=files, steps=[key for key in removal.steps if key not in named])

@@ -13,7 +13,7 @@ import polars as pl
 
 from anomalyclip.errors import UsageError
 from anomalyclip.features.feature_file import FeatureWriter
-from anomalyclip.features.imported import ImportedFeatures, check_name, keep_import, known_import
+from anomalyclip.features.imported import ImportedFeatures, check_name, read_import, save_import
 from anomalyclip.features.sources import content_hash, stamp
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.importing.numpy_files import NumpyFeatures, group_files, open_features
@@ -66,7 +66,7 @@ def import_features(
     check_name(settings.name)
     videos = _videos_by_name(manifest)
     found, faults = _open_all(folders, videos, settings)
-    common = known_import(storage, settings.name) or _common(found, settings)
+    common = read_import(storage, settings.name) or _common(found, settings)
     if settings.sampling_rate != common.sampling_rate:
         raise UsageError(
             f"features {common.name} are one per {common.sampling_rate} frames, not per {settings.sampling_rate}: "
@@ -76,7 +76,7 @@ def import_features(
     if faults := [*faults, *wrong]:
         raise UsageError("\n  ".join([f"{len(faults)} fault(s) in the features, none of which was imported:", *faults]))
     store = FeatureStore(storage, common.fingerprint)
-    keep_import(storage, common)
+    save_import(storage, common)
     store.record([_store(features, videos[features.name], frames, common, store) for features, frames in checked])
     missing = store.without_features(manifest)
     return ImportReport(

@@ -14,7 +14,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.zero_shot import SEGMENT, zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
-from anomalyclip.features.imported import find_import
+from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
@@ -85,7 +85,7 @@ def zero_shot_of(job: Job, card: ModelCard) -> Candidate | None:
 def zero_shot_candidate(job: Job, backbone: Backbone, classes: Sequence[str]) -> Candidate:
     """Return zero-shot CLIP of a backbone; raises UsageError if features and texts differ in size."""
     extraction, imported = job.config.extraction, job.config.data.features
-    if imported and (dim := find_import(job.storage, imported).dim) != backbone.dim:
+    if imported and (dim := require_import(job.storage, imported).dim) != backbone.dim:
         raise UsageError(f"features {imported} have {dim} numbers, the texts of {backbone.name} {backbone.dim}")
     scorer = zero_shot_scorer(backbone, classes, extraction.sampling_rate)
     return Candidate(

@@ -14,7 +14,7 @@ from torch import Tensor
 from anomalyclip.config import BackboneConfig, ExtractionConfig, to_yaml
 from anomalyclip.data.labels import NORMAL, sorted_classes
 from anomalyclip.errors import UsageError
-from anomalyclip.features.imported import known_import
+from anomalyclip.features.imported import read_import
 from anomalyclip.importing.label_file import read_labels
 from anomalyclip.importing.released_checkpoint import (
     IMAGE_TOWER,
@@ -182,7 +182,7 @@ def _feature_faults(job: Job, sizes: Sizes, image_tower: dict[str, Tensor]) -> l
             f"it has no image tower (net.{IMAGE_TOWER}*): say whose features it takes with --set data.features=NAME"
         )
         return [] if image_tower else [absent]
-    found = known_import(job.storage, name)
+    found = read_import(job.storage, name)
     if found is None or found.dim == sizes.dim:
         return []
     return [f"features {name} have {found.dim} numbers, the checkpoint's {sizes.dim}"]
@@ -208,7 +208,7 @@ def _card(
 def _extraction(job: Job) -> ExtractionConfig:
     """Return the settings of the features, with the rate and the crops of imported ones that are there."""
     import_name, extraction = job.config.data.features, job.config.extraction
-    found = known_import(job.storage, import_name) if import_name else None
+    found = read_import(job.storage, import_name) if import_name else None
     theirs = {"sampling_rate": found.sampling_rate, "crops": found.crops} if found else {}
     return extraction.model_copy(update=theirs)
 

@@ -11,9 +11,9 @@ import polars as pl
 from anomalyclip.config import ExtractionConfig, Precision, digest
 from anomalyclip.data.splits import check_contents
 from anomalyclip.errors import UsageError, first_names
-from anomalyclip.evaluation.scoring import counted
+from anomalyclip.evaluation.scoring import with_frame_counts
 from anomalyclip.features.backbone import Backbone, save_backbone
-from anomalyclip.features.imported import find_import
+from anomalyclip.features.imported import require_import
 from anomalyclip.features.ray_extraction import extract_missing
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
@@ -79,13 +79,13 @@ def _imported(
     if backbone is not None:
         save_backbone(backbone, job.storage)
     store = imported_store(job, manifest, imported)
-    checked = counted(manifest, store, settings.sampling_rate, job.config.data.frame_tolerance)
+    checked = with_frame_counts(manifest, store, settings.sampling_rate, job.config.data.frame_tolerance)
     return Extracted(store, checked, [], "auto")
 
 
 def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
     """Return the store of the features of an import name; raises UsageError if a video has none."""
-    store = FeatureStore(job.storage, find_import(job.storage, name).fingerprint)
+    store = FeatureStore(job.storage, require_import(job.storage, name).fingerprint)
     if absent := store.without_features(manifest):
         names, count = first_names(absent), f"{len(absent)} of {manifest.height}"
         raise UsageError(f"{count} videos have no imported features {name}: {names}; import them")
@@ -102,7 +102,7 @@ def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backb
     for video_id, reason in left_out.select("video_id", "reason").iter_rows():
         log.warning("left out: video %s: %s", video_id, reason)
     left = manifest.join(reasons, on="source", how="anti")
-    checked = counted(left, store, settings.sampling_rate, job.config.data.frame_tolerance)
+    checked = with_frame_counts(left, store, settings.sampling_rate, job.config.data.frame_tolerance)
     return Extracted(store, checked, left_out["video_id"].to_list(), report.precision)
 
 

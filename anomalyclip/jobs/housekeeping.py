@@ -20,7 +20,7 @@ from anomalyclip.housekeeping.garbage import (
 )
 from anomalyclip.housekeeping.inventory import Entry, gather
 from anomalyclip.housekeeping.records import RunRecord, read_records
-from anomalyclip.housekeeping.removal import Removal, carry_out
+from anomalyclip.housekeeping.removal import Removal, apply_removal
 from anomalyclip.housekeeping.report import entry_row, place_row, removal_row, table
 from anomalyclip.housekeeping.scratch_space import Place, clear, idle_places, places
 from anomalyclip.job import Job
@@ -90,7 +90,7 @@ def collect(job: Job, manifests: Sequence[Path], days: float, dry_run: bool) -> 
     garbage = find_garbage(job, tracked, sources, time.time() - days * DAY)
     removed, cleared = garbage.removals, garbage.places
     if not dry_run:
-        removed = [gone for removal in removed if (gone := carry_out(job.storage, removal)) is not None]
+        removed = [gone for removal in removed if (gone := apply_removal(job.storage, removal)) is not None]
         cleared = [place for place in cleared if clear(place)]
     rows = [removal_row(removal) for removal in removed]
     local = [place_row(place) for place in cleared]

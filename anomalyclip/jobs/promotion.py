@@ -46,7 +46,7 @@ def promote(
         result = {"model": name, "version": number, "champion_before": champion, "gates": [asdict(g) for g in gates]}
         if not dry_run:
             if version is not None:
-                registry.put_up(number)
+                registry.set_candidate(number)
             entry = _keep(registry, number, champion, gates, {"policy": policy.model_dump(mode="json")}, why)
             registry.write(entry)
             result |= asdict(entry)

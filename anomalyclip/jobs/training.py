@@ -17,7 +17,7 @@ from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.standing import Standing
 from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.features.imported import find_import
+from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
 from anomalyclip.jobs.candidates import MODEL_KIND, zero_shot_scorer
@@ -107,7 +107,7 @@ def run(job: Job, training: Training) -> TrainingResult:
     with tracked(job, training.run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
         describe(tracking, job, training)
         extracted = obtain(job, training)
-        training = settle(job, training, extracted)
+        training = replan(job, training, extracted)
         with stage("train", f"{len(training.plan.classes)} classes, from video-level labels alone"):
             checkpoint = train(tracking, job, training, extracted)
             bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
@@ -151,7 +151,7 @@ def obtain(job: Job, training: Training) -> Extracted:
     return obtain_features(job, settings, training.source.table, training.backbone, imported)
 
 
-def settle(job: Job, training: Training, extracted: Extracted) -> Training:
+def replan(job: Job, training: Training, extracted: Extracted) -> Training:
     """Plan again if videos could not be decoded, so that those left are split as the protocol wants it.
 
     Raises UsageError if too little is left, or the features are not those of an earlier attempt.
@@ -251,7 +251,7 @@ def _is_without_text(config: RunConfig) -> bool:
 def _feature_dim(job: Job, backbone: Backbone | None) -> int:
     if backbone is not None and job.config.data.features is None:
         return backbone.dim
-    return find_import(job.storage, job.config.data.features or "").dim
+    return require_import(job.storage, job.config.data.features or "").dim
 
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:

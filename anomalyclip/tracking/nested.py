@@ -43,7 +43,7 @@ def end_nested(run: TrackedRun, status: FinalStatus) -> None:
     run.client.set_terminated(run.run_id, status)
 
 
-def end_strays(parent: TrackedRun) -> None:
+def end_orphans(parent: TrackedRun) -> None:
     """End the nested runs that a killed process left open."""
     experiment = parent.client.get_run(parent.run_id).info.experiment_id
     below = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}' AND attributes.status = 'RUNNING'"

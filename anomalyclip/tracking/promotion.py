@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.tracking.pages import table, with_section
-from anomalyclip.tracking.promotion_lock import Held, PromotionLock, acquire, is_missing, open_locks, remove_lock
+from anomalyclip.tracking.promotion_lock import HeldLock, PromotionLock, acquire, is_missing, open_locks, remove_lock
 from anomalyclip.tracking.server import reach, reason
 
 log = logging.getLogger("anomalyclip")
@@ -87,7 +87,7 @@ class ModelRegistry:
                 raise UsageError(f"registered model {self.name} has no version {number}") from None
             raise
 
-    def put_up(self, number: str) -> None:
+    def set_candidate(self, number: str) -> None:
         """Make a version the candidate."""
         self.client.set_registered_model_alias(self.name, CANDIDATE, number)
 
@@ -98,7 +98,7 @@ class ModelRegistry:
         }
         return [Entry(**json.loads(numbered[number])) for number in sorted(numbered)]
 
-    def unsettled(self) -> list[Held]:
+    def unsettled(self) -> list[HeldLock]:
         """Return the promotions that are at work, or whose process died."""
         return open_locks(self.client, self.name, self._position())
 
@@ -141,7 +141,7 @@ class ModelRegistry:
         self.client.log_dict(version.run_id, dict(figures), artifact)
         return f"runs:/{version.run_id}/{artifact}"
 
-    def _settle(self, lock: PromotionLock, stale: Sequence[Held], by: str) -> list[Entry]:
+    def _settle(self, lock: PromotionLock, stale: Sequence[HeldLock], by: str) -> list[Entry]:
         """Finish those whose alias has moved, undo the others, and remove their locks; returns their entries."""
         settled = []
         for held in stale:

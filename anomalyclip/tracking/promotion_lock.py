@@ -57,7 +57,7 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldLock:
     """A lock in the registry."""
 
     number: int
@@ -112,7 +112,7 @@ class PromotionLock:
 
 def acquire(
     client: mlflow.MlflowClient, model: str, position: Position, by: str, intent: Mapping[str, Any]
-) -> tuple[PromotionLock, list[Held]]:
+) -> tuple[PromotionLock, list[HeldLock]]:
     """Wait for the right to write the next entry; returns it with the stale locks before it, which must be settled.
 
     Raises JobError if another process holds it for longer than a promotion takes.
@@ -135,15 +135,15 @@ def acquire(
         time.sleep(POLL_SECONDS)
 
 
-def open_locks(client: mlflow.MlflowClient, model: str, done: int) -> list[Held]:
+def open_locks(client: mlflow.MlflowClient, model: str, done: int) -> list[HeldLock]:
     """Return the locks whose entries, those after the first `done`, are not written yet."""
-    held: list[Held] = []
+    held: list[HeldLock] = []
     while (lock := find_lock(client, model, done + len(held) + 1)) is not None:
         held.append(lock)
     return held
 
 
-def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> Held | None:
+def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> HeldLock | None:
     """Return a lock, None if there is none."""
     name = lock_name(model, number)
     for _ in range(READINGS):
@@ -155,7 +155,7 @@ def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> Held | No
             raise
         if {OWNER, INTENT} <= found.tags.keys():
             owner, intent = Owner(**json.loads(found.tags[OWNER])), json.loads(found.tags[INTENT])
-            return Held(number, owner, intent, MOVING in found.tags, found.creation_timestamp / 1000)
+            return HeldLock(number, owner, intent, MOVING in found.tags, found.creation_timestamp / 1000)
         time.sleep(POLL_SECONDS)  # MLflow reads its tags after itself, and it may be removed in between
     raise JobError(f"registered model {name} has the name of a lock, but is none: rename it")
 

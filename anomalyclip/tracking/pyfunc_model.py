@@ -21,7 +21,7 @@ from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 from torch import Tensor
 
 from anomalyclip.config import ExtractionConfig
-from anomalyclip.data.frame_folder import frame_paths, link_out_of
+from anomalyclip.data.frame_folder import frame_paths, link_outside
 from anomalyclip.data.video import DecodeError
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.errors import UsageError
@@ -150,7 +150,7 @@ def allowed_path(path: object) -> Path:
     except (OSError, ValueError):  # a name that is too long, or holds a NUL
         raise UsageError(f"`path` {path[:200]!r} cannot be the name of a file") from None
     confined = Path(root).resolve()
-    if not resolved.is_relative_to(confined) or link_out_of(confined, frames):
+    if not resolved.is_relative_to(confined) or link_outside(confined, frames):
         raise UsageError(f"`path` {path[:200]!r} is outside of the server's {VIDEO_ROOT}")
     if not is_video:
         raise UsageError(

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion_lock import is_missing
-from anomalyclip.tracking.server import reach, refusals
+from anomalyclip.tracking.server import mlflow_errors, reach
 
 RUNS_A_PAGE = 1000
 
@@ -57,7 +57,7 @@ def tracked_state(tracking_uri: str) -> Tracked:
     if path != tracking_uri and not Path(path).is_file():
         raise UsageError(f"MLflow at {tracking_uri}: there is no such database")
     client = reach(tracking_uri)
-    with refusals(tracking_uri):
+    with mlflow_errors(tracking_uri):
         experiments = _all(lambda token: client.search_experiments(ViewType.ALL, page_token=token))
         ids = [experiment.experiment_id for experiment in experiments]
         deleted = _all(lambda token: client.search_runs(
@@ -81,7 +81,7 @@ def backbone_of(version: Version, tracking_uri: str) -> str | None:
     The tag of its run counts, else the model's own card.
     """
     client = reach(tracking_uri)
-    with refusals(tracking_uri):
+    with mlflow_errors(tracking_uri):
         if (tagged := _tag(client, version.run_id)) is not None:
             return None if tagged == "none" else tagged
         from anomalyclip.model.bundle import CARD, load_card  # rarely needed, and torch takes seconds to import

@@ -14,7 +14,7 @@ from anomalyclip.model.bundle import CARD, TENSORS
 from anomalyclip.runs import EVALUATION, MODEL, RunKind
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import logged_model
-from anomalyclip.tracking.server import reach, refusals
+from anomalyclip.tracking.server import mlflow_errors, reach
 
 ZERO_SHOT = "zero-shot"
 """Given instead of a model: CLIP without training, with engineered prompts."""
@@ -114,7 +114,7 @@ class MlflowName:
     def bundle(self) -> Bundle:
         """Return the model; raises UsageError if MLflow has none."""
         client = reach(self.tracking_uri)
-        with refusals(self.tracking_uri):
+        with mlflow_errors(self.tracking_uri):
             uri = self.name
             if not self._is_model():
                 logged = logged_model(client, self.name)
@@ -130,7 +130,7 @@ class MlflowName:
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
         client, artifact = reach(self.tracking_uri), f"{EVALUATION}/{PREDICTIONS}"
-        with refusals(self.tracking_uri):
+        with mlflow_errors(self.tracking_uri):
             run_id = mlflow.models.get_model_info(self.name).run_id if self._is_model() else self.name
             if run_id is None or artifact not in [file.path for file in client.list_artifacts(run_id, EVALUATION)]:
                 raise _unscored(self.name)

@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from anomalyclip.config import RunConfig, to_yaml
 from anomalyclip.runs import result_settings
 from anomalyclip.storage import Storage
-from anomalyclip.tracking.server import UNREACHABLE, reach, reason, refusals
+from anomalyclip.tracking.server import UNREACHABLE, mlflow_errors, reach, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -175,7 +175,7 @@ def tracked_run(
     the run is gone.
     """
     client = reach(tracking_uri)
-    with refusals(tracking_uri):
+    with mlflow_errors(tracking_uri):
         experiment_id = _experiment(client, experiment, tracking_uri, storage)
         run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name)
     with run:

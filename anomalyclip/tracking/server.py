@@ -42,7 +42,7 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    with refusals(tracking_uri):
+    with mlflow_errors(tracking_uri):
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(tracking_uri)
@@ -56,7 +56,7 @@ def reach(tracking_uri: str) -> mlflow.MlflowClient:
     A server has `ANSWER_SECONDS` to answer, whatever takes the time: its name, the connection or the answer.
     """
     client = connect(tracking_uri)
-    with refusals(tracking_uri):
+    with mlflow_errors(tracking_uri):
         if tracking_uri.startswith(("http://", "https://")):
             _ask_once(client)
         else:  # the first question makes a database's tables, which must not be broken off
@@ -65,7 +65,7 @@ def reach(tracking_uri: str) -> mlflow.MlflowClient:
 
 
 @contextmanager
-def refusals(tracking_uri: str) -> Iterator[None]:
+def mlflow_errors(tracking_uri: str) -> Iterator[None]:
     """Turn what MLflow raises into a UsageError that names its address."""
     try:
         yield

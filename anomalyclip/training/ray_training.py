@@ -19,10 +19,10 @@ from anomalyclip.storage import Storage
 from anomalyclip.training.fit_plan import FitPlan, run_plan
 
 
-def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_side: int = 1) -> None:
+def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent_fits: int = 1) -> None:
     """Run a fit on the cluster that this process is connected to; its checkpoints are the result.
 
-    `callbacks` receive the reports of the workers; `side_by_side` is the number of fits that share the cluster.
+    `callbacks` receive the reports of the workers; `concurrent_fits` is the number of fits that share the cluster.
     Raises JobError if the workers fail more often than the configuration allows.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # otherwise every report waits for two seconds
@@ -31,7 +31,7 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), side_by_si
     ray_folder = f"{plan.key}/ray"
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"plan": plan, "side_by_side": side_by_side},
+        train_loop_config={"plan": plan, "concurrent_fits": concurrent_fits},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=cluster.trains_on_gpus(training.workers),
@@ -77,7 +77,7 @@ def _worker(loop_config: dict[str, Any]) -> str | None:
     """Run a worker's part of a fit; returns why it stopped, if starting it again would end in the same way."""
     plan: FitPlan = loop_config["plan"]
     context = ray.train.get_context()
-    sharing = context.get_local_world_size() * loop_config["side_by_side"]
+    sharing = context.get_local_world_size() * loop_config["concurrent_fits"]
     torch.set_num_threads(cluster.threads(sharing))
     try:
         run_plan(plan, get_device(), on_epoch=ray.train.report)

@@ -11,7 +11,7 @@ from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions import Digests, read_predictions
-from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, counted, score_features, score_manifest
+from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_features, score_manifest, with_frame_counts
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
@@ -68,7 +68,7 @@ def manifest(num_frames: int | None = 700, end: int = 699) -> pl.DataFrame:
 @pytest.mark.parametrize("rate", [1, 3])
 def test_every_decoded_frame_has_a_row(rate: int, new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     store, bundle = stored(storage, tmp_path, rate), new_bundle(rate)
-    checked = counted(manifest(), store, rate)
+    checked = with_frame_counts(manifest(), store, rate)
     score_manifest(bundle_scorer(bundle, CPU), checked, "m", store, tmp_path / "predictions.parquet")
     table = pl.read_parquet(tmp_path / "predictions.parquet")
     assert dict(table.group_by("video_id").len().iter_rows()) == FRAMES
@@ -89,7 +89,9 @@ def test_scores_and_probabilities_are_the_means_over_the_crops(
     features = np.random.default_rng(0).normal(size=(60, 5, 8)).astype(np.float16)
     put_features(store, "/v2.mp4", features)
     one = manifest().filter(pl.col("video_id") == "v2")
-    score_manifest(bundle_scorer(bundle, CPU), counted(one, store, 1), "m", store, tmp_path / "predictions.parquet")
+    score_manifest(
+        bundle_scorer(bundle, CPU), with_frame_counts(one, store, 1), "m", store, tmp_path / "predictions.parquet"
+    )
     found = read_predictions(tmp_path / "predictions.parquet")
     model, _ = load_bundle(bundle)
     each = [model.score_video(crop) for crop in torch.from_numpy(features).unbind(dim=1)]
@@ -106,7 +108,9 @@ def test_the_last_value_stands_for_frames_that_no_stored_one_covers(
     features = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float16)
     put_features(store, "/v2.mp4", features, sampling_rate=16, num_frames=50)  # 50 // 16 snippets, two frames left over
     one = manifest().filter(pl.col("video_id") == "v2")
-    score_manifest(bundle_scorer(bundle, CPU), counted(one, store, 16), "m", store, tmp_path / "predictions.parquet")
+    score_manifest(
+        bundle_scorer(bundle, CPU), with_frame_counts(one, store, 16), "m", store, tmp_path / "predictions.parquet"
+    )
     scores = load_bundle(bundle)[0].score_video(torch.from_numpy(features)).scores
     expected = [scores[min(frame // 16, 2)].item() for frame in range(50)]
     assert read_predictions(tmp_path / "predictions.parquet").scores.tolist() == expected
@@ -133,7 +137,7 @@ def test_labels_without_intervals_leave_the_truth_of_frames_unknown(
 ) -> None:
     unlocated = manifest().with_columns(anomalies=pl.lit([], dtype=SCHEMA["anomalies"]))
     store, bundle, target = stored(storage, tmp_path, 1), new_bundle(1), tmp_path / "predictions.parquet"
-    score_manifest(bundle_scorer(bundle, CPU), counted(unlocated, store, 1), "m", store, target)
+    score_manifest(bundle_scorer(bundle, CPU), with_frame_counts(unlocated, store, 1), "m", store, target)
     found = read_predictions(target)
     assert dict(zip(found.video_ids, found.known.tolist(), strict=True)) == {"v1": False, "v2": True}
     assert [found.labels_of(number) for number in range(2)] == [("Arson", "Fighting"), ()]
@@ -143,7 +147,7 @@ def test_labels_without_intervals_leave_the_truth_of_frames_unknown(
 def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     target = tmp_path / "predictions.parquet"
     bundle, store = new_bundle(1), stored(storage, tmp_path, 1)
-    checked = counted(manifest(), store, 1)
+    checked = with_frame_counts(manifest(), store, 1)
     score_manifest(bundle_scorer(bundle, CPU), checked, "m", store, target)
     labels = pl.read_parquet(target).filter(pl.col("video_id") == "v1")["labels"].to_list()
     assert labels[9:20] == [[]] + [["Arson", "Fighting"]] * 10
@@ -156,27 +160,27 @@ def test_the_truth_is_that_of_the_intervals(new_bundle: NewBundle, storage: Stor
 def test_frame_counts_that_differ_are_named(storage: Storage, tmp_path: Path) -> None:
     store = stored(storage, tmp_path, 1)
     with pytest.raises(UsageError, match=r"'v1': annotations 702, video 700, features 700: fix num_frames"):
-        counted(manifest(702), store, 1)
+        with_frame_counts(manifest(702), store, 1)
     with pytest.raises(UsageError, match=r"'v1': annotations 700, video 700, features 700: features must be 234"):
-        counted(manifest(), store, 3)
+        with_frame_counts(manifest(), store, 3)
     with pytest.raises(UsageError, match=r"'v1': annotations unknown, video 700, .* 690-705 goes past"):
-        counted(manifest(None, end=705), store, 1)
+        with_frame_counts(manifest(None, end=705), store, 1)
 
 
 def test_a_tolerance_that_was_asked_for_cuts_the_intervals(storage: Storage, tmp_path: Path) -> None:
-    checked = counted(manifest(702, end=701), stored(storage, tmp_path, 1), 1, frame_tolerance=2)
+    checked = with_frame_counts(manifest(702, end=701), stored(storage, tmp_path, 1), 1, frame_tolerance=2)
     assert checked["num_frames"].to_list() == [700, 50]
     assert checked["anomalies"][0][1]["end"] == 699
 
 
 def test_a_video_without_features_is_refused(storage: Storage) -> None:
     with pytest.raises(UsageError, match=r"2 video\(s\):\n.*'v1': annotations 700, video unknown, features unknown"):
-        counted(manifest(), FeatureStore(storage, "other"), 1)
+        with_frame_counts(manifest(), FeatureStore(storage, "other"), 1)
 
 
 def test_nothing_is_written_where_scoring_breaks_off(new_bundle: NewBundle, storage: Storage, tmp_path: Path) -> None:
     store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
-    checked = counted(manifest(), store, 1)
+    checked = with_frame_counts(manifest(), store, 1)
     storage.delete(store.object_key("v2"))
     with pytest.raises(FileNotFoundError):
         score_manifest(bundle_scorer(new_bundle(1), CPU), checked, "m", store, target)

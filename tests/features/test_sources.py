@@ -15,7 +15,7 @@ from anomalyclip.data.video import VideoReader, probe
 from anomalyclip.features import sources
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
-from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, gone, head, stamp, stamps
+from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, first_bytes, removed_sources, stamp, stamps
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage
 
@@ -125,7 +125,7 @@ def test_a_folder_has_the_size_of_its_pictures_and_the_time_of_the_newest(folder
     size = sum(path.stat().st_size for path in folder.glob("*.png"))
     assert stamp(str(folder)) == Stamp(size, 9)
     assert stamps([str(folder)]).row(0) == (str(folder), size, 9)
-    assert head(str(folder), 40) == (folder / "0.png").read_bytes()[:40]
+    assert first_bytes(str(folder), 40) == (folder / "0.png").read_bytes()[:40]
     (tmp_path / "empty").mkdir()
     assert stamp(str(tmp_path / "empty")) == ABSENT
 
@@ -147,7 +147,7 @@ def test_a_folder_in_an_object_store_is_a_video_too(
     source = "s3://bucket/set%20é%20%23/clip/"
 
     assert stamp(source).size == stamp(str(folder)).size
-    assert head(source) == head(str(folder))
+    assert first_bytes(source) == first_bytes(str(folder))
     (tmp_path / "scratch").mkdir()
     copy = fetch(source, tmp_path / "scratch")
     assert (probe(copy), content_hash(copy)) == (probe(folder), content_hash(folder))
@@ -160,9 +160,9 @@ def test_a_video_is_gone_only_where_its_folder_is_there_and_not_empty(tmp_path: 
     (tmp_path / "kept" / "a.mp4").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     paths = [str(tmp_path / folder / name) for folder in ("kept", "empty", "none") for name in ("a.mp4", "b.mp4")]
-    assert gone([*paths, str(tmp_path / "kept" / "frames/")]) == {paths[1], f"{tmp_path}/kept/frames"}
+    assert removed_sources([*paths, str(tmp_path / "kept" / "frames/")]) == {paths[1], f"{tmp_path}/kept/frames"}
 
 
 def test_a_store_that_does_not_answer_proves_nothing_gone(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
-    assert gone(["foo://bucket/b.mp4", str(tmp_path / "b.mp4")]) == set()
+    assert removed_sources(["foo://bucket/b.mp4", str(tmp_path / "b.mp4")]) == set()

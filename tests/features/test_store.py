@@ -162,10 +162,10 @@ def test_file_uri_and_path_of_a_source_have_the_same_stamp(tmp_path: Path) -> No
 
 def test_a_source_forgotten_leaves_its_object(storage: Storage, put_features: Callable[..., None]) -> None:
     store = FeatureStore(storage, "f")
-    store.forget(["a.mp4"])
+    store.remove_sources(["a.mp4"])
     assert storage.list("features/f") == []
     for video in ("a.mp4", "b.mp4"):
         put_features(store, video, np.ones((2, 3), dtype=np.float16))
-    store.forget(["a.mp4", "unknown.mp4"])
+    store.remove_sources(["a.mp4", "unknown.mp4"])
     assert store.index()["video"].to_list() == ["b.mp4"]
     assert store.summary("a") is not None

@@ -13,7 +13,7 @@ from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
-from anomalyclip.features.imported import find_import, with_imported
+from anomalyclip.features.imported import require_import, with_import_settings
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.importing.numpy_features import ImportReport, ImportSettings, import_features
 from anomalyclip.storage import Storage
@@ -190,7 +190,7 @@ def test_a_configuration_takes_rate_and_crops_from_what_was_imported(
 ) -> None:
     np.save(folder / "a.npy", numbers(2 * 5, DIM))
     put(sampling_rate=16, crops=5)
-    config = with_imported(build_config(RunConfig(), None, ["data.features=i3d"]), storage)
+    config = with_import_settings(build_config(RunConfig(), None, ["data.features=i3d"]), storage)
     assert (config.extraction.sampling_rate, config.extraction.crops) == (16, 5)
 
 
@@ -198,6 +198,6 @@ def test_an_unknown_name_says_what_there_is(put: Import, folder: Path, storage: 
     np.save(folder / "a.npy", numbers(40, DIM))
     put()
     with pytest.raises(UsageError, match=r"no features were imported as c3d .*import names there: i3d"):
-        find_import(storage, "c3d")
+        require_import(storage, "c3d")
     with pytest.raises(UsageError, match="is no import name"):
-        find_import(storage, "../c3d")
+        require_import(storage, "../c3d")

@@ -20,7 +20,7 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs import training as training_job
 from anomalyclip.jobs.features import Extracted
-from anomalyclip.jobs.training import build_bundle, prepare, settle
+from anomalyclip.jobs.training import build_bundle, prepare, replan
 from anomalyclip.model.bundle import TENSORS, load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import Checkpoint, learnt_state
@@ -141,7 +141,7 @@ def test_a_run_says_what_it_needs_of_the_storage_root(
     for source in training.source.table["source"]:
         put_features(store, source, np.ones((2, 4), dtype=np.float16))
     put_features(store, "other.mp4", np.ones((2, 4), dtype=np.float16))
-    settle(new_job(), training, Extracted(store, training.source.table, [], "float32"))
+    replan(new_job(), training, Extracted(store, training.source.table, [], "float32"))
     needs = storage.read_json(f"{training.run.key}/features.json")
     assert needs["objects"] == sorted({Path(source).stem for source in training.source.table["source"]})
     assert (needs["fingerprint"], needs["manifest"]) == ("print", str(manifest.resolve()))

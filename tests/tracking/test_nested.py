@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_nested, end_strays, open_nested
+from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, end_nested, end_orphans, open_nested
 from anomalyclip.tracking.runs import DESCRIPTION, TrackedRun
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
@@ -48,6 +48,6 @@ def test_runs_that_a_killed_process_left_open_are_ended_and_no_others(open_run: 
     with open_run() as parent:
         finished, stray = open_nested(parent, "finished"), open_nested(parent, "stray")
         end_nested(finished, "FINISHED")
-        end_strays(parent)
+        end_orphans(parent)
         states = [parent.client.get_run(run.run_id).info.status for run in (finished, stray, parent)]
         assert states == ["FINISHED", "KILLED", "RUNNING"]

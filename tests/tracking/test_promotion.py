@@ -52,7 +52,7 @@ def registry(registry_uri: str) -> Iterator[ModelRegistry]:
     for _ in range(3):
         client.create_model_version(name, "/nowhere")
     registry = ModelRegistry(client, name)
-    registry.put_up("2")
+    registry.set_candidate("2")
     yield registry
     mlflow.set_tracking_uri(None)
     mlflow.set_registry_uri(None)
@@ -88,7 +88,7 @@ def test_the_registry_says_who_is_in_service_and_what_was_decided(registry: Mode
     assert (registry.aliased(CHAMPION), registry.aliased(CANDIDATE), tag(registry, "2")) == (None, "2", "refused")
     registry.write(entry("promoted", "2", None))
     assert (registry.aliased(CHAMPION), registry.aliased(CANDIDATE), tag(registry, "2")) == ("2", None, "promoted")
-    registry.put_up("1")
+    registry.set_candidate("1")
     registry.write(entry("promoted", "3", "2"))
     assert (registry.aliased(CHAMPION), registry.aliased(CANDIDATE)) == ("3", "1")
     registry.write(entry("rolled back", "2", "3"))

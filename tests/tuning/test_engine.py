@@ -7,7 +7,7 @@ from ray.tune.schedulers import TrialScheduler
 from anomalyclip.config import RunConfig
 from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Draw, _asha, _optuna
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
-from anomalyclip.tuning.trials import Past
+from anomalyclip.tuning.trials import EndedTrial
 
 DRAWN = Space({"training.learning_rate": log_between(1e-5, 1e-2), "model.k": one_of(1, 2, 3)}, trials=8)
 
@@ -15,13 +15,13 @@ DRAWN = Space({"training.learning_rate": log_between(1e-5, 1e-2), "model.k": one
 TRAINING = RunConfig().training
 
 
-def past(point: Point, *aucs: float) -> Past:
+def past(point: Point, *aucs: float) -> EndedTrial:
     rows = [{"epoch": float(n), "learning_rate": 1.0, "val/video_auc": auc, "val/loss": 1.0} for n, auc in
             enumerate(aucs)]  # fmt: skip
-    return Past(point, rows)
+    return EndedTrial(point, rows)
 
 
-def draw(history: list[Past]) -> Draw:
+def draw(history: list[EndedTrial]) -> Draw:
     return Draw(DRAWN, 8, history)
 
 
@@ -32,7 +32,7 @@ def point(rate: float) -> Point:
 def test_the_sampler_hands_out_what_is_to_be_resumed_and_does_not_repeat_what_has_ended() -> None:
     fresh = _optuna(draw([]), [], TRAINING.seed)
     first = [fresh.suggest(str(number)) for number in range(3)]
-    ended = [past(each, 0.5, 0.6) for each in first[:2]] + [Past(point(1e-4), ())]
+    ended = [past(each, 0.5, 0.6) for each in first[:2]] + [EndedTrial(point(1e-4), ())]
     resumed = _optuna(draw(ended), [first[2]], TRAINING.seed)
     assert resumed.suggest("a") == first[2]
     drawn = [resumed.suggest(str(number)) for number in range(3)]
@@ -42,7 +42,7 @@ def test_the_sampler_hands_out_what_is_to_be_resumed_and_does_not_repeat_what_ha
 
 
 def test_the_scheduler_judges_by_what_has_ended_too() -> None:
-    def verdict(history: list[Past], auc: float) -> str:
+    def verdict(history: list[EndedTrial], auc: float) -> str:
         scheduler = _asha(draw(history), TRAINING)
         trial = SimpleNamespace(trial_id="new")
         scheduler.on_trial_add(None, trial)

@@ -14,7 +14,7 @@ import torch
 
 from anomalyclip import cli
 from anomalyclip.errors import UsageError
-from anomalyclip.features.imported import ImportedFeatures, keep_import
+from anomalyclip.features.imported import ImportedFeatures, save_import
 from anomalyclip.importing.released_towers import image_tower_identity
 from anomalyclip.model.bundle import load_bundle
 from anomalyclip.storage import Storage
@@ -151,7 +151,7 @@ def test_an_asserted_name_is_recorded_beside_the_identity(again: Import, result:
 
 
 def test_features_that_were_imported_before_tell_their_rate_and_crops(again: Import, root: Path) -> None:
-    keep_import(Storage(str(root)), ImportedFeatures("vit-every-16", 64, crops=10, sampling_rate=16, made_by=""))
+    save_import(Storage(str(root)), ImportedFeatures("vit-every-16", 64, crops=10, sampling_rate=16, made_by=""))
     _, card = load_bundle(Path(again("--set", "data.features=vit-every-16")["paths"]["model"]))
     assert (card.features, card.sampling_rate, card.crops) == ("vit-every-16", 16, 10)
 
@@ -244,7 +244,7 @@ def test_an_architecture_that_the_image_tower_does_not_fit(refused: Refused, tmp
 
 
 def test_imported_features_of_another_size(again: Import, root: Path) -> None:
-    keep_import(Storage(str(root)), ImportedFeatures("i3d", 1024, crops=1, sampling_rate=16, made_by=""))
+    save_import(Storage(str(root)), ImportedFeatures("i3d", 1024, crops=1, sampling_rate=16, made_by=""))
     with pytest.raises(UsageError, match="features i3d have 1024 numbers, the checkpoint's 64"):
         again("--set", "data.features=i3d")
 

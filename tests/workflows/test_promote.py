@@ -161,7 +161,7 @@ def test_the_story_of_a_registered_model(served_place: Place, caplog: pytest.Log
     assert place.state() == ("1", None, [("promoted", "1")])
 
     assert place.train(0.1, 2) == "2"
-    place.registry.put_up("2")  # as a search does with its winner
+    place.registry.set_candidate("2")  # as a search does with its winner
     code, result, line = place.promote(NAME)
     assert (code, result) == (1, {})
     failed = ["auc", "m_auc", "above_chance", "delta_auc", "delta_m_auc", "class_auc"]

@@ -7,7 +7,7 @@ from typing import Any
 from anomalyclip.data.datasets.class_folders import Clip, find_clips
 from anomalyclip.data.datasets.interval_file import NAME, Annotated, read_intervals
 from anomalyclip.data.datasets.media import Kind, manifest_path
-from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, refuse
+from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.data.schema import Anomaly
 from anomalyclip.data.splits import keyed_part
@@ -39,7 +39,7 @@ def folder(
     left = [clip for clip in clips if clip.key not in unreadable] if skip_bad else clips
     lost = list(_lost(clips, left))
     faults += [*lost, *(unreadable.values() if lost or not skip_bad else ()), *wrong]
-    refuse(root, faults)
+    raise_faults(root, faults)
     splits = _splits(left, intervals, seed, test_fraction)
     rows = [_row(clip, splits[clip.key], intervals, frames.get(clip.key), root) for clip in left]
     return dataset_manifest(rows, _notes(left, splits, intervals), unreadable.values())

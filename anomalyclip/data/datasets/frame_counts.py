@@ -46,7 +46,7 @@ def frame_faults(rows: Sequence[Row], counts: Counts, tolerance: int, root: Path
             yield from _differences(row, frames, tolerance)
 
 
-def tolerated(rows: Sequence[Row], counts: Counts, tolerance: int) -> Iterator[str]:
+def tolerance_notes(rows: Sequence[Row], counts: Counts, tolerance: int) -> Iterator[str]:
     """Yield a note on the videos that differ from their list within the tolerance, if there are any."""
     numbers = {video_id: frames for video_id, frames in counts.items() if isinstance(frames, int)}
     names = [name for row in rows if (name := row["video_id"]) in numbers and any(_differences(row, numbers[name], 0))]

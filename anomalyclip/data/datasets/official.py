@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, tolerated
+from anomalyclip.data.datasets.frame_counts import Count, counts_of, frame_faults, tolerance_notes
 from anomalyclip.data.datasets.matching import Fault, Match, match
 from anomalyclip.data.datasets.media import Kind, Media, find_media, manifest_path
 from anomalyclip.data.datasets.official_lists import official_list
-from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, refuse
+from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
 from anomalyclip.data.video import probe
 from anomalyclip.errors import UsageError
 
@@ -37,7 +37,7 @@ def official(
     counts = counts_of(rows, matched.found, count) if check else {}
     _refuse(root, [*matched.faults, *frame_faults(rows, counts, frame_tolerance, root)])
     placed = [row | {"path": manifest_path(matched.found[row["video_id"]].path, root)} for row in rows]
-    return dataset_manifest(placed, [*notes, *matched.notes, *tolerated(rows, counts, frame_tolerance)])
+    return dataset_manifest(placed, [*notes, *matched.notes, *tolerance_notes(rows, counts, frame_tolerance)])
 
 
 COPIES = {"ucf-crime": ("Normal_Videos_for_Event_Recognition",)}
@@ -69,4 +69,4 @@ def _refuse(root: Path, faults: Sequence[Fault]) -> None:
     summary = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     if kinds.keys() & {"shorter", "longer"}:
         summary += "; decoders differ by a frame or two, which --frame-tolerance N allows"
-    refuse(root, [fault.text for fault in faults], summary)
+    raise_faults(root, [fault.text for fault in faults], summary)

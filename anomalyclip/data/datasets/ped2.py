@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anomalyclip.data.datasets.media import manifest_path
-from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, refuse
+from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
 from anomalyclip.data.frame_folder import PictureError, frame_paths, read_picture
 from anomalyclip.data.schema import Anomaly
 from anomalyclip.data.splits import keyed_part
@@ -45,7 +45,7 @@ def ped2(root: Path, seed: int | None = None) -> DatasetManifest:
         except (ValueError, PictureError) as error:
             faults.append(str(error).replace(f"{root}/", ""))
     faults += [f"{path.relative_to(root)}: not one of the dataset's clips: remove it" for path in _extra(base)]
-    refuse(root, faults)
+    raise_faults(root, faults)
     test = _test_ids(clips, seed or 0)
     rows = [_row(clip, clip.path.name in test, root) for clip in clips]
     return dataset_manifest(rows, _notes(clips, test))

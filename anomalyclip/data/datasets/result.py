@@ -30,7 +30,7 @@ def dataset_manifest(
     return DatasetManifest(pl.DataFrame(list(rows), schema=SCHEMA), list(notes), list(skipped))
 
 
-def refuse(root: Path, faults: Sequence[str], summary: str = "") -> None:
+def raise_faults(root: Path, faults: Sequence[str], summary: str = "") -> None:
     """Raise one UsageError with all faults of a tree, if it has any; the summary is in its first line."""
     if faults:
         kinds = f" ({summary})" if summary else ""

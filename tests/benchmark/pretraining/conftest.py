@@ -8,7 +8,7 @@ import torch
 from anomalyclip.benchmark.pictures.illustrations import Picture
 from anomalyclip.benchmark.pictures.pool import DrawPicture, PicturePool
 from anomalyclip.benchmark.pretraining.settings import AugmentationSettings
-from anomalyclip.features import torchvision_remedy  # noqa: F401 - before open_clip, which imports torchvision
+from anomalyclip.features import torchvision_fix  # noqa: F401 - before open_clip, which imports torchvision
 
 # isort: split
 import open_clip

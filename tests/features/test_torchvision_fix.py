@@ -6,8 +6,8 @@ import torch
 def load(library):
     {load}
 torch.ops.load_library = load
-from anomalyclip.features import torchvision_remedy
-print(torchvision_remedy.DECLARED is not None)
+from anomalyclip.features import torchvision_fix
+print(torchvision_fix.DECLARED is not None)
 """
 
 
