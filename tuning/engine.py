@@ -1,11 +1,8 @@
 """Trial engine on Ray Tune, around `fit`: as many trials at a time as the cluster holds, each in its own process."""
 
 import gc
-import logging
 import math
 import os
-import signal
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,6 +18,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from anomalyclip import cluster
 from anomalyclip.config import TrainingConfig
 from anomalyclip.device import resolve_device
 from anomalyclip.storage import Storage
@@ -128,8 +126,8 @@ def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share
 
     The workers of a group ask Ray for their own resources.
     """
-    cluster = ray.cluster_resources()
-    cpus, gpus, own = cluster.get("CPU", 1.0), cluster.get("GPU", 0.0), training.cpus_per_worker
+    resources = ray.cluster_resources()
+    cpus, gpus, own = resources.get("CPU", 1.0), resources.get("GPU", 0.0), training.cpus_per_worker
     if training.workers > 1:
         groups = gpus if gpus >= training.workers else cpus / own
         return _Share(max(1, min(trials, int(groups // training.workers))), {"cpu": 0.01}, 1)
@@ -147,12 +145,12 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
         result = trial.result() or _fit(trial, study, share)
         tune.report(_progress(result.history))
     except Exception as error:
-        tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: _last_line(error)})
+        tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: cluster.reason(error)})
 
 
 def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
     """Train or resume, score, and keep and return the result."""
-    torch.set_num_threads(share.threads)
+    torch.set_num_threads(min(share.threads, cluster.threads()))
     history = trial.history()
 
     def report(row: EpochMetrics) -> None:
@@ -214,7 +212,7 @@ class _Messenger(tune.Callback):  # type: ignore[misc]
             self._follower.ended(_point(trial.config))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._follower.failed(_point(trial.config), _last_line(str(trial.get_error() or "its process was lost")))
+        self._follower.failed(_point(trial.config), cluster.reason(str(trial.get_error() or "its process was lost")))
 
 
 def _point(config: Mapping[str, Any]) -> Point:
@@ -226,12 +224,6 @@ def _point(config: Mapping[str, Any]) -> Point:
 def _progress(history: Sequence[EpochMetrics]) -> dict[str, float]:
     """Return what a trial is judged by: its number of epochs, and the validation AUC of the best (NaN without)."""
     return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history)].get(AUC, math.nan)}
-
-
-def _last_line(error: BaseException | str) -> str:
-    """Return the last line of an error from a process of the cluster, which names its cause."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()[-500:]
 
 
 def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
@@ -277,8 +269,7 @@ def _quieten() -> None:
     """Keep Ray Tune and Optuna from printing beside us, and from taking over Ctrl-C."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the follower reports what failed
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # libraries replaced it by their own
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    cluster.quieten()  # the follower reports what failed
+    cluster.restore_interrupt()

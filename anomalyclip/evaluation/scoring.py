@@ -28,6 +28,8 @@ class Scorer:
     probabilities `(stored frames, classes)`, all in [0, 1]."""
     classes: tuple[str, ...]
     """In the order of the probabilities, Normal among them."""
+    dim: int
+    """Numbers in a stored feature."""
     sampling_rate: int
     """Frames that a stored one stands for."""
     segment_frames: int
@@ -49,7 +51,8 @@ def model_scorer(model: AnomalyCLIP, sampling_rate: int, digest: str = "") -> Sc
         scores = model.score_video(features)
         return scores.scores, scores.probabilities
 
-    return Scorer(score, model.classes, sampling_rate, model.config.frames_per_segment * sampling_rate, digest)
+    dim, segment_frames = len(model.normality_prototype), model.config.frames_per_segment * sampling_rate
+    return Scorer(score, model.classes, dim, sampling_rate, segment_frames, digest)
 
 
 def with_frame_counts(

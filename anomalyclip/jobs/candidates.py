@@ -65,7 +65,7 @@ def find_candidate(job: Job, model: str, manifest: pl.DataFrame) -> Candidate:
 def zero_shot_scorer(backbone: Backbone, classes: Sequence[str], sampling_rate: int) -> Scorer:
     """Return zero-shot CLIP as what scores; raises UsageError if the text tower cannot read the prompts."""
     model = zero_shot(backbone, classes)
-    return Scorer(model.score, model.classes, sampling_rate, SEGMENT * sampling_rate, model.digest)
+    return Scorer(model.score, model.classes, backbone.dim, sampling_rate, SEGMENT * sampling_rate, model.digest)
 
 
 def zero_shot_of(job: Job, card: ModelCard) -> Candidate | None:

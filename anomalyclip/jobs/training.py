@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from anomalyclip.jobs.features import Extracted, imported_store, obtain_features
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, load_card
+from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import WARNING, run_note
@@ -254,6 +256,10 @@ def _feature_dim(job: Job, backbone: Backbone | None) -> int:
     return require_import(job.storage, job.config.data.features or "").dim
 
 
+def _show(shown: Bar, row: EpochMetrics) -> None:
+    shown.update(int(row["epoch"]) + 1, f"loss {row['loss']:.4f}")
+
+
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
     epochs = plan.stop_after or plan.config.training.epochs
     training = plan.config.training
@@ -263,6 +269,6 @@ def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
         len(plan.train), len(plan.validation), epochs, steps, epochs * steps, training.batch_size, training.workers,
     )  # fmt: skip
     checkpoints = plan.checkpoints()
-    with tracking.following(checkpoints.history, prefix):
+    with bar(epochs, "epochs") as shown, tracking.following(checkpoints.history, prefix, partial(_show, shown)):
         if len(checkpoints.history()) < epochs:
             fit_on_ray(plan)

@@ -25,11 +25,11 @@ from anomalyclip.data.frame_folder import frame_paths, link_outside
 from anomalyclip.data.video import DecodeError
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.crops import mean_over_crops
+from anomalyclip.evaluation.scoring import bundle_scorer, score_features
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder
-from anomalyclip.model.bundle import ModelCard, load_bundle
+from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.storage import Storage, default_root
 
 log = logging.getLogger("anomalyclip")
@@ -59,8 +59,7 @@ class VideoScorer:
 
     def __init__(self, folder: Path) -> None:
         self._device = resolve_device()
-        model, self._card = load_bundle(folder)
-        self._model = model.to(self._device)
+        self._card, self._scorer = load_card(folder), bundle_scorer(folder, self._device)
         self._encoder: FrameEncoder | None = None
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -91,14 +90,13 @@ class VideoScorer:
         if has_path == has_features:
             raise UsageError(f"give `path` or `features`{', not both' if has_path else ''}")
         given, frames = self._extract(allowed_path(path)) if has_path else self._checked(features)
-        _, scores, probabilities = mean_over_crops(self._model.score_video, given)
-        columns = zip(score_columns(self._card), [scores, *probabilities.unbind(dim=1)], strict=True)
-        rate = self._card.sampling_rate
-        return {name: values.repeat_interleave(rate)[:frames].tolist() for name, values in columns}
+        scores, probabilities = score_features(self._scorer, given, frames)
+        columns = zip(score_columns(self._card), [scores, *probabilities.T], strict=True)
+        return {name: values.tolist() for name, values in columns}
 
     def _checked(self, features: Any) -> tuple[Tensor, int]:
         """Return the features `(frames, 1, dim)` of a row, and the frames they stand for."""
-        dim = len(self._model.normality_prototype)
+        dim = self._scorer.dim
         try:
             tensor = torch.from_numpy(np.stack([np.asarray(row, dtype=np.float32) for row in features]))
         except (ValueError, TypeError) as error:

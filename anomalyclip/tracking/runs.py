@@ -130,8 +130,16 @@ class TrackedRun:
         self.client.log_artifacts(self.run_id, str(folder), artifact_path)
 
     @contextmanager
-    def following(self, history: Callable[[], Sequence[EpochMetrics]], prefix: str = "") -> Iterator[None]:
-        """Log epochs as their checkpoints appear; `history` reads those of the latest complete checkpoint."""
+    def following(
+        self,
+        history: Callable[[], Sequence[EpochMetrics]],
+        prefix: str = "",
+        show: Callable[[EpochMetrics], None] = lambda row: None,
+    ) -> Iterator[None]:
+        """Log epochs as their checkpoints appear; `history` reads those of the latest complete checkpoint.
+
+        `show` is given each new epoch.
+        """
         stop = threading.Event()
         logged, before = 0, len(history())
         if before:
@@ -144,6 +152,7 @@ class TrackedRun:
                 self.log_epochs(rows, prefix)
                 for row in rows[max(logged, before) :]:
                     log.info("%s", _epoch_line(row))
+                    show(row)
                 logged = len(rows)
 
         def poll() -> None:

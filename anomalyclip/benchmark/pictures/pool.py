@@ -66,7 +66,7 @@ def draw_pool(draw: DrawPicture, seed: int, count: int, processes: int | None = 
     if not folder.exists():
         _make_room(folder.parent, count * draw(seed, 0).pixels.nbytes)
         with TemporaryDirectory(dir=folder.parent) as partial_folder:
-            _draw_into(Path(partial_folder) / "pool", draw, seed, count, processes or os.cpu_count() or 1)
+            _draw_into(Path(partial_folder) / "pool", draw, seed, count, processes or len(os.sched_getaffinity(0)))
             (Path(partial_folder) / "pool").rename(folder)
     table = pl.read_parquet(folder / "captions.parquet")
     pixels: NDArray[np.uint8] = np.load(folder / "pixels.npy", mmap_mode="r")
