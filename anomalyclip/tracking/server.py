@@ -17,7 +17,7 @@ from anomalyclip.errors import UsageError
 
 UNREACHABLE = (MlflowException, OSError, ValueError)
 """Errors of a tracking server that does not answer for a while."""
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 8.0
 """Time in which a tracking server must answer before a job starts."""
 REASONS = {
     r"Failed to resolve|Name or service not known": "no such host",

@@ -105,4 +105,4 @@ def test_the_question_goes_to_the_servers_path_with_the_users_login(monkeypatch:
 
 
 def test_a_host_that_does_not_exist_is_told_so() -> None:
-    assert refused("http://no-such-host.invalid") in ("no such host", "no answer within 10 s")
+    assert refused("http://no-such-host.invalid") in ("no such host", "no answer within 8 s")
