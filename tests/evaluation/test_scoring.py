@@ -120,7 +120,7 @@ def test_features_are_scored_per_frame_over_crops_by_one_function() -> None:
     def score(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return features[:, 0], features
 
-    scorer = Scorer(score, ("Arson", "Normal"), 3, 2, 32, "x")
+    scorer = Scorer(score, ("Arson", "Normal"), 2, 2, 32, "x")
     features = torch.tensor([[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]]])
     scores, probabilities = score_features(scorer, features, 5)
     np.testing.assert_allclose(scores, [0.2, 0.2, 0.6, 0.6, 0.6], rtol=1e-6)

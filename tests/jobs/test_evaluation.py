@@ -88,7 +88,7 @@ def test_a_manifest_without_test_rows_is_refused(storage: Storage, bundle: Path,
 
 
 def test_what_holds_no_model_is_refused(storage: Storage, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no model nothing: give models:/NAME/VERSION"):
+    with pytest.raises(UsageError, match="there is no model or run nothing: give models:/NAME/VERSION"):
         prepare(job(storage), "nothing", manifest(tmp_path))
 
 

@@ -1,6 +1,7 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +144,14 @@ def test_a_fault_of_the_server_costs_its_row_alone_and_is_in_its_log(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scorer = VideoScorer(bundle)
-    score = scorer._model.score_video
+    score = scorer._scorer.score
 
     def fails(given: torch.Tensor) -> Any:
         if len(given) == 3:
             raise RuntimeError("out of memory at /srv/secret")
         return score(given)
 
-    monkeypatch.setattr(scorer._model, "score_video", fails)
+    monkeypatch.setattr(scorer, "_scorer", replace(scorer._scorer, score=fails))
     answers = scorer.predict(pd.DataFrame({"features": [features(3).tolist(), features(4).tolist()]}))
     assert answers["error"].tolist() == ["the server failed on this row; its log has the reason", None]
     assert len(answers["score"][1]) == 4
