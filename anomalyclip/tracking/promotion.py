@@ -168,8 +168,15 @@ class ModelRegistry:
             self.name, f"promotion.{number:04d}", json.dumps(asdict(entry), ensure_ascii=False)
         )
         lock.check()
+        self._describe_history()
+
+    def _describe_history(self) -> None:
+        """Write the history into the model's description; the entries are what counts, so a failure is only logged."""
         text = with_section(self._model().description or "", "Promotions", _history_table(self.name, self.history()))
-        self.client.update_registered_model(self.name, text)
+        try:
+            self.client.update_registered_model(self.name, text)
+        except MlflowException as error:
+            log.warning("the description of %s is old until the next decision: %s", self.name, reason(error))
 
     def _withdraw(self, number: str) -> None:
         """Remove the candidate's alias from a version that is champion now."""
