@@ -132,6 +132,7 @@ def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share
     cpus, gpus, own = cluster.get("CPU", 1.0), cluster.get("GPU", 0.0), training.cpus_per_worker
     if training.workers > 1:
         groups = gpus if gpus >= training.workers else cpus / own
+        # a trial that held a whole CPU would leave none for its own workers on two cores
         return _Share(max(1, min(trials, int(groups // training.workers))), {"cpu": 0.01}, 1)
     concurrent_fits = max(1, min(trials, int(gpus or cpus / max(1.0, own))))
     threads = threads or max(1, int(cpus) // concurrent_fits)
@@ -147,6 +148,7 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
         result = trial.result() or _fit(trial, study, share)
         tune.report(_progress(result.history))
     except Exception as error:
+        # reported, not raised: Ray Tune would retry it like a lost process, with the same outcome
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: _last_line(error)})
 
 
@@ -256,9 +258,11 @@ def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
         metric=OBJECTIVE,
         mode="max",
         max_t=training.epochs + 1,  # trials end by themselves
+        # after the warm-up: before, the low learning rate hides how settings differ
         grace_period=min(training.epochs, max(training.warmup_epochs + 1, training.epochs // KEPT_PART)),
         reduction_factor=KEPT_PART,
     )
+    # from the storage root: Ray Tune's own snapshots are not used
     for number, trial in enumerate(draw.past):
         known = SimpleNamespace(trial_id=f"past-{number}")
         asha.on_trial_add(None, known)

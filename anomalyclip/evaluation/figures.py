@@ -134,6 +134,7 @@ def mean_of(name: str) -> Callable[[Table], Estimate | None]:
 
     def compute(table: Table) -> Estimate | None:
         abnormal = {of: estimate for of, estimate in table.of_class(name).items() if of != NORMAL}
+        # Normal is left out, as in the paper: the mean is over the classes of anomaly
         parts = [estimate.replicates for estimate in abnormal.values() if estimate.replicates]
         return jackknifed(mean_replicates(parts), frozenset(abnormal))
 

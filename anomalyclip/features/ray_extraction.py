@@ -225,6 +225,7 @@ class _Progress:
         else:
             log.warning("quarantined: %s", result.error)
         now = time.monotonic()
+        # as it runs: after a kill, videos that the index lacks have to be hashed again to find their features
         if now - self._merged > MERGE_SECONDS:
             self.merge()
         self._report(self.state())
@@ -286,6 +287,7 @@ def _results(
             size=min(workers, len(rows)),
             max_concurrent_calls_per_actor=settings.decode_processes,
             max_tasks_in_flight_per_actor=TASKS_AHEAD * settings.decode_processes,
+            # decoding and encoding overlap across videos without a queue of our own
             enable_true_multi_threading=True,
         ),
         fn_constructor_args=(
@@ -297,6 +299,7 @@ def _results(
             cluster.processes_per_node(workers),
         ),
         num_cpus=settings.cpus_per_worker,
+        # one actor per GPU: its threads share one image tower
         num_gpus=1 if cluster.gpus() else 0,
     )
     try:
@@ -308,10 +311,12 @@ def _results(
 
 def _groups(missing: pl.DataFrame) -> list[list[str]]:
     """Sources that a worker processes together, largest first: one, or several that look like the same content."""
+    # largest first: a long video started last would keep one worker busy while the others wait
     ordered = missing.sort("size", descending=True, maintain_order=True)
     shared = set(ordered.filter(pl.col("size").is_duplicated())["video"])
     groups: dict[Any, list[str]] = {}
     for source, size in ordered.select("video", "size").iter_rows():
+        # copies go to one worker, one after the other: side by side, each would be decoded and encoded
         same = (size, first_bytes(source)) if source in shared and size != ABSENT.size else source
         groups.setdefault(same, []).append(source)
     return list(groups.values())

@@ -115,12 +115,14 @@ class ModelRegistry:
         """Move the champion as an entry decides, and keep the entry; raises JobError if another was faster."""
         lock, stale = acquire(self.client, self.name, self._position, entry.by, asdict(entry))
         self._settle(lock, stale, entry.by)
+        # gates run without the lock: meanwhile another version may have become champion
         if (now := self.aliased(CHAMPION)) != entry.champion:
             lock.release()
             raise JobError(
                 f"the champion of {self.name} was {_named(entry.champion)} and is {_named(now)} now: another was faster"
             )
         if entry.moves:
+            # announced before the move: if this process dies, the next one knows whether the alias can be its work
             lock.announce()
             self.client.set_registered_model_alias(self.name, CHAMPION, entry.version)
         self._finish(lock, lock.number, entry)
@@ -147,6 +149,7 @@ class ModelRegistry:
         for held in stale:
             if held.number > self._position() and "decision" in held.intent:
                 entry = replace(Entry(**held.intent), settled_by=by)
+                # the alias decides: a version that it has shown may have been served
                 moved = not entry.moves or (held.moving and self.aliased(CHAMPION) == entry.version)
                 entry = entry if moved else replace(entry, decision="undone")
                 log.warning("a promotion of version %s by %s was interrupted: it is %s now", entry.version,
@@ -164,10 +167,12 @@ class ModelRegistry:
         lock.check()
         self._tag(entry)
         lock.check()
+        # one tag per entry, since a single-row write is atomic; an artifact would be read and rewritten
         self.client.set_registered_model_tag(
             self.name, f"promotion.{number:04d}", json.dumps(asdict(entry), ensure_ascii=False)
         )
         lock.check()
+        # last, and from all entries: the description is a copy that the next decision repairs
         text = with_section(self._model().description or "", "Promotions", _history_table(self.name, self.history()))
         self.client.update_registered_model(self.name, text)
 
