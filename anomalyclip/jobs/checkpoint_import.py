@@ -178,8 +178,10 @@ def _feature_faults(job: Job, sizes: Sizes, image_tower: dict[str, Tensor]) -> l
     """Return the faults of the features that the model needs."""
     name = job.config.data.features
     if name is None:
-        absent = f"it has no image tower (net.{IMAGE_TOWER}*): "
+        absent = (
+            f"it has no image tower (net.{IMAGE_TOWER}*): "
             "name the imported features that it needs with --set data.features=NAME"
+        )
         return [] if image_tower else [absent]
     found = read_import(job.storage, name)
     if found is None or found.dim == sizes.dim:

@@ -1,4 +1,4 @@
-"""What moves before a camera: people who follow a script, vehicles, and anything else, as functions of time."""
+"""Moving things in front of a camera: people who follow a script, vehicles and others, as functions of time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +23,15 @@ class Act(NamedTuple):
     spot: Spot
     pose: Callable[[float], Pose]
     rate: float = 1.0
-    """Strides, blows or gestures a second."""
+    """Strides, blows or gestures per second."""
     facing: int = 0
-    """1 right, -1 left, 0 where the way leads."""
+    """1 right, -1 left, 0 in the direction of the way."""
     prop: Prop | None = None
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody on a script; there from `start` to the end of the last act."""
+    """A person who follows a script; visible from `start` to the end of the last act."""
 
     look: Outfit
     start: float
@@ -100,7 +100,7 @@ class Vehicle:
 @dataclass(frozen=True)
 class Effect:
     """Anything else that is drawn at a spot: fire, smoke, things; `paint` gets the place, a person's height
-    there in pixels, and the seconds since it began."""
+    there in pixels, and the seconds since its start."""
 
     start: float
     end: float
@@ -120,7 +120,7 @@ Actor = Person | Vehicle | Effect
 
 
 def draw_scene(canvas: Canvas, actors: Sequence[Actor], ground: Ground, time: float) -> None:
-    """Draw all who are there at a time, the farthest first."""
+    """Draw everything that is visible at a time, the farthest first."""
     there = [actor for actor in actors if actor.start <= time < actor.end]
     for actor in sorted(there, key=lambda actor: actor.depth(time)):
         actor.draw(canvas, ground, time)
