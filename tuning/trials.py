@@ -59,7 +59,7 @@ class Trial:
 
 
 class Scoring(Protocol):
-    """What is computed once after a trial's fits, in its process."""
+    """The scoring of a trial, done once after its fits, in its process."""
 
     def __call__(self, trial: Trial, epoch: int) -> dict[str, float]:
         """Publish scores of the model of the chosen epoch in the trial's folder; returns figures to keep."""
@@ -74,7 +74,7 @@ class Study:
     manifest: pl.DataFrame
     """Counted; each trial plans its own parts of it, which depend on its seed."""
     content: Mapping[str, Any]
-    """What decides a trial's result besides its settings: manifest, backbone, features."""
+    """Everything besides its settings that decides a trial's result: manifest, backbone, features."""
     folder: str
     """Key of the folder that holds the trials' folders."""
     scoring: Scoring

@@ -154,7 +154,7 @@ def youden_threshold(positive: BoolArray, scores: FloatArray) -> float | None:
     from sklearn.metrics import roc_curve  # here, since it takes a second to import
 
     fpr, tpr, thresholds = roc_curve(positive, scores)
-    # The first point stands for "nothing is anomalous" and has no finite threshold.
+    # the first point means "nothing is anomalous" and has no finite threshold.
     return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])
 
 
@@ -193,7 +193,7 @@ def compared() -> list[Figure]:
 
 
 def headlines() -> list[Figure]:
-    """The figures that stand for a model: in its version's tags and in the demo's table."""
+    """The main figures of a model: in its version's tags and in the demo's table."""
     return [figure for figure in FIGURES.values() if figure.headline]
 
 

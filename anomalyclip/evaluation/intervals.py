@@ -113,7 +113,7 @@ def mean_replicates(parts: Sequence[Replicates]) -> Replicates | None:
     """The mean of a figure over classes, such as mAUC, with its leave-one-video-out values; None without a class.
 
     A class whose only video is left out drops from that mean, so that its distance from the other classes
-    stands for its unknown spread (ShanghaiTech's sizes: coverage 95 %, but 75 % if its value were kept).
+    counts as its unknown spread (ShanghaiTech's sizes: coverage 95 %, but 75 % if its value were kept).
     """
     if not parts:
         return None
@@ -186,7 +186,7 @@ def _frames_at_thresholds(
 ) -> tuple[npt.NDArray[np.intp], DoubleArray, DoubleArray] | None:
     """The first threshold that each frame reaches, and the positives and all frames that reach each first.
 
-    Thresholds are the distinct scores of positives, descending; their number stands for "none". None without
+    Thresholds are the distinct scores of positives, descending; their number means "none". None without
     positives or without negatives.
     """
     # recall rises only at scores of positives: other thresholds add nothing to the area

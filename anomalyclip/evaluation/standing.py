@@ -18,7 +18,7 @@ class Standing:
 
     figure: Figure
     above_chance: bool | None
-    """Whether the figure's 95 % interval lies above 0.5; None if there are too few videos to tell."""
+    """Whether the figure's 95 % interval lies above 0.5; None if there are too few videos to decide."""
     beats_zero_shot: bool | None
     """Whether the paired interval of the difference lies above 0; None if it was not compared or cannot be told."""
     difference: Difference | None

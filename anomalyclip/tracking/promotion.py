@@ -74,7 +74,7 @@ class ModelRegistry:
         self._model()
 
     def aliased(self, alias: str) -> str | None:
-        """Return the version that an alias stands for, None if it is not set."""
+        """Return the version of an alias, None if it is not set."""
         found = self._model().aliases.get(alias)
         return None if found is None else str(found)
 
@@ -228,7 +228,7 @@ def new_entry(decision: Decision, version: str, champion: str | None, why: str, 
 
 
 def who() -> str:
-    """Return who is at work: the user that MLflow knows, else that of the machine."""
+    """Return the name of the person at work: MLflow's user, else that of the machine."""
     try:
         user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -35,7 +35,7 @@ TRIED_OUT = ("model", "loss", "training")
 NOTE_LENGTH = 8000
 """Characters of a run's description that MLflow keeps."""
 DIGEST_LENGTH = 12
-"""Hex digits of a manifest's digest that MLflow shows behind a dataset's name."""
+"""Hex digits of a manifest's digest that MLflow shows after a dataset's name."""
 
 
 class TrackedRun:

@@ -54,11 +54,11 @@ class Pretraining:
 
     def run(self, steps: int) -> dict[str, float]:
         """Run some more steps; returns means of `loss` and `batch_top1`, the rates and `pictures_per_second`."""
-        begun = perf_counter()
+        started = perf_counter()
         figures = torch.stack([self._take_step() for _ in range(steps)]).mean(dim=0)
         with torch.no_grad():
             self._tower.token_embedding.weight[self.captions.vocabulary] = self._embeddings
-        speed = steps * self.settings.batch_size / (perf_counter() - begun)
+        speed = steps * self.settings.batch_size / (perf_counter() - started)
         return {
             "loss": float(figures[0]),
             "batch_top1": float(figures[1]),
