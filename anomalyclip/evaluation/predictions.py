@@ -75,7 +75,7 @@ class Predictions:
     Video i owns the frames `offsets[i]:offsets[i + 1]`. `scores` is (frames,), `probabilities` (frames, classes) in
     the order of `classes`. The truth is `truth` (frames, label_classes) of frames and `video_truth` (videos,
     label_classes) of videos, in the order of `label_classes`: the model's abnormal classes that occur, then the
-    occurring ones it does not know. `known` (videos,) is True if the truth of its frames is known; the rows of `truth` of
+    occurring ones it does not know. `known` (videos,) marks videos with a known truth of frames; the rows of `truth` of
     the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model.
     """
 
