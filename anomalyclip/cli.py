@@ -22,7 +22,7 @@ from anomalyclip.storage import Storage, default_root, scratch
 log = logging.getLogger("anomalyclip")
 
 Result = Any
-"""What a command returns: a dataclass or a mapping of JSON-like values."""
+"""Result of a command: a dataclass or a mapping of JSON-like values."""
 DRAWN = (
     "DEMONSTRATION on drawn footage: its figures say nothing about real video. Give your own as MANIFEST "
     "(README, Your own videos)"

@@ -23,7 +23,7 @@ SILENCE_SECONDS = 4.0
 LOOK_SECONDS = 0.5
 
 _doing = [("prepare", time.monotonic())]
-"""What the process is doing and since when, the innermost last."""
+"""Current activities of the process with their start, the innermost last."""
 
 
 class _LastLine(logging.Handler):

@@ -32,21 +32,21 @@ from anomalyclip.tuning.space import Between, OneOf, Point, Space
 from anomalyclip.tuning.trials import EndedTrial, Study, Trial, TrialResult
 
 OBJECTIVE, EPOCHS, FAILURE = "best_video_auc", "epochs", "failure"
-"""What a trial reports: the highest validation AUC so far, the number of epochs so far, or why it failed."""
+"""Reports of a trial: the highest validation AUC so far, the number of epochs so far, or why it failed."""
 POLL_SECONDS = 2.0
 KEPT_PART = 3
-"""One of so many trials is kept at each of ASHA's rungs, and each rung is so many times as far as the one before."""
+"""ASHA's reduction factor: one of this many trials continues at a rung, and the next rung is this many times later."""
 _LISTED = "listed point"
 """In Ray Tune's configuration of a trial that was not drawn: its point."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Trials drawn by Optuna and stopped early by ASHA; both judge by what ended before, too."""
+    """Trials drawn by Optuna and stopped early by ASHA; both use the results of finished trials too."""
 
     space: Space
     number: int
-    """How many new ones."""
+    """Number of new trials."""
     past: Sequence[EndedTrial]
 
 
@@ -57,7 +57,7 @@ class Follower(Protocol):
         """A trial starts, or starts again because its process was lost."""
 
     def look(self) -> None:
-        """Every few seconds: look for new checkpoints."""
+        """Look for new checkpoints; called every few seconds."""
 
     def ended(self, point: Point) -> None:
         """A trial was trained to the end, or the scheduler stopped it."""
@@ -70,7 +70,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
     """Run the trials of the points, in this order, and those to draw, until all have ended.
 
     A trial whose process is lost resumes from its last checkpoint, as often as the configuration allows; an error is
-    its result. Without `draw` no trial is stopped early. What still runs when this is interrupted is ended.
+    its result. Without `draw` no trial is stopped early. An interrupt ends the trials that still run.
     """
     number = len(points) + (draw.number if draw else 0)
     if not number:
@@ -196,7 +196,7 @@ class _Forward(TuneReportCallback):  # type: ignore[misc]
 
 
 class _Messenger(tune.Callback):  # type: ignore[misc]
-    """Passes on to a follower what Ray Tune's loop in the driver sees."""
+    """Passes events of Ray Tune's loop in the driver on to a follower."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._looked = follower, 0.0
@@ -237,7 +237,7 @@ def _last_line(error: BaseException | str) -> str:
 
 
 def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
-    """Return a sampler that knows what ended before, and hands out first what is to be resumed."""
+    """Return a sampler that knows the finished trials, and first returns the points to resume."""
     sampler = OptunaSearch(
         OptunaSearch.convert_search_space({name: _domain(values) for name, values in draw.space.rows.items()}),
         metric=OBJECTIVE,
@@ -252,7 +252,7 @@ def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
 
 
 def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
-    """Return a scheduler whose rungs hold what ended before."""
+    """Return a scheduler whose rungs contain the finished trials."""
     asha = ASHAScheduler(
         time_attr=EPOCHS,
         metric=OBJECTIVE,

@@ -20,7 +20,7 @@ LONGEST_DESCRIPTION = 4
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial returns."""
+    """Result of a finished trial."""
 
     history: Sequence[EpochMetrics]
     figures: Mapping[str, float]
@@ -102,15 +102,15 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended."""
-
+    """Outcome of a trial."""
+    """State, epochs and figures of a trial that is over."""
     key: str
     """Name of its folder."""
     name: str
     point: Point
     state: State
     epochs: int
-    """How many it trained."""
+    """Number of epochs that it trained."""
     figures: Mapping[str, float]
     """`best_epoch`, and, if there is a validation part, `best_video_auc` and `best_loss`; figures of the scoring.
     Empty if no epoch was trained."""

@@ -24,7 +24,7 @@ from anomalyclip.evaluation.intervals import (
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
 
 Level = Literal["frame", "video"]
-"""What a figure counts: frames of videos with a known truth of frames, or whole videos."""
+"""Unit that a figure counts: frames of videos with a known truth of frames, or whole videos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Estimate:
     interval: Interval | None = None
     """None if the figure has none, or if there are too few videos for one."""
     replicates: Replicates | None = None
-    """What paired differences are computed from; None if the figure does not compare."""
+    """Values for paired differences; None if the figure does not compare."""
     classes: frozenset[str] = frozenset()
     """The classes of which it is the mean: means over other classes do not compare."""
 

@@ -35,7 +35,7 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """A figure, and its value without each video: (videos,), NaN where it is then undefined.
+    """A figure, and its value without each video: (videos,), NaN if it is then undefined.
 
     `clusters` counts the videos that hold the rarer kind of frame, positive or negative.
     """

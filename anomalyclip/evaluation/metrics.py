@@ -28,7 +28,7 @@ NO_INTERVALS = "no test video has frame intervals"
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """All declared figures of one predictions table; None where a figure is undefined."""
+    """All declared figures of one predictions table; None if a figure is undefined."""
 
     figures: Mapping[str, Estimate | None]
     """By the name of the figure."""

@@ -14,7 +14,7 @@ NO_TEXT_TOWER = "not compared with zero-shot CLIP: there is no text tower"
 
 @dataclass(frozen=True)
 class Standing:
-    """What a model is worth on the test videos, by AUC; by video AUC if no test video has frame intervals."""
+    """A model compared with chance on the test videos, by AUC; by video AUC if no test video has frame intervals."""
 
     figure: Figure
     above_chance: bool | None

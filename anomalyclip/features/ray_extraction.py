@@ -57,7 +57,7 @@ _RESULTS = pa.schema(
 
 @dataclass(frozen=True)
 class ExtractionProgress:
-    """How far an extraction is: videos done and in all, frames of those done, and seconds.
+    """Progress of an extraction: videos done and in all, frames of those done, and seconds.
 
     The time left is estimated from frames: those in the manifest (`num_frames`); for other videos from their size and
     the frames per byte of the videos done.
@@ -229,7 +229,7 @@ class _Progress:
         if now - self._merged > MERGE_SECONDS:
             self.merge()
         self._report(self.state())
-        is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # where a bar shows it
+        is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # a bar shows it there
         if is_due or self._done == self._total:
             self._logged = now
             self._log(self.state())

@@ -44,7 +44,7 @@ class PromptLearner(nn.Module):
         tokens = prompt_tokens(classes, " ".join(words), tokenizer)
         # CLIP gives the end of text the highest id of its vocabulary
         end_of_text = tokens.argmax(dim=-1)
-        if int(end_of_text.max()) + 1 == tokens.shape[1]:  # where the tokenizer cuts
+        if int(end_of_text.max()) + 1 == tokens.shape[1]:  # the tokenizer cuts there
             raise UsageError(
                 f"prompts of {self.context_length} words and a class name exceed the text tower's {tokens.shape[1]} "
                 "tokens: shorten model.context_length or model.context_text"

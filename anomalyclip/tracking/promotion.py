@@ -56,7 +56,7 @@ class Entry:
     """In UTC, ISO 8601."""
     why: str
     record: str | None = None
-    """Where all figures are: an artifact of the version's run."""
+    """Place of all figures: an artifact of the version's run."""
     settled_by: str | None = None
     """Who finished or undid it, if the process that started it died."""
 

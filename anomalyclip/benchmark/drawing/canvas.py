@@ -94,7 +94,7 @@ def pick(generator: np.random.Generator, choices: Sequence[Colour]) -> Colour:
 
 
 def _soft_patch(canvas: Canvas, centre: Point, radius: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
-    """The part of the canvas under a soft disc and the disc's mask there; None where they do not meet."""
+    """The part of the canvas under a soft disc and the disc's mask there; None if they do not overlap."""
     size = max(2, round(2 * radius))
     left, top = round(centre[0] - size / 2), round(centre[1] - size / 2)
     right, bottom = min(left + size, canvas.shape[1]), min(top + size, canvas.shape[0])

@@ -51,7 +51,7 @@ class Outfit:
 
 
 class Joints(NamedTuple):
-    """Where a drawn person's hands and head are, to place what they hold."""
+    """Positions of a drawn person's hands and head, to place what they hold."""
 
     head: Point
     hands: tuple[Point, Point]

@@ -16,7 +16,7 @@ Prop = Callable[[Canvas, Joints, float, float, int], None]
 
 
 class Act(NamedTuple):
-    """What somebody does until a time, on the way to a spot."""
+    """An action until a time, on the way to a spot."""
 
     until: float
     """Seconds from the start of the video."""
@@ -107,7 +107,7 @@ class Effect:
     spot: Spot
     paint: Callable[[Canvas, Point, float, float], None]
     before: float = 0.01
-    """How far in front of its spot it is drawn."""
+    """Distance in front of its spot at which it is drawn."""
 
     def draw(self, canvas: Canvas, ground: Ground, time: float) -> None:
         self.paint(canvas, ground.at(*self.spot), ground.person(self.spot[1]), time - self.start)

@@ -18,7 +18,7 @@ from anomalyclip.benchmark.footage.actors import Act, Actor, Effect, Person, Veh
 from anomalyclip.benchmark.footage.places import Ground, Spot
 
 Anomaly = Callable[[np.random.Generator, Ground, Spot, float, float], list[Actor]]
-"""Generator, ground, where it happens, first and last second."""
+"""Generator, ground, spot of the anomaly, first and last second."""
 
 
 def fighting(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:

@@ -28,7 +28,7 @@ class Picture(NamedTuple):
     pixels: NDArray[np.uint8]
     """RGB, (64, 64, 3)."""
     concept: str
-    """What it shows, one of `CONCEPTS`."""
+    """Its subject, one of `CONCEPTS`."""
     captions: tuple[str, ...]
     """Wordings of what it shows."""
 

@@ -37,7 +37,7 @@ class DrawnPicture(Protocol):
 
     @property
     def concept(self) -> str:
-        """What it shows."""
+        """Its subject."""
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class PicturePool(NamedTuple):
 def draw_pool(draw: DrawPicture, seed: int, count: int, processes: int | None = None) -> PicturePool:
     """Return the first `count` pictures of a seed, drawing them unless they are in the scratch folder.
 
-    Raises UsageError where they find no room there.
+    Raises UsageError if there is not enough space.
     """
     folder = scratch() / "pictures" / pool_digest(draw, seed, count)
     if not folder.exists():

@@ -17,7 +17,7 @@ class PictureSettings(Section):
 
 
 class AugmentationSettings(Section):
-    """How a picture is varied each time it is shown. Shares are parts of a batch, chosen again at every step."""
+    """Variation of a picture each time it is shown. Shares are parts of a batch, chosen again at every step."""
 
     zoom: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.2)
     """Side of the shown window in sides of the picture; above 1 the picture shrinks and its border is repeated."""
