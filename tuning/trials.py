@@ -102,8 +102,8 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a trial."""
     """State, epochs and figures of a trial that is over."""
+
     key: str
     """Name of its folder."""
     name: str
