@@ -22,13 +22,13 @@ from anomalyclip.storage import Storage, default_root, scratch
 log = logging.getLogger("anomalyclip")
 
 Result = Any
-"""What a command returns: a dataclass or a mapping of JSON-like values."""
+"""Result of a command: a dataclass or a mapping of JSON-like values."""
 DRAWN = (
     "DEMONSTRATION on drawn footage: its figures say nothing about real video. Give your own as MANIFEST "
     "(README, Your own videos)"
 )
 _closing_lines: list[str] = []
-"""Logged once more when the command has ended well."""
+"""Logged once more after a successful command."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(description: str, example: str, storage: bool = True) -> argparse.ArgumentParser:
-    """Return a parser with a command's description, one worked example, and the storage option where it uses one."""
+    """Return a parser with a command's description, one worked example, and the storage option if it uses one."""
     command = _Parser(
         description=description,
         epilog=f"example:\n  {example}",
@@ -51,7 +51,7 @@ def parser(description: str, example: str, storage: bool = True) -> argparse.Arg
 
 
 def add_manifest(command: argparse.ArgumentParser, optional: bool = False) -> None:
-    """Add the manifest; where it is `optional`, the command runs on the drawn benchmark without one."""
+    """Add the manifest; if it is `optional`, the command runs on the drawn benchmark without one."""
     otherwise = f"; without one, as with `{BENCHMARK}`, a demonstration on drawn footage" if optional else ""
     command.add_argument("manifest", nargs="?" if optional else None, type=Path, metavar="MANIFEST",
                          help=f"CSV or Parquet table of videos, or `{BENCHMARK}`{otherwise}")  # fmt: skip
@@ -69,12 +69,14 @@ def add_config_options(command: argparse.ArgumentParser, preset: bool = True) ->
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options of commands that keep a run and track it in MLflow."""
     command.add_argument("--name", help="name of the run (else derived from data, features, config and seed)")
-    command.add_argument("--fresh", action="store_true", help="start again what is there under that name")
+    command.add_argument(
+        "--fresh", action="store_true", help="remove what exists under that name and start from the beginning"
+    )
     add_tracking_option(command)
 
 
 def add_tracking_option(command: argparse.ArgumentParser) -> None:
-    """Add the option that says where MLflow is."""
+    """Add the option for the place of MLflow."""
     command.add_argument("--tracking-uri", metavar="URI", help="MLflow server or database (else "
                          "MLFLOW_TRACKING_URI, else SQLite in the storage root)")  # fmt: skip
 

@@ -38,7 +38,7 @@ AnyConfig = TypeVar("AnyConfig", bound=Section)
 
 
 class DataConfig(Section):
-    """How the manifest is read."""
+    """Reading of the manifest."""
 
     classes: tuple[str, ...] | None = None
     """Class names of the run; None uses the labels of the training videos."""
@@ -174,7 +174,7 @@ class TrainingConfig(Section):
     """Precision of a training step: auto is float32 on CPUs and bfloat16 autocast on GPUs. float32 is exact on every
     GPU; tf32 lets GPUs round the inputs of products to 10 bits. bfloat16 is faster on CPUs with AVX512-BF16 or AMX."""
     max_failures: NonNegativeInt = 2
-    """How often lost workers are started again from the last checkpoint."""
+    """Number of times that lost workers are started again from the last checkpoint."""
 
     @property
     def half_batch(self) -> int:
@@ -204,7 +204,7 @@ class CacheConfig(Section):
 
 
 class TrackingConfig(Section):
-    """Where a run is found in MLflow."""
+    """Place of a run in MLflow."""
 
     experiment: str = "anomalyclip"
     """Experiment of the run."""

@@ -1,9 +1,9 @@
-"""The two kinds of failure a command reports in one line instead of a traceback, and how its line names many things."""
+"""Errors that a command reports in one line instead of a traceback, and the names in such a line."""
 
 from collections.abc import Sequence
 
 MOST_NAMED = 10
-"""Names that a line holds at most."""
+"""Most names in one line."""
 
 
 class UsageError(Exception):
@@ -15,5 +15,5 @@ class JobError(Exception):
 
 
 def first_names(names: Sequence[str]) -> str:
-    """Return the first names, and an ellipsis where there are more."""
+    """Return the first names, and an ellipsis if there are more."""
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")

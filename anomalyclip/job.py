@@ -8,12 +8,12 @@ from anomalyclip.storage import Storage
 
 @dataclass(frozen=True)
 class Job:
-    """Where a command works, with which configuration, and under which name."""
+    """Storage, configuration and run name of a command."""
 
     storage: Storage
     config: RunConfig
     name: str | None
     """Of the run; None derives one from what decides its result."""
     fresh: bool
-    """Start again what is there under that name."""
+    """Remove what exists under that name and start from the beginning."""
     tracking_uri: str

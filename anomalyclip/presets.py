@@ -8,7 +8,7 @@ from anomalyclip.errors import UsageError
 BENCHMARK = "benchmark"
 """The drawn benchmark: its name instead of a manifest's path, and its preset."""
 DEMONSTRATION = TrackingConfig(experiment="anomalyclip-benchmark", model_name="anomalyclip-benchmark")
-"""Where runs on the drawn benchmark are filed: never beside real ones."""
+"""Experiment and model name of runs on the drawn benchmark, apart from those of real ones."""
 
 _UCF_CRIME = (
     "Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting", "RoadAccidents", "Robbery",
@@ -59,7 +59,7 @@ PRESETS: dict[str, RunConfig] = {
 def preset(name: str) -> RunConfig:
     """Return the preset of that name; raises UsageError with all names if there is none."""
     if name not in PRESETS:
-        raise UsageError(f"unknown preset {name}; there are: {', '.join(PRESETS)}")
+        raise UsageError(f"unknown preset {name}; choose from: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 

@@ -19,11 +19,11 @@ from rich.text import Text
 log = logging.getLogger("anomalyclip")
 
 SILENCE_SECONDS = 4.0
-"""After so long without a line, another one says that work is going on: nothing is silent for more than 5 s."""
+"""Seconds without a line after which another one reports that work continues: no command is silent for over 5 s."""
 LOOK_SECONDS = 0.5
 
 _doing = [("prepare", time.monotonic())]
-"""What the process is doing and since when, the innermost last."""
+"""Current activities of the process with their start, the innermost last."""
 
 
 class _LastLine(logging.Handler):

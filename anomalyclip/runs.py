@@ -1,4 +1,4 @@
-"""Runs in the storage root: their kinds, the files of their folders, and what a finished one returns."""
+"""Runs in the storage root: their kinds, the files of their folders, and the results of finished ones."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 AnyResult = TypeVar("AnyResult", bound="DataclassInstance")
-"""What a run returns: a dataclass of JSON-like values."""
+"""Result of a run: a dataclass of JSON-like values."""
 
 
 class RunKind(StrEnum):
@@ -35,7 +35,7 @@ CONTENT, MLFLOW, FEATURES, RESULT = "run.json", "mlflow.json", "features.json", 
 """Files of a run: what decides its result, its MLflow run, the stored features it needs, and its result."""
 CONFIG = "config.yaml"
 FIGURES = "figures"
-"""Field of a result that holds figures by name."""
+"""Field of a result with its figures by name."""
 MODEL, EVALUATION, ZERO_SHOT, TABLES, REPORT = "model", "evaluation", "zero-shot", "tables", "report"
 """Folders that a run publishes, each whole or not at all."""
 CHECKPOINTS, FINAL, TRIALS = "checkpoints", "final", "trials"
@@ -52,13 +52,13 @@ _RESOURCES = {"workers", "cpus_per_worker", "max_failures"}
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What every command with a run returns; kept as `result.json`."""
+    """Result of every command with a run; stored as `result.json`."""
 
     run: str
     run_id: str
     """Of the MLflow run."""
     paths: Mapping[str, str]
-    """Where everything is, as URIs by name."""
+    """URIs of the outputs, by name."""
     tracking_uri: str
 
 
@@ -82,19 +82,19 @@ class RunFolder:
         return f"{self.key}/{name}"
 
     def uri(self, name: str = "") -> str:
-        """Return where a user finds the run, or a part of it."""
+        """Return the URI of the run, or of a part of it, for users."""
         return self.storage.uri(self.part(name) if name else self.key)
 
     def publish(self, folder: Path, name: str) -> None:
-        """Put a local folder there as a part of the run."""
+        """Copy a local folder into the run as one of its parts."""
         self.storage.publish_folder(folder, self.part(name))
 
     def published(self, *names: str) -> dict[str, str]:
-        """Return the URIs of those parts that are there, by name, after that of the run."""
+        """Return the URIs of the run and of those parts that exist, by name."""
         return {"run": self.uri(), **{name: self.uri(name) for name in names if self.storage.exists(self.part(name))}}
 
     def start(self, fresh: bool = False) -> None:
-        """Make the folder, after removing what an earlier attempt left if a `fresh` start is wanted."""
+        """Create the folder; a `fresh` start first removes what an earlier attempt left."""
         if fresh:
             self.storage.delete(self.key)
         if self._read(CONTENT) is None:
@@ -117,7 +117,7 @@ class RunFolder:
         return as_type(**{name: kept[name] for name in names})
 
     def finish(self, result: "DataclassInstance") -> None:
-        """Keep the result; the run counts as finished from then on."""
+        """Store the result; from then on the run counts as finished."""
         self.storage.write_json(self.part(RESULT), as_json(result))
 
     def mlflow_run(self, tracking_uri: str) -> str | None:
@@ -161,7 +161,7 @@ class RunFolder:
 
 
 def as_json(result: "DataclassInstance") -> dict[str, Any]:
-    """Return a result as JSON-like values; its figures stand beside its other fields."""
+    """Return a result as JSON-like values; its figures become fields of their own."""
     values = asdict(result)
     figures = values.pop(FIGURES, {})
     return {**values, **figures}
@@ -189,7 +189,7 @@ def find_run(
 def open_run(
     storage: Storage, kind: str, name: str | None, prefix: str, content: Mapping[str, Any], fresh: bool = False
 ) -> RunFolder:
-    """Return the folder of a run as `find_run` does, and make it."""
+    """Return the folder of a run as `find_run` does, and create it."""
     run = find_run(storage, kind, name, prefix, content, fresh)
     run.start(fresh)
     return run

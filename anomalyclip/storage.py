@@ -1,4 +1,4 @@
-"""One storage root, local or in an object store, and how finished files become visible in it."""
+"""Storage root, local or in an object store, where files become visible only when they are whole."""
 
 import json
 import os
@@ -19,20 +19,20 @@ COMPLETE = "_COMPLETE"
 
 
 class StoredFile(NamedTuple):
-    """A file as a listing tells of it."""
+    """A file in a listing."""
 
     key: str
     size: int
     """Bytes."""
     changed: float | None
-    """Seconds since 1970; None where the store does not say."""
+    """Seconds since 1970; None if the store does not record it."""
 
 
 class Storage:
     """Files under one root URI (a local folder, `s3://`, `gs://`), addressed by keys such as `runs/a/b`.
 
-    Locally a file appears whole or not at all, by rename. In an object store an upload is visible once it has
-    ended, but one that breaks may leave part of a file: what consists of several files has a marker, written last.
+    Locally a file appears whole or not at all, by rename. In an object store an upload is visible once it is
+    finished, but an interrupted one may leave part of a file: a folder of several files has a marker, written last.
     """
 
     def __init__(self, root: str) -> None:
@@ -45,7 +45,7 @@ class Storage:
             raise UsageError(f"storage root {root} cannot be used: {error}") from None
 
     def check_usable(self) -> None:
-        """Raise UsageError where a local root cannot be written; nothing is left behind."""
+        """Raise UsageError if a local root cannot be written; leaves no file there."""
         if not self.is_local:
             return
         folder = Path(self._prefix)
@@ -63,16 +63,16 @@ class Storage:
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def path(self, key: str) -> str:
-        """Return the key's path for `filesystem` (a plain path where the root is local)."""
+        """Return the key's path for `filesystem` (a plain path if the root is local)."""
         return f"{self._prefix}/{key}"
 
     def uri(self, key: str) -> str:
-        """Return where a user finds the key."""
+        """Return the URI of the key, for users."""
         base, mark, query = self.root.partition("?")
         return f"{base}/{key}{mark}{query}"
 
     def exists(self, key: str) -> bool:
-        """Return whether a file or folder stands under the key."""
+        """Return whether the key is a file or folder."""
         return bool(self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound)
 
     def files(self) -> list[StoredFile]:
@@ -80,12 +80,12 @@ class Storage:
         selector = fs.FileSelector(self._prefix, allow_not_found=True, recursive=True)
         try:
             infos = self.filesystem.get_file_info(selector)
-        except FileNotFoundError:  # a job has just removed a folder that was to be listed
+        except FileNotFoundError:  # a job has just removed a folder during the listing
             infos = self.filesystem.get_file_info(selector)
         return sorted(self._stored(info) for info in infos if info.type == fs.FileType.File)
 
     def stat(self, key: str) -> StoredFile | None:
-        """Return what is known of a file without opening it, None where there is none."""
+        """Return a file's size and time without opening it, None if there is no such file."""
         info = self.filesystem.get_file_info(self.path(key))
         return self._stored(info) if info.type == fs.FileType.File else None
 
@@ -104,28 +104,29 @@ class Storage:
         return json.loads(self.read(key))
 
     def write(self, key: str, content: bytes) -> None:
-        """Put bytes under the key."""
+        """Write bytes to the key."""
         with self._replacing(key) as path, self.filesystem.open_output_stream(path) as stream:
             stream.write(content)
 
     def write_json(self, key: str, value: Any) -> None:
-        """Put a JSON value under the key."""
+        """Write a JSON value to the key."""
         self.write(key, json.dumps(value, indent=2).encode())
 
     def publish(self, local: Path, key: str) -> None:
-        """Put a finished local file under the key."""
+        """Copy a finished local file to the key."""
         with self._replacing(key) as path:
             fs.copy_files(str(local), path, destination_filesystem=self.filesystem)
 
     def publish_folder(self, local: Path, key: str) -> None:
-        """Put a local folder's files under the key in place of what is there; it counts once its marker is there."""
+        """Copy a local folder's files to the key, replacing the old ones; it is complete once it has its marker."""
+        # marker removed first and written last: whoever is killed in between leaves no folder that looks complete
         self.delete(f"{key}/{COMPLETE}")
         for file in sorted(path for path in local.rglob("*") if path.is_file()):
             self.publish(file, f"{key}/{file.relative_to(local)}")
         self.write(f"{key}/{COMPLETE}", b"")
 
     def is_complete(self, key: str) -> bool:
-        """Return whether a folder put there by `publish_folder` is whole."""
+        """Return whether a folder written by `publish_folder` is whole."""
         return self.exists(f"{key}/{COMPLETE}")
 
     def delete(self, key: str) -> None:
@@ -139,7 +140,7 @@ class Storage:
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
-        """Give a file or folder as a local path: itself where the root is local, else a temporary copy."""
+        """Yield a file or folder as a local path: its own if the root is local, else that of a temporary copy."""
         if self.is_local:
             yield Path(self.path(key))
             return
@@ -157,10 +158,11 @@ class Storage:
     @contextmanager
     def _replacing(self, key: str) -> Iterator[str]:
         path = self.path(key)
-        if not self.is_local:
+        if not self.is_local:  # object stores cannot rename, and show an upload when it is finished
             yield path
             return
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # in the same folder: a rename is atomic only within one file system
         partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
         try:
             yield partial
@@ -170,7 +172,7 @@ class Storage:
 
 
 def default_root() -> str:
-    """Return the storage root where none is given: `ANOMALYCLIP_STORAGE`, else `~/anomalyclip`."""
+    """Return the storage root if none is given: `ANOMALYCLIP_STORAGE`, else `~/anomalyclip`."""
     return os.environ.get("ANOMALYCLIP_STORAGE") or str(Path.home() / "anomalyclip")
 
 

@@ -41,5 +41,5 @@ def test_the_methods_own_figures_are_the_defaults() -> None:
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
     assert preset("default") == RunConfig(training=TrainingConfig(batch_size=None))
     assert preset("benchmark").training.batch_size == 16
-    with pytest.raises(UsageError, match="unknown preset ucf; there are: default, ucf-crime, shanghaitech, xd-viol"):
+    with pytest.raises(UsageError, match="unknown preset ucf; choose from: default, ucf-crime, shanghaitech, xd-viol"):
         preset("ucf")

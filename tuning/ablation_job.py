@@ -43,7 +43,7 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True, kw_only=True)
 class AblationResult(RunResult):
-    """What an ablation returns."""
+    """Result of an ablation."""
 
     seeds: Sequence[int]
     rows: Mapping[str, Mapping[str, Sequence[float | None]]]

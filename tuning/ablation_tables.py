@@ -11,7 +11,7 @@ from anomalyclip.evaluation.text import UNDEFINED, difference_text
 from anomalyclip.tuning.space import Point
 
 COMPARED = ("auc", "m_auc")
-"""Figures of which a row's difference to the full method is given."""
+"""Figures whose difference from the full method each row shows."""
 SEED = "training.seed"
 DEFAULT = "default"
 """Name of the paper's full method, the last row of every table."""

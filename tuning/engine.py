@@ -30,21 +30,21 @@ from anomalyclip.tuning.space import Between, OneOf, Point, Space
 from anomalyclip.tuning.trials import EndedTrial, Study, Trial, TrialResult
 
 OBJECTIVE, EPOCHS, FAILURE = "best_video_auc", "epochs", "failure"
-"""What a trial reports: the highest validation AUC so far, the number of epochs so far, or why it failed."""
+"""Reports of a trial: the highest validation AUC so far, the number of epochs so far, or why it failed."""
 POLL_SECONDS = 2.0
 KEPT_PART = 3
-"""One of so many trials is kept at each of ASHA's rungs, and each rung is so many times as far as the one before."""
+"""ASHA's reduction factor: one of this many trials continues at a rung, and the next rung is this many times later."""
 _LISTED = "listed point"
 """In Ray Tune's configuration of a trial that was not drawn: its point."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Trials drawn by Optuna and stopped early by ASHA; both judge by what ended before, too."""
+    """Trials drawn by Optuna and stopped early by ASHA; both use the results of finished trials too."""
 
     space: Space
     number: int
-    """How many new ones."""
+    """Number of new trials."""
     past: Sequence[EndedTrial]
 
 
@@ -55,7 +55,7 @@ class Follower(Protocol):
         """A trial starts, or starts again because its process was lost."""
 
     def look(self) -> None:
-        """Every few seconds: look for new checkpoints."""
+        """Look for new checkpoints; called every few seconds."""
 
     def ended(self, point: Point) -> None:
         """A trial was trained to the end, or the scheduler stopped it."""
@@ -68,7 +68,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
     """Run the trials of the points, in this order, and those to draw, until all have ended.
 
     A trial whose process is lost resumes from its last checkpoint, as often as the configuration allows; an error is
-    its result. Without `draw` no trial is stopped early. What still runs when this is interrupted is ended.
+    its result. Without `draw` no trial is stopped early. An interrupt ends the trials that still run.
     """
     number = len(points) + (draw.number if draw else 0)
     if not number:
@@ -130,6 +130,7 @@ def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share
     cpus, gpus, own = resources.get("CPU", 1.0), resources.get("GPU", 0.0), training.cpus_per_worker
     if training.workers > 1:
         groups = gpus if gpus >= training.workers else cpus / own
+        # a trial that held a whole CPU would leave none for its own workers on two cores
         return _Share(max(1, min(trials, int(groups // training.workers))), {"cpu": 0.01}, 1)
     concurrent_fits = max(1, min(trials, int(gpus or cpus / max(1.0, own))))
     threads = threads or max(1, int(cpus) // concurrent_fits)
@@ -145,6 +146,7 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
         result = trial.result() or _fit(trial, study, share)
         tune.report(_progress(result.history))
     except Exception as error:
+        # reported, not raised: Ray Tune would retry it like a lost process, with the same outcome
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: cluster.reason(error)})
 
 
@@ -192,7 +194,7 @@ class _Forward(TuneReportCallback):  # type: ignore[misc]
 
 
 class _Messenger(tune.Callback):  # type: ignore[misc]
-    """Passes on to a follower what Ray Tune's loop in the driver sees."""
+    """Passes events of Ray Tune's loop in the driver on to a follower."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower, self._looked = follower, 0.0
@@ -227,7 +229,7 @@ def _progress(history: Sequence[EpochMetrics]) -> dict[str, float]:
 
 
 def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
-    """Return a sampler that knows what ended before, and hands out first what is to be resumed."""
+    """Return a sampler that knows the finished trials, and first returns the points to resume."""
     sampler = OptunaSearch(
         OptunaSearch.convert_search_space({name: _domain(values) for name, values in draw.space.rows.items()}),
         metric=OBJECTIVE,
@@ -242,15 +244,17 @@ def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
 
 
 def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
-    """Return a scheduler whose rungs hold what ended before."""
+    """Return a scheduler whose rungs contain the finished trials."""
     asha = ASHAScheduler(
         time_attr=EPOCHS,
         metric=OBJECTIVE,
         mode="max",
         max_t=training.epochs + 1,  # trials end by themselves
+        # after the warm-up: before, the low learning rate hides how settings differ
         grace_period=min(training.epochs, max(training.warmup_epochs + 1, training.epochs // KEPT_PART)),
         reduction_factor=KEPT_PART,
     )
+    # from the storage root: Ray Tune's own snapshots are not used
     for number, trial in enumerate(draw.past):
         known = SimpleNamespace(trial_id=f"past-{number}")
         asha.on_trial_add(None, known)

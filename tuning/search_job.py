@@ -37,17 +37,17 @@ WINNER = "-best"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(RunResult):
-    """What a search returns."""
+    """Result of a search."""
 
     trials: Mapping[str, int]
-    """How many by their state."""
+    """Number of trials by state."""
     best: Mapping[str, Any]
     """The winner's values."""
     best_epoch: float
     best_video_auc: float
     best_loss: float
     separation: Mapping[str, Any]
-    """How far the validation part separates the winner from the other trials."""
+    """Separation of the winner from the other trials on the validation part."""
     winner: Mapping[str, str]
     """Name and id of its run, and the version of its model."""
     figures: Mapping[str, float | None]

@@ -1,4 +1,4 @@
-"""How far validation separates the best trial of a search from the others: paired intervals of video-level AUC."""
+"""Separation of a search's best trial from the others on validation: paired intervals of video-level AUC."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Separation:
 
     videos: int
     abnormal: int
-    """How many of the videos have an anomaly."""
+    """Number of videos with an anomaly."""
     best: str
     """Key of the best trial."""
     others: Mapping[str, Compared]

@@ -17,7 +17,7 @@ TOGETHER = " + "
 _SEARCHED = ("model", "loss", "training.learning_rate", "training.weight_decay", "training.warmup_epochs")
 """Sections and settings that a search may change; all others decide what its trials are compared on."""
 _INSIDE = 0.382
-"""Where a range is probed between its ends: at a fraction, which settings of whole numbers refuse."""
+"""Point at which a range is probed between its ends: a fraction, which settings of whole numbers refuse."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Space:
     rows: Mapping[str, OneOf | Between]
     """By `section.key`; `section.key + section.key` gives several settings the same value."""
     trials: int | None = None
-    """How many to draw; None tries every combination."""
+    """Number of points to draw; None tries every combination."""
     source: str = "search space"
-    """What error messages call it."""
+    """Its name in error messages."""
 
     def points(self) -> list[Point]:
         """Return all combinations of a grid; larger values, which take longer, come first."""

@@ -50,7 +50,7 @@ class TrialRuns:
         return [row["point"] for _, row in sorted(self._table.items())]
 
     def has_ended(self, point: Point) -> bool:
-        """Return whether a trial has ended in this job, in whatever way."""
+        """Return whether a trial is over in this job, with any outcome."""
         return "state" in self._table.get(self.trial(point).folder.name, {})
 
     def take_over(self, points: Sequence[Point]) -> None:
@@ -143,7 +143,7 @@ class TrialRuns:
         self._tidy()
 
     def _close(self, trial: Trial, status: FinalStatus, figures: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Log what is left of a trial, and end its MLflow run."""
+        """Log the remaining figures of a trial, and end its MLflow run."""
         self._log_epochs(trial)
         tracking = self._open[trial.folder.name]
         tracking.log_metrics(figures)

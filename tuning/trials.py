@@ -20,7 +20,7 @@ LONGEST_DESCRIPTION = 4
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial returns."""
+    """Result of a finished trial."""
 
     history: Sequence[EpochMetrics]
     figures: Mapping[str, float]
@@ -59,7 +59,7 @@ class Trial:
 
 
 class Scoring(Protocol):
-    """What is computed once after a trial's fits, in its process."""
+    """The scoring of a trial, done once after its fits, in its process."""
 
     def __call__(self, trial: Trial, epoch: int) -> dict[str, float]:
         """Publish scores of the model of the chosen epoch in the trial's folder; returns figures to keep."""
@@ -74,7 +74,7 @@ class Study:
     manifest: pl.DataFrame
     """Counted; each trial plans its own parts of it, which depend on its seed."""
     content: Mapping[str, Any]
-    """What decides a trial's result besides its settings: manifest, backbone, features."""
+    """Everything besides its settings that decides a trial's result: manifest, backbone, features."""
     folder: str
     """Key of the folder that holds the trials' folders."""
     scoring: Scoring
@@ -102,7 +102,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended."""
+    """State, epochs and figures of a trial that is over."""
 
     key: str
     """Name of its folder."""
@@ -110,7 +110,7 @@ class Outcome:
     point: Point
     state: State
     epochs: int
-    """How many it trained."""
+    """Number of epochs that it trained."""
     figures: Mapping[str, float]
     """`best_epoch`, and, if there is a validation part, `best_video_auc` and `best_loss`; figures of the scoring.
     Empty if no epoch was trained."""

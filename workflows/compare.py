@@ -1,4 +1,4 @@
-"""Models side by side, from their predictions tables alone: is one better, how surely, and on which videos."""
+"""Comparison of models by their predictions tables alone: which is better, how surely, and on which videos."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Compare models with the first one, and say how they differ, how surely, and on which videos."""
+    """Compare models with the first one: how they differ, how surely, and on which videos."""
     command = cli.parser(
         "Compare models that were scored on the same videos: each with the first.\n"
-        "Nothing is scored again: what a model's training predicted on its test videos counts, or an evaluation.",
+        "Nothing is scored again: the predictions of each model's training, or of an evaluation, are used.",
         "python workflows/compare.py models:/anomalyclip@champion models:/anomalyclip/3",
     )
     command.add_argument("models", nargs="+", metavar="RUN_OR_MODEL",

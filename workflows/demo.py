@@ -1,4 +1,4 @@
-"""The whole story on drawn footage: a benchmark, a trained and registered model, and zero-shot CLIP beside it."""
+"""Demonstration on drawn footage: a benchmark, a trained and registered model, and zero-shot CLIP to compare."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Draw, extract, train, evaluate, register, and say how much better the model is than CLIP as it comes."""
+    """Draw, extract, train, evaluate, register, and compare the model with zero-shot CLIP."""
     command = cli.parser(
         "Draw the benchmark, train on it with two workers, and compare the model with zero-shot CLIP.\n"
-        "A second time everything that is there is used again, and the same table comes in seconds.",
+        "A second run uses all stored results, and shows the same table in seconds.",
         "python workflows/demo.py --storage demo",
     )
     cli.add_config_options(command, preset=False)

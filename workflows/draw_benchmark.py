@@ -7,17 +7,17 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Draw the videos, and a picture of all classes and places if that is asked for."""
+    """Draw the videos, and on request a picture of all classes and places."""
     command = cli.parser(
-        "Draw the embedded benchmark where train.py looks for it: 120 training, 28 validation and 50 test videos.\n"
-        "What is there already is kept.",
+        "Draw the embedded benchmark in the place where train.py finds it: 120 training, 28 validation and 50 test\n"
+        "videos. Existing videos are kept.",
         "python workflows/draw_benchmark.py --contact-sheet benchmark.png",
     )
-    command.add_argument("--contact-sheet", type=Path, metavar="PNG", help="also draw a picture of what there is")
+    command.add_argument("--contact-sheet", type=Path, metavar="PNG", help="picture of all classes and places to draw")
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.benchmark.footage import contact_sheet  # after the checks above: OpenCV takes its time
+    from anomalyclip.benchmark.footage import contact_sheet  # after the checks above: OpenCV takes a while to import
     from anomalyclip.jobs.sources import drawn_manifest
 
     if arguments.contact_sheet is not None:

@@ -1,4 +1,4 @@
-"""A model on the test part of a manifest: figures with intervals, plots and the table of predictions."""
+"""Evaluation of a model on test videos: figures with intervals, plots and the table of predictions."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from anomalyclip.errors import UsageError
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Score the test videos of a manifest with a trained model, or with CLIP as it comes."""
+    """Score the test videos of a manifest with a trained model or zero-shot CLIP."""
     command = cli.parser(
         "Evaluate a model on the test rows of a manifest.\n"
-        "Instead of a trained model, zero-shot is CLIP as it comes: frames against the text of each class.",
+        "`zero-shot` instead of a model is CLIP without training: it compares frames with the text of each class.",
         "python workflows/evaluate.py models:/anomalyclip/1 videos/manifest.csv\n"
         "  python workflows/evaluate.py zero-shot videos/manifest.csv",
     )

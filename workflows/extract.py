@@ -1,4 +1,4 @@
-"""The videos of a manifest to stored features; what is stored already is left alone."""
+"""Extraction of the videos of a manifest to stored features; those stored already are skipped."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Extract the features of a manifest's videos, or with `--dry-run` only say what there is to do."""
+    """Extract the features of a manifest's videos, or with `--dry-run` only report the remaining work."""
     command = cli.parser(
-        "Turn the videos of a manifest into stored features. Run again, it does only what is missing or changed.",
+        "Extract the features of a manifest's videos. A second run extracts only what is missing or changed.",
         "python workflows/extract.py videos/manifest.csv --dry-run",
     )
     cli.add_manifest(command)
-    command.add_argument("--dry-run", action="store_true", help="say what there is to do and what it takes")
+    command.add_argument("--dry-run", action="store_true", help="only report the remaining work and its time")
     command.add_argument("--retry", action="store_true", help="try quarantined videos again")
     cli.add_config_options(command)
     arguments = command.parse_args(argv)

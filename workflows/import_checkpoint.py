@@ -1,4 +1,4 @@
-"""A checkpoint that the authors of AnomalyCLIP released, to a registered model."""
+"""Import of a checkpoint that the authors of AnomalyCLIP released, as a registered model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Convert the authors' files and register the model; run again, the finished result is returned."""
+    """Convert the authors' files and register the model; a second run returns the finished result."""
     command = cli.parser(
         "Turn a released checkpoint, its normality prototype and its labels into a registered model.\n"
-        "Nothing in the files is run. If the checkpoint lacks CLIP's image tower, say whose features it takes with\n"
-        "--set data.features=NAME.",
+        "No code in the files is run. If the checkpoint lacks CLIP's image tower, name the imported features that it\n"
+        "needs with --set data.features=NAME.",
         "python workflows/import_checkpoint.py last.ckpt --centroid ncentroid.pt --labels ucf_labels.csv "
         "--preset ucf-crime",
     )

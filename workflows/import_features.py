@@ -8,7 +8,7 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Import the features of a manifest's videos, or none of them and list all faults."""
+    """Import the features of a manifest's videos, or none, listing all faults."""
     command = cli.parser(
         "Import features that were made elsewhere: one .npy file per video, or NAME__0.npy ... NAME__9.npy for crops.\n"
         "Then train and evaluate on them with --set data.features=NAME, the import name. If they are not CLIP's, add\n"

@@ -1,4 +1,4 @@
-"""Make the manifest of a dataset on disk: the table that every other command takes."""
+"""Make the manifest of a dataset on disk, the table that the other commands read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,11 @@ from anomalyclip.jobs.manifests import ADAPTERS, make_manifest
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Write the manifest of a dataset, or refuse its tree with everything that is wrong with it."""
+    """Write the manifest of a dataset, or list all faults of its folder."""
     command = cli.parser(
-        "Write the manifest of a dataset in a folder, of video files or folders of frames: which videos train and\n"
-        "which test, their classes, and when the anomalies happen. All faults are listed at once, and nothing is\n"
-        "written then. docs/datasets.md describes the layout of each dataset.",
+        "Write the manifest of a dataset in a folder, of video files or folders of frames: its training and\n"
+        "test videos, their classes, and when the anomalies happen. If there are faults, all are listed and nothing\n"
+        "is written. docs/datasets.md describes the layout of each dataset.",
         "python workflows/make_manifest.py ucf-crime /data/ucf --frame-tolerance 1",
         storage=False,
     )

@@ -1,4 +1,4 @@
-"""Drawn pictures with captions to the weights of the embedded CLIP, `clip-tiny`, on two cores."""
+"""Pre-training of the embedded CLIP, `clip-tiny`, on drawn pictures with captions."""
 
 import os
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Pre-train the small CLIP from scratch, resuming where an earlier attempt stopped."""
+    """Pre-train the small CLIP from scratch, resuming an earlier attempt."""
     command = cli.parser(
-        "Pre-train the small CLIP on drawn pictures with captions; below an hour on two cores.\n"
-        "The same command resumes where it was stopped, and returns the result of what is finished.",
+        "Pre-train the small CLIP on drawn pictures with captions, in less than an hour on two cores.\n"
+        "The same command resumes an interrupted run, and returns the result of a finished one.",
         "python workflows/pretrain_backbone.py --output anomalyclip/features/open_clip_weights/clip-tiny.safetensors",
     )
-    command.add_argument("--output", type=Path, metavar="FILE", help="where to put the weights beside the run's folder")
+    command.add_argument("--output", type=Path, metavar="FILE", help="also write the weights to this file")
     command.add_argument("--config", type=Path, dest="settings_file", metavar="FILE", help="YAML settings")
     command.add_argument("--set", action="append", default=[], dest="settings", metavar="SECTION.KEY=VALUE",
                          help="one setting of pictures, training or augmentation on top; repeatable")  # fmt: skip

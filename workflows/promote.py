@@ -1,4 +1,4 @@
-"""The life of a registered model: a candidate judged by the gates of a policy, put into service, taken out again."""
+"""Promotion of a registered model: its candidate is judged by the gates of a policy and becomes champion."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     """Promote the candidate, put the previous champion back, report the history, or write a policy to complete."""
     command = cli.parser(
         "Make the candidate of a registered model its champion, if it passes every gate of the policy.\n"
-        "Exit code 1: a gate failed. Each decision is kept in the registry with its figures.",
+        "Exit code 1: a gate failed. Each decision is stored in the registry with its figures.",
         "python workflows/promote.py anomalyclip --write-policy policy.yaml\n"
         "  python workflows/promote.py anomalyclip --version 3 --policy policy.yaml",
     )
@@ -22,10 +22,10 @@ def main(argv: Sequence[str]) -> cli.Result:
     what = command.add_mutually_exclusive_group()
     what.add_argument("--version", metavar="N", help="make this version the candidate first")
     what.add_argument("--rollback", action="store_true", help="put the previous champion back instead")
-    what.add_argument("--history", action="store_true", help="report what is in service, since when and why")
-    what.add_argument("--write-policy", type=Path, metavar="FILE", help="write a policy to complete, and do no more")
-    command.add_argument("--dry-run", action="store_true", help="judge, and change nothing in the registry")
-    command.add_argument("--why", metavar="TEXT", help="a reason to keep with the decision")
+    what.add_argument("--history", action="store_true", help="report the champion and all decisions")
+    what.add_argument("--write-policy", type=Path, metavar="FILE", help="only write a policy to complete")
+    command.add_argument("--dry-run", action="store_true", help="judge without changing the registry")
+    command.add_argument("--why", metavar="TEXT", help="a reason, stored with the decision")
     cli.add_tracking_option(command)
     arguments = command.parse_args(argv)
     name, dry_run, why = arguments.model, arguments.dry_run, arguments.why

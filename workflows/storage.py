@@ -1,4 +1,4 @@
-"""Housekeeping: what the storage root and this machine's scratch folder hold, and what is unused."""
+"""Housekeeping: contents of the storage root and of this machine's scratch folder, and removal of what is unused."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ from anomalyclip.errors import UsageError
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """List what there is by size and by what uses it, or remove what nothing uses."""
+    """List the contents with size and use, or remove what is unused."""
     command = cli.parser(
-        "Say what the storage root and the scratch folder hold, how big it is and what uses it (list), or remove\n"
+        "List what the storage root and the scratch folder contain, how big it is and what uses it (list), or remove\n"
         "what no run, no version of a model and no manifest uses (gc).",
         "python workflows/storage.py gc --dry-run",
     )

@@ -6,10 +6,10 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Train, evaluate and register a model, resuming where an earlier attempt stopped."""
+    """Train, evaluate and register a model, resuming an earlier attempt."""
     command = cli.parser(
         "Train, evaluate and register a model from videos with video-level labels.\n"
-        "The same command resumes where it was stopped, and returns the result of what is finished.",
+        "The same command resumes an interrupted run, and returns the result of a finished one.",
         "python workflows/train.py videos/manifest.csv --set training.epochs=20 --name first-try",
     )
     cli.add_manifest(command, optional=True)

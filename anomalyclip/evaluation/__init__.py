@@ -1,1 +1,1 @@
-"""What predictions are worth: the table of predictions, its figures, their intervals and plots."""
+"""Evaluation of predictions: the table of predictions, its figures, their intervals and plots."""

@@ -24,7 +24,7 @@ from anomalyclip.evaluation.intervals import (
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
 
 Level = Literal["frame", "video"]
-"""What a figure counts: frames of videos with a known truth of frames, or whole videos."""
+"""Unit that a figure counts: frames of videos with a known truth of frames, or whole videos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Estimate:
     interval: Interval | None = None
     """None if the figure has none, or if there are too few videos for one."""
     replicates: Replicates | None = None
-    """What paired differences are computed from; None if the figure does not compare."""
+    """Values for paired differences; None if the figure does not compare."""
     classes: frozenset[str] = frozenset()
     """The classes of which it is the mean: means over other classes do not compare."""
 
@@ -134,6 +134,7 @@ def mean_of(name: str) -> Callable[[Table], Estimate | None]:
 
     def compute(table: Table) -> Estimate | None:
         abnormal = {of: estimate for of, estimate in table.of_class(name).items() if of != NORMAL}
+        # Normal is left out, as in the paper: the mean is over the classes of anomaly
         parts = [estimate.replicates for estimate in abnormal.values() if estimate.replicates]
         return jackknifed(mean_replicates(parts), frozenset(abnormal))
 
@@ -153,7 +154,7 @@ def youden_threshold(positive: BoolArray, scores: FloatArray) -> float | None:
     from sklearn.metrics import roc_curve  # here, since it takes a second to import
 
     fpr, tpr, thresholds = roc_curve(positive, scores)
-    # The first point stands for "nothing is anomalous" and has no finite threshold.
+    # the first point means "nothing is anomalous" and has no finite threshold.
     return float(thresholds[1:][np.argmax((tpr - fpr)[1:])])
 
 
@@ -192,7 +193,7 @@ def compared() -> list[Figure]:
 
 
 def headlines() -> list[Figure]:
-    """The figures that stand for a model: in its version's tags and in the demo's table."""
+    """The main figures of a model: in its version's tags and in the demo's table."""
     return [figure for figure in FIGURES.values() if figure.headline]
 
 

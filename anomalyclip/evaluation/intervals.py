@@ -35,7 +35,7 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """A figure, and its value without each video: (videos,), NaN where it is then undefined.
+    """A figure, and its value without each video: (videos,), NaN if it is then undefined.
 
     `clusters` counts the videos that hold the rarer kind of frame, positive or negative.
     """
@@ -72,6 +72,7 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
     within = np.zeros(len(positives))
     for video in np.flatnonzero((positives > 0) & (negatives > 0)):
         own = slice(offsets[video], offsets[video + 1])
+        # its row and its column both contain it: taken off twice, it must be added once
         within[video] = concordant_frames(scores[own], positive[own]).sum() / 2
     # Every concordant pair was counted at both its frames, so a pair within a video came twice.
     total = concordant.sum() / 2
@@ -112,7 +113,7 @@ def mean_replicates(parts: Sequence[Replicates]) -> Replicates | None:
     """The mean of a figure over classes, such as mAUC, with its leave-one-video-out values; None without a class.
 
     A class whose only video is left out drops from that mean, so that its distance from the other classes
-    stands for its unknown spread (ShanghaiTech's sizes: coverage 95 %, but 75 % if its value were kept).
+    counts as its unknown spread (ShanghaiTech's sizes: coverage 95 %, but 75 % if its value were kept).
     """
     if not parts:
         return None
@@ -135,6 +136,7 @@ def logit_interval(replicates: Replicates | None) -> Interval | None:
     values = np.append(replicates.left_out, replicates.point)
     if not ((values > 0) & (values < 1)).all():
         return None
+    # the logit has no bounds, so the interval of a figure near 1 cannot pass it
     error = _standard_error(logit(replicates.left_out))
     if error is None:
         return None
@@ -155,7 +157,9 @@ def difference(a: Replicates | None, b: Replicates | None, lower_is_better: bool
     """The figure of `a` minus that of `b`, of the same videos in the same order; None if one is undefined."""
     if a is None or b is None:
         return None
+    # paired by video: what makes a video hard for both models cancels
     paired = Replicates(a.point - b.point, a.left_out - b.left_out, a.clusters)
+    # the plain scale: a difference may be negative, so it has no logit
     interval, error = plain_interval(paired), _standard_error(paired.left_out)
     if interval is None or error is None:
         return Difference(paired.point, None)
@@ -182,9 +186,10 @@ def _frames_at_thresholds(
 ) -> tuple[npt.NDArray[np.intp], DoubleArray, DoubleArray] | None:
     """The first threshold that each frame reaches, and the positives and all frames that reach each first.
 
-    Thresholds are the distinct scores of positives, descending; their number stands for "none". None without
+    Thresholds are the distinct scores of positives, descending; their number means "none". None without
     positives or without negatives.
     """
+    # recall rises only at scores of positives: other thresholds add nothing to the area
     thresholds = np.unique(scores[positive])[::-1]
     if not len(thresholds) or positive.all():
         return None

@@ -28,7 +28,7 @@ NO_INTERVALS = "no test video has frame intervals"
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """All declared figures of one predictions table; None where a figure is undefined."""
+    """All declared figures of one predictions table; None if a figure is undefined."""
 
     figures: Mapping[str, Estimate | None]
     """By the name of the figure."""
@@ -58,7 +58,7 @@ class Metrics:
         return None if estimate is None else estimate.interval
 
     def headline(self) -> dict[str, float]:
-        """The defined figures that stand for the model, by name."""
+        """The defined main figures of the model, by name."""
         found = {figure.name: self.value(figure.name) for figure in headlines()}
         return {name: value for name, value in found.items() if value is not None}
 

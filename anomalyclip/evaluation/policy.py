@@ -18,7 +18,7 @@ TEMPLATE = Path(__file__).parent / "promotion.yaml"
 
 
 class EvaluationPolicy(Section):
-    """What models are judged on."""
+    """Data that models are judged on."""
 
     manifest: Path | None = None
     """The manifest whose test videos count, relative to the policy file; `benchmark` is the drawn one."""
@@ -78,7 +78,7 @@ class Margins(Thresholds):
 
 
 class Baselines(Section):
-    """What a model must be better than, independent of the champion."""
+    """Baselines that a model must be better than, independent of the champion."""
 
     above_chance: bool = True
     """The 95 % interval of AUC lies above 0.5."""
@@ -94,7 +94,7 @@ class Smoke(Section):
 
 
 class Policy(Section):
-    """What a model must show before it becomes champion."""
+    """Conditions that a model must fulfil before it becomes champion."""
 
     evaluation: EvaluationPolicy = EvaluationPolicy()
     floors: Floors = Field(default_factory=Floors)

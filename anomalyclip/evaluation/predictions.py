@@ -24,7 +24,7 @@ _NORMAL_IS_KNOWN = "a video without labels is normal in every frame: its frames 
 
 @dataclass(frozen=True)
 class Digests:
-    """What the predictions were made from: content digests of manifest, annotations and model."""
+    """Origin of the predictions: content digests of manifest, annotations and model."""
 
     manifest: str
     annotations: str
@@ -36,7 +36,7 @@ class VideoPrediction:
     """Truth and prediction of one video.
 
     `video_labels` are the classes of the whole video (none: normal). `labels` holds a list of class names per
-    frame (empty: normal), or is None where the truth of frames is unknown: the video has labels but no intervals.
+    frame (empty: normal), or is None if the truth of frames is unknown: the video has labels but no intervals.
     `scores` (frames,) are the anomaly probabilities and `probabilities` (frames, classes) those of the classes in
     model order, Normal among them. Raises JobError if lengths differ, a figure is not in [0, 1], the truth says
     "Normal", a frame has a label that its video lacks, or a video without labels has unknown frames.
@@ -75,7 +75,7 @@ class Predictions:
     Video i owns the frames `offsets[i]:offsets[i + 1]`. `scores` is (frames,), `probabilities` (frames, classes) in
     the order of `classes`. The truth is `truth` (frames, label_classes) of frames and `video_truth` (videos,
     label_classes) of videos, in the order of `label_classes`: the model's abnormal classes that occur, then the
-    occurring ones it does not know. `known` (videos,) tells whose frames have a known truth; the rows of `truth` of
+    occurring ones it does not know. `known` (videos,) marks videos with a known truth of frames; the rows of `truth` of
     the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model.
     """
 
@@ -137,7 +137,7 @@ class Predictions:
 def predictions_schema(classes: Sequence[str], digests: Digests, segment_frames: int) -> pa.Schema:
     """The table's columns and file metadata for a model of these classes (model order, Normal among them).
 
-    `video_labels` is the same in all rows of a video; `labels` is null where the truth of a frame is unknown.
+    `video_labels` is the same in all rows of a video; `labels` is null if the truth of a frame is unknown.
     """
     if NORMAL not in classes or len(set(classes)) != len(classes):
         raise UsageError(f"classes must be distinct and hold {NORMAL!r}; got {', '.join(classes) or 'none'}")

@@ -31,7 +31,7 @@ class Scorer:
     dim: int
     """Numbers in a stored feature."""
     sampling_rate: int
-    """Frames that a stored one stands for."""
+    """Frames of the video per stored frame."""
     segment_frames: int
     """Frames in a segment of the model: video-level scores are means over segments."""
     digest: str
@@ -74,7 +74,7 @@ def score_features(
     """Score the stored features of a video `(stored frames, crops, dim)`, averaged over its crops.
 
     Returns the anomaly scores `(num_frames,)` and the class probabilities `(num_frames, classes)` of all frames: a
-    stored frame's value holds for the frames that it stands for, the last one's for all that remain.
+    stored frame's value applies to the frames up to the next stored one, the last one's for all that remain.
     """
     scores, probabilities = mean_over_crops(scorer.score, features)
     stored = (torch.arange(num_frames) // scorer.sampling_rate).clamp(max=len(features) - 1)

@@ -14,11 +14,11 @@ NO_TEXT_TOWER = "not compared with zero-shot CLIP: there is no text tower"
 
 @dataclass(frozen=True)
 class Standing:
-    """What a model is worth on the test videos, by AUC; by video AUC if no test video has frame intervals."""
+    """A model compared with chance on the test videos, by AUC; by video AUC if no test video has frame intervals."""
 
     figure: Figure
     above_chance: bool | None
-    """Whether the figure's 95 % interval lies above 0.5; None if there are too few videos to tell."""
+    """Whether the figure's 95 % interval lies above 0.5; None if there are too few videos to decide."""
     beats_zero_shot: bool | None
     """Whether the paired interval of the difference lies above 0; None if it was not compared or cannot be told."""
     difference: Difference | None

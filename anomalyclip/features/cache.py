@@ -75,9 +75,11 @@ class FeatureCache:
         lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)  # held while the cache is in use
+            # one build at a time on a node: two would count the same free space
             with FileLock(folder.parent / "build.lock"):
                 if not folder.is_dir():
                     _build(store, contents, folder, max_gigabytes * 1e9)
+                # eviction is by last use, and file systems often do not keep access times
                 os.utime(folder)
         except BaseException:
             os.close(lock)
@@ -161,14 +163,17 @@ def _build(store: FeatureStore, contents: pl.DataFrame, folder: Path, limit: flo
         with (partial / _shard(shard)).open("ab") as file:
             for features in store.iterate(key):
                 features.tofile(file)
+                # in float64: the prototype is a mean over all normal frames, too many for the digits of float16
                 sums[number] += features.sum(axis=(0, 1), dtype=np.float64)
                 frames, crops = frames + len(features), features.shape[1]
         rows.append({"hash": content, "shard": shard, "offset": offset, "frames": frames, "crops": crops})
         offset += frames * crops
+        # a video is never split: its features are one view of one file
         if offset * dim * 2 >= SHARD_BYTES:
             shard, offset = shard + 1, 0
     pl.DataFrame(rows).write_parquet(partial / _INDEX)
     np.save(partial / _SUMS, sums)
+    # renamed when whole: a killed build leaves a partial folder, which the next build removes
     partial.rename(folder)
 
 
@@ -195,6 +200,7 @@ def _remove(folder: Path) -> bool:
         if unused:
             if folder != killed:
                 shutil.rmtree(killed, ignore_errors=True)
+            # renamed before it is removed: a half-removed folder would look like a cache
             shutil.rmtree(folder.rename(killed))
     return unused
 

@@ -69,11 +69,13 @@ class Decoder:
             ):
                 if isinstance(message, _Slots):
                     slots = np.memmap(message.path, np.uint8, "r+", shape=message.shape)
+                    # both have it mapped: without a name, the memory is freed even if both are killed
                     Path(message.path).unlink()
                 else:
                     yield slots[message.slot, : message.frames]
                     self._send(path, None)
         finally:
+            # stopped in the middle: what the process still sends would be taken for the next video's
             if not isinstance(message, VideoInfo | DecodeError):
                 self.close()
         if isinstance(message, DecodeError):
@@ -93,7 +95,8 @@ class Decoder:
             return
         self.close()
         self._connection, theirs = Pipe()
-        # not by multiprocessing: forking threads is unsafe, and spawning would import Ray in the decoder
+        # not by multiprocessing: forking threads is unsafe, and spawning would import Ray in the decoder; not a torch
+        # DataLoader: outside the main thread it notices a dead worker only after its time-out
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import main; main()", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -123,6 +126,7 @@ class Decoder:
 
 def main() -> None:
     """Run the decoder process; the argument is the file descriptor of its connection."""
+    # Ctrl-C reaches the whole process group: the worker ends the decoder when it closes the connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, ConnectionError):
         _serve(Connection(int(sys.argv[1])))
@@ -155,6 +159,7 @@ def _decode(reader: VideoReader, connection: Any) -> VideoInfo:
             connection.send(_Batch(number % SLOTS, len(frames)))
             in_use += 1
     finally:
+        # replies that are still to come: they would be taken for the next request
         for _ in range(in_use):
             connection.recv()
     return reader.info
@@ -167,6 +172,7 @@ def _allocate(shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
         with suppress(OSError):
             descriptor, path = mkstemp(dir=folder, prefix="anomalyclip-frames-")
             try:
+                # reserved now: a full /dev/shm would otherwise kill the process at the first write to the map
                 os.posix_fallocate(descriptor, 0, size)
                 slots = np.memmap(path, np.uint8, "r+", shape=shape)
                 connection.send(_Slots(path, shape))

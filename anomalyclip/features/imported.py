@@ -17,12 +17,12 @@ class ImportedFeatures:
     """Properties that all features of one import name share."""
 
     name: str
-    """The import name. It stands for the model that made them; nothing proves that it did."""
+    """The import name, of the model that made them; nothing proves that it did."""
     dim: int
     crops: int
     """Crops per frame."""
     sampling_rate: int
-    """Frames that a stored feature stands for."""
+    """Frames of the video per stored feature."""
     made_by: str
     """The user's words about their origin."""
 

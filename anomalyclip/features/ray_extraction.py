@@ -57,7 +57,7 @@ _RESULTS = pa.schema(
 
 @dataclass(frozen=True)
 class ExtractionProgress:
-    """How far an extraction is: videos done and in all, frames of those done, and seconds.
+    """Progress of an extraction: videos done and in all, frames of those done, and seconds.
 
     The time left is estimated from frames: those in the manifest (`num_frames`); for other videos from their size and
     the frames per byte of the videos done.
@@ -225,10 +225,11 @@ class _Progress:
         else:
             log.warning("quarantined: %s", result.error)
         now = time.monotonic()
+        # as it runs: after a kill, videos that the index lacks have to be hashed again to find their features
         if now - self._merged > MERGE_SECONDS:
             self.merge()
         self._report(self.state())
-        is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # where a bar shows it
+        is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # a bar shows it there
         if is_due or self._done == self._total:
             self._logged = now
             self._log(self.state())
@@ -286,6 +287,7 @@ def _results(
             size=min(workers, len(rows)),
             max_concurrent_calls_per_actor=settings.decode_processes,
             max_tasks_in_flight_per_actor=TASKS_AHEAD * settings.decode_processes,
+            # decoding and encoding overlap across videos without a queue of our own
             enable_true_multi_threading=True,
         ),
         fn_constructor_args=(
@@ -297,6 +299,7 @@ def _results(
             cluster.processes_per_node(workers),
         ),
         num_cpus=settings.cpus_per_worker,
+        # one actor per GPU: its threads share one image tower
         num_gpus=1 if cluster.gpus() else 0,
     )
     try:
@@ -308,10 +311,12 @@ def _results(
 
 def _groups(missing: pl.DataFrame) -> list[list[str]]:
     """Sources that a worker processes together, largest first: one, or several that look like the same content."""
+    # largest first: a long video started last would keep one worker busy while the others wait
     ordered = missing.sort("size", descending=True, maintain_order=True)
     shared = set(ordered.filter(pl.col("size").is_duplicated())["video"])
     groups: dict[Any, list[str]] = {}
     for source, size in ordered.select("video", "size").iter_rows():
+        # copies go to one worker, one after the other: side by side, each would be decoded and encoded
         same = (size, first_bytes(source)) if source in shared and size != ABSENT.size else source
         groups.setdefault(same, []).append(source)
     return list(groups.values())

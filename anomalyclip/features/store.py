@@ -78,6 +78,7 @@ class FeatureStore:
         # a row without `rotated` may name features of sideways frames: its object is looked up again, by content
         done = index.filter(pl.col("rotated").is_not_null())
         known = done if retry else pl.concat([table.select(*STAMPS) for table in (done, quarantine)])
+        # by size and time: hashing would read every video again at each run
         return stamps(sources).join(known, on=list(STAMPS), how="anti", maintain_order="left")
 
     def without_features(self, manifest: pl.DataFrame) -> list[str]:
@@ -92,6 +93,7 @@ class FeatureStore:
         failed = news.filter(pl.col("error").is_not_null()).with_columns(
             reason=pl.col("error"), when=pl.lit(datetime.now(UTC).isoformat(timespec="seconds"))
         )
+        # without a lock, which object stores lack: the objects themselves are immutable
         index, quarantine = (table.join(news, on="video", how="anti") for table in self._tables())
         self._write("index", pl.concat([index, news.filter(pl.col("error").is_null()).select(*INDEX)]))
         if failed.height or self.storage.exists(self._key("quarantine")):

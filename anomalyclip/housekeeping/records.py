@@ -18,7 +18,7 @@ WITHOUT_FEATURES = (*WITHOUT_BACKBONE, RunKind.IMPORT, RunKind.TRIAL)
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run of the storage root uses."""
+    """Objects that one run of the storage root uses."""
 
     entry: Entry
     finished: bool

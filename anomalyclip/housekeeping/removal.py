@@ -24,7 +24,7 @@ class Removal:
     forgotten: Sequence[str] = ()
     """Sources that leave the index of a feature store before anything is deleted."""
     witnesses: Sequence[StoredFile] = ()
-    """Nothing goes unless these files are still what they were: a job that came to work meanwhile has others."""
+    """Nothing is removed unless these files are unchanged: a job that started meanwhile has others."""
 
     @property
     def size(self) -> int:

@@ -17,7 +17,7 @@ COPIES = {
     "pictures": "drawn pictures, which pre-training draws again",
 }
 TEMPORARY = ("tmp*", "extract-*", "probe-*", "import-*", "anomalyclip-frames-*")
-"""What jobs name their temporary folders."""
+"""Names of the temporary folders of jobs."""
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,13 @@ class ImportSettings:
     name: str
     """The import name."""
     sampling_rate: int = 1
-    """Frames that a feature stands for."""
+    """Frames of the video per feature."""
     crops: int | None = None
     """Crops per frame in arrays of two axes; None takes the number that the files show."""
     made_by: str = ""
     """The user's words about their origin."""
     frame_tolerance: int = 0
-    """Frames by which a manifest's count may differ from what the features stand for."""
+    """Frames by which a manifest's count may differ from the number of frames that the features cover."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _store(
 
 
 def _frames_covered(features: int, sampling_rate: int, annotated: int | None, tolerance: int) -> int:
-    """Return the frames of a video, whose last feature may stand for fewer or for more frames than the others."""
+    """Return the frames of a video, whose last feature may cover fewer or more frames than the others."""
     if annotated is None:
         return features * sampling_rate
     shortest, longest = (features - 1) * sampling_rate + 1, (features + 1) * sampling_rate - 1

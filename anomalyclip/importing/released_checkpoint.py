@@ -31,7 +31,7 @@ class Sizes:
 
     classes: int
     context: str
-    """Words in the place of the context: an X each, or the configured text that it started from."""
+    """Words instead of the context: one X per token, or the configured text that it started from."""
     context_length: int
     shared_context: bool
     positions: int
@@ -112,7 +112,7 @@ def sizes_of(state: State, classes: int, config: ModelConfig) -> Sizes:
 
 
 def context_tokens(classes: Sequence[str], sizes: Sizes, tokenizer: Tokenizer) -> Tensor:
-    """Return the ids `(classes, positions)` of the prompts, with words in the place of the context."""
+    """Return the ids `(classes, positions)` of the prompts, with words instead of the context."""
     return prompt_tokens(classes, sizes.context, tokenizer)
 
 

@@ -82,7 +82,7 @@ def _label_faults(state: State, classes: Sequence[str], sizes: Sizes, tokenizer:
     tokens = context_tokens(classes, sizes, tokenizer)
     end_of_text = tokens.argmax(dim=-1, keepdim=True)
     given = 1 + sizes.context_length + suffix.shape[1]
-    if int(end_of_text.max()) >= min(given, tokens.shape[1] - 1):  # where the tokenizer cuts
+    if int(end_of_text.max()) >= min(given, tokens.shape[1] - 1):  # the tokenizer cuts there
         yield f"the labels' prompts have up to {int(end_of_text.max()) + 1} tokens, more than the checkpoint's"
         return
     kept = torch.arange(given) <= end_of_text

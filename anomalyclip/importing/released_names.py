@@ -1,4 +1,4 @@
-"""How the authors' checkpoints name and shape what this model has too."""
+"""Names and shapes of tensors in the authors' checkpoints, for those that this model has too."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a trained model wherever it lies, or zero-shot CLIP, with the features that it understands."""
+"""Candidates of an evaluation: a trained model in any place, or zero-shot CLIP, with the features that it needs."""
 
 import logging
 from collections.abc import Sequence
@@ -28,19 +28,19 @@ MODEL_KIND = "anomalyclip"
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to be evaluated."""
+    """A model to evaluate."""
 
     scorer: Path | Scorer
-    """The folder of a trained model, or what scores without one."""
+    """The folder of a trained model, or a scorer without one."""
     classes: tuple[str, ...]
     backbone: Backbone | None
     """None if imported features are scored without it."""
     extraction: ExtractionConfig
-    """Settings that give its own features."""
+    """Settings that make the features it was trained on."""
     imported: str | None
     """Name of the imported features to score, None for extracted ones."""
     content: dict[str, Any]
-    """What decides its scores, by name."""
+    """Everything that decides its scores, by name."""
     tags: dict[str, str]
     """Tags of the MLflow run."""
     parameters: dict[str, Any]
@@ -50,7 +50,7 @@ class Candidate:
 
     @property
     def backbone_identity(self) -> str | None:
-        """Hash of the image tower that it needs."""
+        """Hash of the image tower that it needs, if any."""
         return self.backbone.identity if self.backbone else None
 
 
@@ -63,7 +63,7 @@ def find_candidate(job: Job, model: str, manifest: pl.DataFrame) -> Candidate:
 
 
 def zero_shot_scorer(backbone: Backbone, classes: Sequence[str], sampling_rate: int) -> Scorer:
-    """Return zero-shot CLIP as what scores; raises UsageError if the text tower cannot read the prompts."""
+    """Return zero-shot CLIP as a scorer; raises UsageError if the text tower cannot read the prompts."""
     model = zero_shot(backbone, classes)
     return Scorer(model.score, model.classes, backbone.dim, sampling_rate, SEGMENT * sampling_rate, model.digest)
 
@@ -112,7 +112,7 @@ def zero_shot_candidate(job: Job, backbone: Backbone, classes: Sequence[str]) ->
 
 
 def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
-    """Return the settings that give a model's own features; another precision must be asked for."""
+    """Return the settings that make the features a model was trained on; another precision must be asked for."""
     asked = job.config.extraction
     precision = card.precision if asked.precision == "auto" else asked.precision
     own = {"sampling_rate": card.sampling_rate, "crops": card.crops, "precision": precision}

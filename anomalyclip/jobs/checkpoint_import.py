@@ -54,7 +54,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Import:
-    """An import that was checked and found to be in order."""
+    """A checked import."""
 
     files: Files
     sha256: str
@@ -66,7 +66,7 @@ class Import:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportResult(RunResult):
-    """What an import returns."""
+    """Result of an import."""
 
     model_version: str
     classes: tuple[str, ...]
@@ -123,10 +123,10 @@ def run(job: Job, prepared: Import) -> ImportResult:
 
 
 def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
-    """Keep what the model is made of: settings, tags, and what stands behind its features."""
+    """Log settings and tags of the model, and a warning if nothing proves which features it was trained on."""
     card = prepared.card
     if card.features is not None:
-        log.warning("the model takes imported features %s: nothing proves that it learnt from them", card.features)
+        log.warning("the model uses imported features %s: nothing proves that it was trained on them", card.features)
     job.storage.write(prepared.run.part(CONFIG), to_yaml(job.config).encode())
     settings = {f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()}
     tracking.log_settings(settings, to_yaml(card))
@@ -145,7 +145,7 @@ def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
 
 
 def finish(tracking: TrackedRun, job: Job, prepared: Import, version: str) -> ImportResult:
-    """Keep and return the import's result."""
+    """Store and return the import's result."""
     run, card = prepared.run, prepared.card
     result = ImportResult(
         run=run.name,
@@ -175,11 +175,12 @@ def _centroid(path: Path) -> Tensor:
 
 
 def _feature_faults(job: Job, sizes: Sizes, image_tower: dict[str, Tensor]) -> list[str]:
-    """Return what is wrong with the features that the model is to understand."""
+    """Return the faults of the features that the model needs."""
     name = job.config.data.features
     if name is None:
         absent = (
-            f"it has no image tower (net.{IMAGE_TOWER}*): say whose features it takes with --set data.features=NAME"
+            f"it has no image tower (net.{IMAGE_TOWER}*): "
+            "name the imported features that it needs with --set data.features=NAME"
         )
         return [] if image_tower else [absent]
     found = read_import(job.storage, name)
@@ -206,7 +207,7 @@ def _card(
 
 
 def _extraction(job: Job) -> ExtractionConfig:
-    """Return the settings of the features, with the rate and the crops of imported ones that are there."""
+    """Return the settings of the features, with the rate and the crops of imported ones if they exist."""
     import_name, extraction = job.config.data.features, job.config.extraction
     found = read_import(job.storage, import_name) if import_name else None
     theirs = {"sampling_rate": found.sampling_rate, "crops": found.crops} if found else {}
@@ -214,7 +215,7 @@ def _extraction(job: Job) -> ExtractionConfig:
 
 
 def _dataset(classes: tuple[str, ...]) -> str | None:
-    """Return the preset whose classes these are."""
+    """Return the name of the preset that has these classes."""
     known = ((name, config.data.classes) for name, config in PRESETS.items() if config.data.classes)
     return next((name for name, theirs in known if sorted_classes(theirs) == sorted_classes(classes)), None)
 
@@ -230,7 +231,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with its content."""
+    """Put the file's name in front of errors about its content."""
     try:
         yield
     except UsageError as error:

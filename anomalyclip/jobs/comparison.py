@@ -26,7 +26,7 @@ TABLE = "comparison.md"
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A comparison that was checked and found to be in order."""
+    """A checked comparison."""
 
     names: Sequence[str]
     """As the models were asked for, the reference first."""
@@ -36,7 +36,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonResult(RunResult):
-    """What a comparison returns."""
+    """Result of a comparison."""
 
     models: Sequence[Mapping[str, Any]]
     """Letter, name and figures of each."""
@@ -50,7 +50,7 @@ def prepare(job: Job, names: Sequence[str]) -> Prepared:
     Raises UsageError if a model has no predictions, or two differ in videos or annotations.
     """
     if not 2 <= len(names) <= len(LETTERS):
-        raise UsageError(f"give two models at least, {len(LETTERS)} at most: each is compared with the first")
+        raise UsageError(f"give 2 to {len(LETTERS)} models: each is compared with the first")
     paths = [resolve(name, job.storage, job.tracking_uri).predictions() for name in names]
     tables = [read_predictions(path) for path in paths]
     for name, table in zip(names[1:], tables[1:], strict=True):

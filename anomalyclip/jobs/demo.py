@@ -1,4 +1,4 @@
-"""The demo's own stages: the drawn benchmark, and a trained model compared with zero-shot CLIP on its test videos."""
+"""Stages of the demo: drawing the benchmark, and comparing a trained model with zero-shot CLIP on its test videos."""
 
 import logging
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Comparison:
 
 
 def draw(job: Job) -> Path:
-    """Return the benchmark's manifest, having drawn what of its videos is not there yet."""
+    """Draw the benchmark's missing videos, and return its manifest."""
     with stage("draw", "the benchmark's videos, a minute or so the first time"):
         path = drawn_manifest(job.storage)
         parts = dict(load_manifest(path).group_by("split").len().iter_rows())
@@ -82,7 +82,7 @@ def draw(job: Job) -> Path:
 
 
 def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[str, Any]:
-    """Compare two finished evaluations, log the table and where to look, and keep both."""
+    """Compare two finished evaluations; log the table and the places of all results, and store both."""
     with stage("compare", "the two on the same test videos, paired by video"):
         after = _predictions(job.storage, RunKind.TRAINING, trained)
         before = _predictions(job.storage, RunKind.EVALUATION, zero_shot)
@@ -94,7 +94,7 @@ def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[
     log.info("by class, one against the rest:\n\n%s\n", comparison.class_table())
     log.info("%d test videos, 95 %% intervals:\n\n%s\n", len(after.video_ids), comparison.table())
     timeline = job.storage.uri(f"{key}/timeline.png")
-    _say_where(job, trained, zero_shot, after.video_ids[video], timeline)
+    _log_places(job, trained, zero_shot, after.video_ids[video], timeline)
     result = {
         "run": trained.run,
         "zero_shot": zero_shot.run,
@@ -109,7 +109,7 @@ def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[
 
 def _predictions(storage: Storage, kind: RunKind, result: ScoredResult) -> Predictions:
     if EVALUATION not in result.paths:
-        raise JobError(f"{result.run} has scored no test video: there is nothing to compare")
+        raise JobError(f"{result.run} has scored no test video, so there is nothing to compare")
     with storage.local(f"{kind}/{result.run}/{EVALUATION}/{PREDICTIONS}") as path:
         return read_predictions(path)
 
@@ -126,7 +126,7 @@ def _publish(storage: Storage, key: str, comparison: Comparison, predictions: Pr
         storage.publish_folder(Path(folder), key)
 
 
-def _say_where(job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_id: str, timeline: str) -> None:
+def _log_places(job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_id: str, timeline: str) -> None:
     rows = [
         ["runs and models:", where_runs_are(job.tracking_uri)],
         ["plots:", f"{trained.paths[EVALUATION]}/{PLOTS}"],

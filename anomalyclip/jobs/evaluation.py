@@ -32,7 +32,7 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation job that was checked and found to be in order."""
+    """A checked evaluation job."""
 
     source: Source
     candidate: Candidate
@@ -41,7 +41,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredResult(RunResult):
-    """What commands that score test videos return."""
+    """Result of a command that scores test videos."""
 
     figures: Mapping[str, float | None]
     """The summary's figures by name; None if one is undefined."""
@@ -51,7 +51,7 @@ class ScoredResult(RunResult):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult(ScoredResult):
-    """What an evaluation returns."""
+    """Result of an evaluation."""
 
     model: str
 
@@ -135,7 +135,7 @@ def evaluate(
 def zero_shot_standing(
     tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, zero_shot: Scorer | None
 ) -> Standing:
-    """Compare a scored model with chance and with zero-shot CLIP on the same videos; log it, warn if it is doubtful.
+    """Compare a scored model with chance and with zero-shot CLIP on the same videos; log it, as a warning if doubtful.
 
     Zero-shot's predictions are published in the run's folder `zero-shot`; None if there is no text tower.
     """
@@ -177,7 +177,7 @@ def scored(
 
 
 def finish(run: RunFolder, result: AnyScored) -> AnyScored:
-    """Keep a result and log where everything is."""
+    """Store a result and log the places of all outputs."""
     run.finish(result)
     if result.quarantined:
         log.warning("%d videos could not be decoded and were left out", result.quarantined)
@@ -189,7 +189,7 @@ def finish(run: RunFolder, result: AnyScored) -> AnyScored:
 
 
 def _describe(tracking: TrackedRun, evaluation: Evaluation) -> None:
-    """Log what is evaluated on what, under the names that trainings have, parameters of the training included."""
+    """Log model and data under the names that trainings use, with the parameters of the training."""
     candidate = evaluation.candidate
     tracking.log_tags(
         {

@@ -1,4 +1,4 @@
-"""Extraction: the videos of a manifest become stored features; what is stored already is left alone."""
+"""Extraction of the videos of a manifest to stored features; those stored already are skipped."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True)
 class Extraction:
-    """An extraction that was checked and found to be in order."""
+    """A checked extraction."""
 
     source: Source
     backbone: Backbone
@@ -32,7 +32,7 @@ def prepare(job: Job, manifest: Path, retry: bool) -> Extraction:
 
 
 def dry_run(job: Job, prepared: Extraction) -> ExtractionEstimate:
-    """Return what there is to do and what it takes, without doing it."""
+    """Log and return the remaining work and its time, without starting it."""
     expected = estimate(prepared.source.table, job.config, job.storage, prepared.backbone, prepared.retry)
     log.info("%s", expected)
     return expected

@@ -15,7 +15,7 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True)
 class FeatureImport:
-    """An import that was checked and found to be in order, but for the files themselves."""
+    """A checked import, except for the content of the files."""
 
     source: Source
     folders: Sequence[Path]
@@ -30,7 +30,7 @@ def prepare(job: Job, manifest: Path, folders: Sequence[Path], settings: ImportS
 
 
 def run(job: Job, prepared: FeatureImport) -> ImportReport:
-    """Import the features of all videos, or refuse them all with everything that is wrong; raises UsageError."""
+    """Import the features of all videos, or none; raises UsageError with all faults."""
     report = import_features(prepared.source.table, prepared.folders, prepared.settings, job.storage)
     log.warning("imported features %s: nothing proves which model made them", report.name)
     if left := report.without_features:

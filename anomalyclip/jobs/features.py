@@ -1,4 +1,4 @@
-"""Features of a manifest's videos: imported ones, or extracted where they are missing."""
+"""Features of a manifest's videos: imported ones, or extracted if they are missing."""
 
 import logging
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Extracted:
     quarantined: list[str]
     """Ids of the videos that could not be decoded."""
     precision: Precision
-    """Of the image tower that made the features; `auto` where it is not known."""
+    """Of the image tower that made the features; `auto` if unknown."""
 
     def digest(self) -> str:
-        """Return a name for these videos' features: which they are, and what made them."""
+        """Return a digest of these videos' features: their contents, and what made them."""
         return digest(self.store.fingerprint, sorted(self._contents().iter_rows()))
 
     def needs(self, manifest_path: Path, backbone: str | None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Extracted:
         }
 
     def _contents(self) -> pl.DataFrame:
-        """Return `video_id` and the hash of what it shows."""
+        """Return the columns `video_id` and `hash`, that of the video's content."""
         index = self.store.index().select(pl.col("video").alias("source"), "hash")
         return self.manifest.join(index, on="source").select("video_id", "hash")
 
@@ -74,7 +74,7 @@ def obtain_features(
 def _imported(
     job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone | None, imported: str
 ) -> Extracted:
-    """Return the features of an import name, and store the backbone whose text tower goes with them."""
+    """Return the features of an import name, and store the backbone whose text tower belongs to them."""
     log.warning("imported features %s: nothing proves which model made them", imported)
     if backbone is not None:
         save_backbone(backbone, job.storage)
@@ -107,7 +107,7 @@ def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backb
 
 
 def warn_of_unknown(classes: Sequence[str]) -> None:
-    """Warn of classes that occur in the test part only."""
+    """Log a warning about classes that occur in the test part only."""
     if classes:
         log.warning(
             "classes that occur in the test part only: %s; their frames count as anomalous, but they have no "

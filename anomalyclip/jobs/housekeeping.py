@@ -34,7 +34,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Holdings:
-    """What a storage root holds, and what its runs need."""
+    """Contents of a storage root, and the needs of its runs."""
 
     entries: Sequence[Entry]
     records: Sequence[RunRecord]
@@ -42,7 +42,7 @@ class Holdings:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What is to be removed, and why other things stay that may be unused."""
+    """Entries to remove, and the reasons why others that may be unused stay."""
 
     removals: Sequence[Removal]
     places: Sequence[Place]
@@ -58,7 +58,7 @@ def take_stock(job: Job) -> Holdings:
 
 
 def show(job: Job, manifests: Sequence[Path]) -> dict[str, Any]:
-    """Log and return what the storage root and the scratch folder hold, how much it is, and what uses it."""
+    """Log and return the contents of the storage root and the scratch folder, with size and use."""
     named = {str(path): sources_of([path]) for path in manifests}
     holdings, tracked = take_stock(job), None
     try:
@@ -80,7 +80,7 @@ def show(job: Job, manifests: Sequence[Path]) -> dict[str, Any]:
 
 
 def collect(job: Job, manifests: Sequence[Path], days: float, dry_run: bool) -> dict[str, Any]:
-    """Remove what is unused, or only log what that would be; returns the same.
+    """Remove what is unused, or only log it; returns the same.
 
     Raises UsageError if MLflow does not answer: what its models need must not be guessed.
     """
@@ -130,7 +130,7 @@ def find_garbage(job: Job, tracked: Tracked, sources: set[str], before: float) -
 
 
 def _distinct(removals: Sequence[Removal]) -> list[Removal]:
-    """Leave out what is removed with something before it."""
+    """Leave out entries inside an earlier one, which are removed with it."""
     covered, kept = set[str](), list[Removal]()
     for removal in removals:
         if removal.forgotten or not covered.issuperset(file.key for file in removal.files):

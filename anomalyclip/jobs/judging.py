@@ -1,4 +1,4 @@
-"""The gates of a policy: a registered model is loaded, tried, scored, and compared with the champion."""
+"""Judgement by the gates of a policy: a registered model is loaded, tried, scored and compared with the champion."""
 
 import difflib
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from anomalyclip.tracking.smoke import smoke_scores
 
 @dataclass(frozen=True)
 class Examination:
-    """What models are judged on: the test videos of the policy's manifest."""
+    """Data that models are judged on: the test videos of the policy's manifest."""
 
     source: Source
     annotations_digest: str
@@ -38,7 +38,7 @@ class Examination:
 
 
 def examination(job: Job, policy: Policy) -> Examination:
-    """Read what the policy judges on; raises UsageError if files are missing or wrong."""
+    """Read the policy's test videos; raises UsageError if files are missing or wrong."""
     video = policy.smoke.video
     if video is not None and not video.is_file():
         raise UsageError(f"smoke.video {video} of the policy does not exist")
@@ -50,7 +50,9 @@ def examination(job: Job, policy: Policy) -> Examination:
 def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, champion: str | None) -> list[Gate]:
     """Return the verdicts of all gates; a model that cannot be loaded or scored is not evaluated."""
     model = f"models:/{name}/{number}"
-    with stage("gates", f"version {number} against {'no champion' if champion is None else f'version {champion}'}"):
+    with stage(
+        "gates", f"version {number} compared with {'no champion' if champion is None else f'version {champion}'}"
+    ):
         gates = _model_gates(job, model, policy, test)
         sound = all(gate.passed for gate in gates)
         candidate = _predictions(job, model, policy, test, may_evaluate=sound)
@@ -73,12 +75,12 @@ def _model_gates(job: Job, model: str, policy: Policy, test: Examination) -> lis
 def _backbone_gate(job: Job, card: ModelCard) -> Gate:
     if card.backbone_identity is None:
         return Gate("backbone", True, f"none needed: the model understands imported features ({card.features}) only")
-    says = f"{card.backbone.name} {card.backbone_identity[:12]}"
+    backbone = f"{card.backbone.name} {card.backbone_identity[:12]}"
     try:
         load_stored_backbone(job.storage, card.backbone_identity)
     except UsageError as error:
         return Gate("backbone", False, str(error), {"identity": card.backbone_identity})
-    return Gate("backbone", True, f"{says} is in {job.storage.root}", {"identity": card.backbone_identity})
+    return Gate("backbone", True, f"{backbone} is in {job.storage.root}", {"identity": card.backbone_identity})
 
 
 def _smoke_gate(job: Job, model: str, card: ModelCard, policy: Policy, test: Examination) -> Gate:
@@ -94,7 +96,7 @@ def _smoke_gate(job: Job, model: str, card: ModelCard, policy: Policy, test: Exa
 
 
 def _shortest(test: Examination, folder: Path) -> Path | None:
-    """Return a local file of the shortest test video, None where it is a folder of pictures."""
+    """Return a local file of the shortest test video, None if it is a folder of pictures."""
     path = fetch(test.videos.sort("num_frames", nulls_last=True)["source"][0], folder)
     return None if path.is_dir() else path
 
@@ -110,7 +112,7 @@ def _champion(job: Job, model: str, policy: Policy, test: Examination) -> Predic
 
 def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_evaluate: bool) -> Predictions | None:
     """Return a model's predictions of the test part: its training's own, else those of an evaluation."""
-    with suppress(UsageError):  # there are none: it was registered without, or is not in order
+    with suppress(UsageError):  # none: it was registered without predictions, or they are damaged
         found = resolve(model, job.storage, job.tracking_uri)
         own = read_predictions(found.predictions())
         if _is_of(own, test) and own.digests.model == bundle_digest(found.bundle()[0]):

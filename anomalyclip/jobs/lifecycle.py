@@ -1,4 +1,4 @@
-"""The life of a run, the same for every command: finished already, started or resumed, and its stages in between."""
+"""Life of a run, the same for every command: start, resumption, stages and the result of a finished one."""
 
 import logging
 import os
@@ -57,7 +57,7 @@ def stage(name: str, does: str) -> Iterator[None]:
 
 
 def where_runs_are(tracking_uri: str) -> str:
-    """Return what to open to see the runs: the server, or the command that serves this database, as it can be typed."""
+    """Return the way to see the runs: the server's address, or the command that serves this database."""
     if not tracking_uri.startswith("sqlite:"):
         return tracking_uri
     beside_python = Path(sys.executable).parent / "mlflow"

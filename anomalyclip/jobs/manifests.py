@@ -1,4 +1,4 @@
-"""The manifest of a dataset on disk: the adapter that makes it, and the file."""
+"""Manifest of a dataset on disk: the adapter that makes it, and the file."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""A version of a registered model judged by the gates of a policy, put into service, and taken out of it again."""
+"""Promotion of a registered model's version through the gates of a policy, rollback and history."""
 
 import logging
 import secrets
@@ -30,7 +30,7 @@ def promote(
 ) -> dict[str, Any]:
     """Make the candidate, or the version given, champion if it passes the policy's gates; returns the verdict.
 
-    Raises UsageError where there is nothing to judge or to judge by, and JobError where a gate fails.
+    Raises UsageError if there is no candidate or no policy to judge it by, and JobError if a gate fails.
     """
     with open_registry(job.tracking_uri, name) as registry:
         settled = _settle(registry, dry_run)
@@ -41,7 +41,7 @@ def promote(
             return {"model": name, "version": number, "decision": "champion already", "champion": champion}
         test = examination(job, policy)
         gates = judge(job, policy, test, name, number, champion)
-        _say(gates)
+        _log_gates(gates)
         passed = all(gate.passed for gate in gates)
         result = {"model": name, "version": number, "champion_before": champion, "gates": [asdict(g) for g in gates]}
         if not dry_run:
@@ -58,7 +58,7 @@ def promote(
 
 
 def roll_back(job: Job, name: str, dry_run: bool, why: str | None = None) -> dict[str, Any]:
-    """Put the previous champion back into service; raises UsageError where there is none."""
+    """Put the previous champion back into service; raises UsageError if there is none."""
     with open_registry(job.tracking_uri, name) as registry:
         _settle(registry, dry_run)
         champion = registry.aliased(CHAMPION)
@@ -76,7 +76,7 @@ def roll_back(job: Job, name: str, dry_run: bool, why: str | None = None) -> dic
 
 
 def history(job: Job, name: str) -> dict[str, Any]:
-    """Say what is in service, since when and why, and all decisions before; returns the same."""
+    """Log the champion, since when and why, and all earlier decisions; returns the same."""
     with open_registry(job.tracking_uri, name) as registry:
         entries, champion = registry.history(), registry.aliased(CHAMPION)
         _settle(registry, dry_run=True)
@@ -99,28 +99,28 @@ def history(job: Job, name: str) -> dict[str, Any]:
 
 
 def _settle(registry: ModelRegistry, dry_run: bool) -> list[Entry]:
-    """Finish or undo what died half-way, or only say so; returns what was settled."""
+    """Finish or undo interrupted promotions, or with `dry_run` only log them; returns what was settled."""
     if not dry_run:
         return registry.settle(who())
     for lock in registry.unsettled():
         log.warning("%s by %s, %s", f"a promotion of version {lock.intent.get('version')}", lock.owner.by,
-                    "died half-way; the next one settles it" if lock.is_stale() else "is at work")  # fmt: skip
+                    "was interrupted; the next one settles it" if lock.is_stale() else "is running")  # fmt: skip
     return []
 
 
 def _asked(registry: ModelRegistry, version: str | None, settled: Sequence[Entry]) -> str:
-    """Return the version to judge; what was just settled may have been this very candidate."""
+    """Return the version to judge; a promotion that was just settled may have been of this candidate."""
     if version is not None:
         return str(registry.version(version).version)
     number = registry.aliased(CANDIDATE)
     if number is None and settled and settled[-1].decision == "promoted":
         number = settled[-1].version
     if number is None:
-        raise UsageError(f"{registry.name} has no candidate: say which with --version N")
+        raise UsageError(f"{registry.name} has no candidate: choose a version with --version N")
     return number
 
 
-def _say(gates: Sequence[Gate]) -> None:
+def _log_gates(gates: Sequence[Gate]) -> None:
     for gate in gates:
         log.info("%s  %-12s %s", "passed" if gate.passed else "FAILED", gate.name, gate.says)
 
@@ -129,7 +129,7 @@ def _keep(
     registry: ModelRegistry, number: str, champion: str | None, gates: Sequence[Gate], more: Mapping[str, Any],
     why: str | None,
 ) -> Entry:  # fmt: skip
-    """Keep the figures as an artifact and in the version's description, and return the entry that decides."""
+    """Store the figures as an artifact and in the version's description, and return the entry of the decision."""
     passed = all(gate.passed for gate in gates)
     failed = "; ".join(f"{gate.name}: {gate.says}" for gate in gates if not gate.passed)
     said = f"all {len(gates)} gates passed" if passed else f"gates failed: {failed}"
@@ -141,11 +141,11 @@ def _keep(
 
 
 def _table(entries: Sequence[Entry]) -> list[str]:
-    """Return a line an entry."""
+    """Return one line per entry."""
     return [
         f"{number:4}  {entry.at}  version {entry.version:4} {entry.decision:12} (champion before: "
         f"{entry.champion or 'none'}) by {entry.by}: {entry.why}"
-        + (f" [half-way, settled by {entry.settled_by}]" if entry.settled_by else "")
+        + (f" [interrupted, settled by {entry.settled_by}]" if entry.settled_by else "")
         for number, entry in enumerate(entries, start=1)
     ]
 
@@ -153,4 +153,6 @@ def _table(entries: Sequence[Entry]) -> list[str]:
 def _in_service(champion: str | None, since: Entry | None) -> str:
     if champion is None:
         return "none"
-    return f"version {champion}, " + (f"since {since.at}: {since.why}" if since else "set by hand: no entry says so")
+    return f"version {champion}, " + (
+        f"since {since.at}: {since.why}" if since else "set by hand: the history has no entry for it"
+    )

@@ -1,4 +1,4 @@
-"""Which manifest a command works on: the user's own, or the one of the drawn benchmark."""
+"""Manifest of a command: the user's own, or that of the drawn benchmark."""
 
 import logging
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True)
 class Source:
-    """A manifest that was read and found to be in order."""
+    """A manifest that was read and checked."""
 
     path: Path
     table: pl.DataFrame
@@ -36,11 +36,11 @@ class Source:
 
     @property
     def manifest(self) -> Path:
-        """What a user gives to name it: its path, or `benchmark`."""
+        """The argument that selects it in a command: its path, or `benchmark`."""
         return Path(BENCHMARK) if self.is_benchmark else self.path
 
     def tags(self) -> dict[str, str]:
-        """Return what MLflow runs on it are tagged with."""
+        """Return the tags of MLflow runs on it."""
         drawn = {"demonstration": "true"} if self.is_benchmark else {}
         return {"dataset": self.dataset, "manifest_digest": self.digest, **drawn}
 
@@ -66,7 +66,7 @@ def load_source(job: Job, manifest: Path | None, frame_tolerance: int | None = N
 
 def drawn_manifest(storage: Storage) -> Path:
     """Return the manifest of the benchmark, after drawing those of its videos that are missing."""
-    # the one place that knows the benchmark's code: nothing else of a user's work depends on it
+    # imported here only: no other code of a user's job depends on the benchmark's
     from anomalyclip.benchmark.footage.videos import draw_benchmark
 
     folder = Path(storage.path(BENCHMARK)) if storage.is_local else scratch() / BENCHMARK

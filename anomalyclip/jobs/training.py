@@ -47,7 +47,7 @@ log = logging.getLogger("anomalyclip")
 
 @dataclass(frozen=True)
 class Training:
-    """A training job that was checked and found to be in order."""
+    """A checked training job."""
 
     source: Source
     plan: TrainingPlan
@@ -63,11 +63,11 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult(ScoredResult):
-    """What a training returns."""
+    """Result of a training."""
 
     model_version: str
     standing: str | None
-    """What the model is worth, beside chance and zero-shot CLIP; None without test videos."""
+    """The model compared with chance and zero-shot CLIP; None without test videos."""
 
 
 def prepare(
@@ -103,7 +103,7 @@ def prepare(
 
 
 def run(job: Job, training: Training) -> TrainingResult:
-    """Extract, train, evaluate and register, resuming where an earlier attempt stopped."""
+    """Extract, train, evaluate and register, resuming an earlier attempt."""
     if (result := finished(job, training.run, TrainingResult)) is not None:
         return result
     with tracked(job, training.run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
@@ -126,7 +126,7 @@ def run(job: Job, training: Training) -> TrainingResult:
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
-    """Keep what the run is made of: configuration, tags and the manifest."""
+    """Log the run's inputs: configuration, tags and the manifest."""
     config = training.plan.config
     source = training.source
     job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
@@ -154,7 +154,7 @@ def obtain(job: Job, training: Training) -> Extracted:
 
 
 def replan(job: Job, training: Training, extracted: Extracted) -> Training:
-    """Plan again if videos could not be decoded, so that those left are split as the protocol wants it.
+    """Plan again if videos could not be decoded, so that the others are split as the protocol requires.
 
     Raises UsageError if too little is left, or the features are not those of an earlier attempt.
     """
@@ -164,7 +164,7 @@ def replan(job: Job, training: Training, extracted: Extracted) -> Training:
 
 
 def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
-    """Return the fit on the training part, for workers that know nothing of the job."""
+    """Return the fit on the training part, for workers that do not have the job."""
     bags = {split: training.plan.bags(split) for split in ("train", "val")}
     ids = {bag.video_id for part in bags.values() for bag in part}
     sources = extracted.manifest.filter(pl.col("video_id").is_in(ids)).select("video_id", "source")
@@ -182,7 +182,7 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
 
 
 def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Checkpoint:
-    """Fit, and fit again on all training videos if that is asked for; returns the checkpoint to use."""
+    """Fit, and on request fit again on all training videos; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
     counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")

@@ -83,6 +83,7 @@ class AnomalyCLIP(nn.Module):
         inputs = torch.cat([logits, x], dim=-1) if self.config.concat_logits else x
         by_magnitude = self.config.selection == "magnitude"
         ranked_by = x.norm(dim=-1, keepdim=True).expand_as(logits) if by_magnitude else logits
+        # summed per segment before workers exchange it, not after: there is less to gather
         return ClipOutput(logits, self.temporal(inputs), segment_sums(ranked_by.detach()))
 
     def recentre(self, features: Tensor) -> Tensor:
@@ -96,6 +97,7 @@ class AnomalyCLIP(nn.Module):
     @torch.no_grad()
     def with_fixed_directions(self) -> "AnomalyCLIP":
         """Return a model that shares Selector and Temporal model but has its class features computed, for scoring."""
+        # a shallow copy shares the weights: the text tower runs once per scoring, not once per video
         fixed = copy.copy(self)
         fixed._modules = {**self._modules, "directions": FixedDirections(self.directions().clone())}
         return fixed.eval()
@@ -104,6 +106,7 @@ class AnomalyCLIP(nn.Module):
     def score_video(self, features: Tensor) -> VideoScores:
         """Score one video's stored features `(stored features, dim)`; the model must be in evaluation mode."""
         device = self.normality_prototype.device
+        # in groups, so that memory does not grow with the length of a video
         windows = video_windows(len(features), self.config).split(WINDOWS_AT_ONCE)
         outputs = [self(features[part].to(device).float()) for part in windows]
         layout = "windows segments frames ... -> (segments windows frames) ..."
@@ -130,6 +133,7 @@ def video_windows(num_features: int, config: ModelConfig) -> Tensor:
     window g % s. Indices continue at the start after the end of the video.
     """
     segments, frames, stride = config.segments, config.frames_per_segment, config.stride
+    # the Temporal model learnt on clips that span a whole video: windows of neighbouring frames would be foreign to it
     windows = -(-num_features // (segments * frames * stride))
     steps = torch.arange(windows * segments * frames) * stride % num_features
     return rearrange(steps, "(segments windows frames) -> windows segments frames", windows=windows, frames=frames)

@@ -40,6 +40,7 @@ class ChannelNorm(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         """Normalise the last axis of `(..., dim)`."""
         variance, mean = torch.var_mean(grid, dim=-1, keepdim=True, correction=0)
+        # as the authors' code has it: inside the root, as LayerNorm does, released weights would score differently
         return (grid - mean) / (variance.sqrt() + 1e-5) * self.gain + self.bias
 
 
@@ -54,6 +55,7 @@ class ConvFeedForward(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """Map `(videos, segments, frames, dim)` to the same shape."""
+        # channels last everywhere else: attention and linear layers need it, only the convolutions do not
         channels_first = rearrange(self.norm(grid), "videos segments frames dim -> videos dim segments frames")
         hidden = F.leaky_relu(self.expand(channels_first), negative_slope=0.01)
         return rearrange(self.contract(hidden), "videos dim segments frames -> videos segments frames dim")
@@ -71,6 +73,7 @@ class AxialLayer(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return both streams, each `(videos, segments, frames, dim)`: long-term first, then short-term."""
+        # the authors' residual order is reversible; plain autograd is faster than recomputing it, at the same memory
         across_segments = self.segment_attention(b.transpose(1, 2)).transpose(1, 2)
         a = a + across_segments
         b = b + self.frame_attention(a)
@@ -84,6 +87,7 @@ class AxialTransformer(nn.Module):
 
     def __init__(self, dim: int, heads: int, depth: int, segments: int, frames: int) -> None:
         super().__init__()
+        # standard deviation 1, as in the authors' code; the plain transformer of Table 5 has the usual 0.02
         self.segment_positions = nn.Parameter(torch.randn(segments, 1, dim))
         self.frame_positions = nn.Parameter(torch.randn(1, frames, dim))
         self.layers = nn.ModuleList(AxialLayer(dim, heads) for _ in range(depth))

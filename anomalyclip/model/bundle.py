@@ -37,7 +37,7 @@ class ModelCard(Section):
     features: str | None = None
     """Import name of the imported features that the model understands."""
     sampling_rate: int
-    """Number of frames that a stored feature stands for."""
+    """Frames of the video per stored feature."""
     crops: int = 1
     """Views of a frame whose scores are averaged."""
     precision: Precision = "auto"

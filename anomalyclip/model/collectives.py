@@ -30,6 +30,7 @@ def all_gather_rows(tensor: Tensor) -> Tensor:
 class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        # a copy: all_reduce writes in place, and the caller still uses its tensor
         total = tensor.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
@@ -44,6 +45,7 @@ class _AllReduceSum(torch.autograd.Function):
 class _AllGatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        # dist.all_gather itself has no gradient: the loss of the whole batch could not reach this worker's model
         ctx.rows = len(tensor)
         parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size())]
         dist.all_gather(parts, tensor.contiguous())
@@ -51,6 +53,7 @@ class _AllGatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # summed, although every worker has the same loss: data-parallel averaging then divides by their number
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total[rank() * ctx.rows : (rank() + 1) * ctx.rows]

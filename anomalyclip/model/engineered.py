@@ -30,7 +30,7 @@ def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: T
     tokens = tokenizer(engineered_prompts(classes)).to(tower.token_embedding.weight.device)
     end_of_text = tokens.argmax(dim=-1)
     positions = int(end_of_text.max()) + 1  # the tower is causal: later positions change nothing
-    if positions == tokens.shape[1]:  # where the tokenizer cuts
+    if positions == tokens.shape[1]:  # the tokenizer cuts there
         raise UsageError(f"an engineered prompt exceeds the text tower's {tokens.shape[1]} tokens: shorten the classes")
     features: Tensor = TextEncoder(tower)(tower.token_embedding(tokens[:, :positions]), end_of_text)
     return features

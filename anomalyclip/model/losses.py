@@ -32,8 +32,10 @@ def semantic_selection(
         keep_bottom: the same of the bottom-K selection.
     """
     abnormal = len(labels)
+    # the choice is discrete: gradients reach the chosen segments through the terms, not through the ranking
     scores = segment_scores(ranking.detach(), labels)
     top = select_segments(scores, k, keep_top, largest=True)
+    # only an abnormal video has a bottom-K term: all segments of a normal one are normal anyway
     kept = None if keep_bottom is None else keep_bottom[:abnormal]
     bottom = select_segments(scores[:abnormal], k, kept, largest=False)
     return Selection(top[:abnormal], bottom, top[abnormal:])
@@ -63,6 +65,7 @@ def loss_terms(
     bottom = take_segments(anomaly_logits[:abnormal], selection.bottom_abnormal)
     top_normal = take_segments(anomaly_logits[abnormal:], selection.top_normal)
     abnormal_scores = anomaly_logits[:abnormal].sigmoid()
+    # one sequence across videos, as the authors' code has it: leaving a crossing out moves gradients by 5e-4
     sequence = rearrange(abnormal_scores, "videos segments frames -> (videos segments frames)")
     terms = {
         "direction_abnormal": -top_own.mean(),
@@ -70,7 +73,7 @@ def loss_terms(
         "top_k_abnormal": -(top_own_log_probability + top_log_score).mean(),
         "bottom_k_abnormal": -F.logsigmoid(-bottom).mean(),
         "top_k_normal": -F.logsigmoid(-top_normal).mean(),
-        "smooth": sequence.diff().square().sum(),
+        "smooth": sequence.diff().square().sum(),  # a sum, not a mean: its weight 8e-4 is made for one
         "sparse": abnormal_scores.mean(),
     }
     return {name: getattr(weights, name) * term for name, term in terms.items()}

@@ -42,8 +42,9 @@ class PromptLearner(nn.Module):
         words = context_text.replace("_", " ").split() if context_text else ["X"] * context_length
         self.context_length = len(words)
         tokens = prompt_tokens(classes, " ".join(words), tokenizer)
+        # CLIP gives the end of text the highest id of its vocabulary
         end_of_text = tokens.argmax(dim=-1)
-        if int(end_of_text.max()) + 1 == tokens.shape[1]:  # where the tokenizer cuts
+        if int(end_of_text.max()) + 1 == tokens.shape[1]:  # the tokenizer cuts there
             raise UsageError(
                 f"prompts of {self.context_length} words and a class name exceed the text tower's {tokens.shape[1]} "
                 "tokens: shorten model.context_length or model.context_text"
@@ -54,6 +55,7 @@ class PromptLearner(nn.Module):
         self.register_buffer("end_of_text", end_of_text, persistent=False)
         self.register_buffer("start_embedding", embeddings[:, :1], persistent=False)
         self.register_buffer("name_embeddings", embeddings[:, after:], persistent=False)
+        # Normal gets a context too, although no loss reaches it: released checkpoints have one row per class
         shape = (1 if shared_context else len(classes), self.context_length, embeddings.shape[-1])
         words_start = embeddings[:1, 1:after].expand(shape).clone()
         self.context = nn.Parameter(words_start if context_text else torch.randn(shape) * CONTEXT_STD)

@@ -30,12 +30,15 @@ class GlobalBatchNorm(nn.Module):
         """Return `(rows, features)` with zero mean and unit variance over all rows of all workers."""
         if not self.training:
             return (rows - self.running_mean) * torch.rsqrt(self.running_var + self.eps)
+        # sums, not means of means: statistics and gradients are those of one worker; SyncBatchNorm refuses CPUs
         count = all_reduce_sum(rows.new_tensor(float(len(rows))))
         mean = all_reduce_sum(rows.sum(dim=0)) / count
         centred = rows - mean
+        # two passes: the mean of squares minus the squared mean would lose digits
         variance = all_reduce_sum(centred.square().sum(dim=0)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
+            # unbiased here and biased above, as PyTorch's batch norm: released running statistics were made so
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         return centred * torch.rsqrt(variance + self.eps)
 
@@ -55,6 +58,7 @@ class Selector(nn.Module):
             class_features: `(abnormal classes, dim)`, not normalised.
             normality_prototype: `(dim,)`.
         """
+        # no epsilon: the formula divides by the plain length
         directions = F.normalize(class_features - normality_prototype, dim=-1, eps=0.0)
         videos, segments, frames, _ = centred.shape
         rows = rearrange(centred, "videos segments frames dim -> (videos segments frames) dim")
@@ -86,6 +90,7 @@ def segment_scores(ranking: Tensor, labels: Tensor) -> Tensor:
         labels: classes `(abnormal videos,)`; an abnormal video uses its own class, a normal one the sum of all.
     """
     abnormal = ranking[torch.arange(len(labels), device=labels.device), :, labels]
+    # a normal video has no class of its own: its hardest segments are those that any class claims
     return torch.cat([abnormal, ranking[len(labels) :].sum(dim=-1)])
 
 
@@ -100,6 +105,7 @@ def select_segments(scores: Tensor, k: int, keep: Tensor | None = None, *, large
     ranked = scores if largest else -scores
     if keep is not None:
         ranked = ranked.masked_fill(~keep, -torch.inf)
+    # stable, so that ties and hidden segments come in the order of their index on every device
     return ranked.sort(dim=-1, descending=True, stable=True).indices[:, :k]
 
 

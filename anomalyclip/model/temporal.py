@@ -87,4 +87,5 @@ class TemporalModel(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits `(videos, segments, frames)` of `(videos, segments, frames, input_dim)`."""
         hidden = self.get_submodule(self.architecture)(self.projection(inputs))
+        # a logit, not a probability: the losses take its logsigmoid, which stays finite where a logarithm would not
         return self.classifier(self.norm(hidden)).squeeze(-1).to(inputs.dtype)

@@ -1,4 +1,4 @@
-"""Markdown for MLflow's pages: what runs, versions and registered models tell a colleague who was not there."""
+"""Markdown for MLflow's pages: descriptions of runs, versions and registered models for other people."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -56,7 +56,7 @@ class Entry:
     """In UTC, ISO 8601."""
     why: str
     record: str | None = None
-    """Where all figures are: an artifact of the version's run."""
+    """Place of all figures: an artifact of the version's run."""
     settled_by: str | None = None
     """Who finished or undid it, if the process that started it died."""
 
@@ -74,7 +74,7 @@ class ModelRegistry:
         self._model()
 
     def aliased(self, alias: str) -> str | None:
-        """Return the version that an alias stands for, None if it is not set."""
+        """Return the version of an alias, None if it is not set."""
         found = self._model().aliases.get(alias)
         return None if found is None else str(found)
 
@@ -115,12 +115,14 @@ class ModelRegistry:
         """Move the champion as an entry decides, and keep the entry; raises JobError if another was faster."""
         lock, stale = acquire(self.client, self.name, self._position, entry.by, asdict(entry))
         self._settle(lock, stale, entry.by)
+        # gates run without the lock: meanwhile another version may have become champion
         if (now := self.aliased(CHAMPION)) != entry.champion:
             lock.release()
             raise JobError(
                 f"the champion of {self.name} was {_named(entry.champion)} and is {_named(now)} now: another was faster"
             )
         if entry.moves:
+            # announced before the move: if this process dies, the next one knows whether the alias can be its work
             lock.announce()
             self.client.set_registered_model_alias(self.name, CHAMPION, entry.version)
         self._finish(lock, lock.number, entry)
@@ -147,6 +149,7 @@ class ModelRegistry:
         for held in stale:
             if held.number > self._position() and "decision" in held.intent:
                 entry = replace(Entry(**held.intent), settled_by=by)
+                # the alias decides: a version that it has shown may have been served
                 moved = not entry.moves or (held.moving and self.aliased(CHAMPION) == entry.version)
                 entry = entry if moved else replace(entry, decision="undone")
                 log.warning("a promotion of version %s by %s was interrupted: it is %s now", entry.version,
@@ -164,6 +167,7 @@ class ModelRegistry:
         lock.check()
         self._tag(entry)
         lock.check()
+        # one tag per entry, since a single-row write is atomic; an artifact would be read and rewritten
         self.client.set_registered_model_tag(
             self.name, f"promotion.{number:04d}", json.dumps(asdict(entry), ensure_ascii=False)
         )
@@ -172,6 +176,7 @@ class ModelRegistry:
 
     def _describe_history(self) -> None:
         """Write the history into the model's description; the entries are what counts, so a failure is only logged."""
+        # last, and from all entries: the description is a copy that the next decision repairs
         text = with_section(self._model().description or "", "Promotions", _history_table(self.name, self.history()))
         try:
             self.client.update_registered_model(self.name, text)
@@ -230,7 +235,7 @@ def new_entry(decision: Decision, version: str, champion: str | None, why: str, 
 
 
 def who() -> str:
-    """Return who is at work: the user that MLflow knows, else that of the machine."""
+    """Return the name of the person at work: MLflow's user, else that of the machine."""
     try:
         user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

@@ -184,6 +184,7 @@ def _create(client: mlflow.MlflowClient, model: str, number: int, owner: Owner, 
     tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(intent, ensure_ascii=False)}
     note = f"A promotion of {model} is running, or was interrupted; this lock is removed when it is done or settled."
     try:
+        # with its tags in one call: a lock without an owner could never be settled
         client.create_registered_model(lock_name(model, number), tags, note)
     except MlflowException as error:
         found = find_lock(client, model, number)

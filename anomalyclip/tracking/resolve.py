@@ -146,7 +146,7 @@ Reference = LocalFiles | StoredRun | MlflowName
 
 
 def resolve(name: str, storage: Storage, tracking_uri: str) -> Reference:
-    """Return what a name stands for, to ask for its model or its predictions.
+    """Return the run or model of a name, to read its model or its predictions.
 
     `name` is a registry URI (`models:/NAME/VERSION`, `models:/NAME@ALIAS`), the id of a run in MLflow, the name,
     key or address of a run in the storage root, or a local file or folder. Raises UsageError if it is none of these;

@@ -35,7 +35,7 @@ TRIED_OUT = ("model", "loss", "training")
 NOTE_LENGTH = 8000
 """Characters of a run's description that MLflow keeps."""
 DIGEST_LENGTH = 12
-"""Hex digits of a manifest's digest that MLflow shows behind a dataset's name."""
+"""Hex digits of a manifest's digest that MLflow shows after a dataset's name."""
 
 
 class TrackedRun:
@@ -100,6 +100,7 @@ class TrackedRun:
 
     def log_epochs(self, history: Sequence[EpochMetrics], prefix: str = "") -> None:
         """Log those epochs of a history that the run does not have yet, each in one transaction."""
+        # asked of MLflow, not remembered: a killed driver may have logged an epoch without noting so
         done = {metric.step for metric in self.client.get_metric_history(self.run_id, f"{prefix}loss")}
         for step, row in enumerate(history):
             if step not in done:
@@ -164,6 +165,7 @@ class TrackedRun:
                 except UNREACHABLE as error:
                     log.warning("epochs are not logged at the moment, they will be later: %s", reason(error))
 
+        # a thread of the driver: workers know nothing of MLflow, and one writer logs each epoch exactly once
         thread = threading.Thread(target=poll, daemon=True)
         thread.start()
         try:
@@ -210,6 +212,7 @@ def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, stora
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
+    # SQLite has no server to decide it, and MLflow's default is a folder where the command happened to run
     location = storage.uri("mlflow/artifacts") if tracking_uri.startswith("sqlite:") else None
     return str(client.create_experiment(name, artifact_location=location))
 

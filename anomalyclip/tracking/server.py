@@ -86,7 +86,7 @@ def _ask_once(client: mlflow.MlflowClient) -> None:
     """Ask a server one question, without MLflow's retries and not for longer than `ANSWER_SECONDS`.
 
     It is a question that jobs ask too, through MLflow's own client, so that login, certificates and path are checked.
-    The thread that asks is left behind if it takes too long: looking up a name has no time limit of its own.
+    The thread that asks is abandoned if it takes too long: looking up a name has no time limit of its own.
     """
     failed: list[Exception] = []
 

@@ -74,6 +74,7 @@ def fit(
     """
     device = model.normality_prototype.device
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # weight decay on all parameters, norms and biases too, as the authors train
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=config.training.weight_decay)
     history: list[EpochMetrics] = []
     if (latest := checkpoints.latest()) is not None:
@@ -82,6 +83,7 @@ def fit(
         history = list(latest.history)
     parallel: nn.Module = model
     if world_size() > 1:
+        # buffers are equal without a broadcast: the batch norm computes them from the sums of all workers
         parallel = DistributedDataParallel(model, broadcast_buffers=False)
     for epoch in range(len(history), stop_after or config.training.epochs):
         rate = learning_rate(epoch, config.training)
@@ -94,6 +96,7 @@ def fit(
             metrics |= validate(model.eval().with_fixed_directions(), data.validation, data.cache, config)
             _refuse_broken_loss({LOSS: metrics[LOSS]}, f"validation after epoch {epoch}")
         history.append(metrics)
+        # saved before it is reported: an epoch that MLflow knows can always be resumed from
         if rank() == 0:
             saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
             checkpoints.save(saved, keep=[best_epoch(history)])
@@ -110,6 +113,7 @@ def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str,
     bfloat16 = resolve_precision(config.training.precision, device) == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         output = model(step.features)
+    # outside autocast: the sums of the loss need the digits of float32
     whole = gather_outputs(output, step.abnormal_here)
     selection = semantic_selection(whole.ranking, step.labels, config.model.k, step.keep_top, step.keep_bottom)
     return loss_terms(whole.logits, whole.anomaly_logits, step.labels, selection, config.loss)
@@ -117,6 +121,7 @@ def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str,
 
 def gather_outputs(output: ClipOutput, abnormal_here: int) -> ClipOutput:
     """Return the outputs of all workers, the abnormal videos of all before the normal ones of all."""
+    # kinds apart: the smooth term crosses videos, so their order must be that of one worker
     return ClipOutput(
         *(torch.cat([all_gather_rows(part[:abnormal_here]), all_gather_rows(part[abnormal_here:])]) for part in output)
     )
@@ -153,6 +158,7 @@ def _train_epoch(
         loss.backward()
         optimizer.step()
         count += 1
+        # tensors until the epoch ends: each number read would be one more synchronisation with a GPU
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
     means = {f"loss/{name}": total.item() / count for name, total in totals.items()}
@@ -173,6 +179,7 @@ def _refuse_broken_weights(parameters: Sequence[Tensor], epoch: int) -> None:
 def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig) -> StepInput:
     mine = batch.part(rank(), world_size())
     seed = config.training.seed
+    # of all workers, since the loss needs every mask: drawing is a pure function, so nothing has to be sent
     clips = {
         draw: draw_clip(draw, cache.num_frames(video), epoch, seed, config.model, cache.crops(video))
         for draw in batch.abnormal + batch.normal

@@ -37,6 +37,7 @@ class FitPlan:
 
     def final(self, epochs: int) -> "FitPlan":
         """Return the fit on all training videos, with those held out, for the chosen number of epochs."""
+        # the number of epochs was chosen with them held out; without validation nothing is left to choose by
         everything = [*self.train, *self.validation]
         return replace(self, key=f"{self.key}/final", train=everything, validation=(), stop_after=epochs)
 
@@ -53,6 +54,7 @@ def run_plan(
     store = FeatureStore(storage, plan.fingerprint)
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
     _, normal = split_bags(plan.train)
+    # from the cache's sums per video in every worker, so that the plan stays small, without tensors
     prototype = normality_prototype(cache, [bag.video_id for bag in normal])
     backbone = load_stored_backbone(storage, plan.backbone_identity) if plan.backbone_identity else None
     model = build_model(plan.classes, backbone, prototype, plan.config).to(device)

@@ -50,6 +50,7 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent
     except Exception as error:
         raise JobError(f"training failed: {cluster.reason(error)}") from error
     finally:
+        # Ray's own snapshots are never read: a run is found by its name in the storage root, on any cluster
         storage.delete(ray_folder)
     if refusal:
         raise JobError(f"training failed: {refusal}")
@@ -60,6 +61,7 @@ def _interruptible(trainer: TorchTrainer) -> str | None:
 
     The fit runs in a thread of its own: in the main thread Ray Train handles Ctrl-C itself and continues for a while.
     """
+    # a Future carries an error out of the thread, where it would only be printed
     outcome: Future[Any] = Future()
 
     def run() -> None:
@@ -68,6 +70,7 @@ def _interruptible(trainer: TorchTrainer) -> str | None:
         except BaseException as error:
             outcome.set_exception(error)
 
+    # daemon: after Ctrl-C the process must not wait for it
     threading.Thread(target=run, daemon=True).start()
     cluster.restore_interrupt()
     return outcome.result().return_value
@@ -77,6 +80,7 @@ def _worker(loop_config: dict[str, Any]) -> str | None:
     """Run a worker's part of a fit; returns why it stopped, if starting it again would end in the same way."""
     plan: FitPlan = loop_config["plan"]
     context = ray.train.get_context()
+    # more threads than cores wait for each other: on a busy machine a step took 0.42 s on one, 2.2 s on two
     sharing = context.get_local_world_size() * loop_config["concurrent_fits"]
     torch.set_num_threads(cluster.threads(sharing))
     try:

@@ -57,6 +57,7 @@ class Batch:
 
 def split_bags(bags: Sequence[Bag]) -> tuple[list[Bag], list[Bag]]:
     """Return the abnormal and the normal bags, each in the order of their ids."""
+    # sorted, so that the order of a manifest's rows changes no draw
     ordered = sorted(bags)
     return [bag for bag in ordered if bag.label != NORMAL_LABEL], [bag for bag in ordered if bag.label == NORMAL_LABEL]
 
@@ -80,10 +81,13 @@ def steps_per_epoch(bags: Sequence[Bag], config: TrainingConfig) -> int:
 
 def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: ModelConfig, crops: int = 1) -> Clip:
     """Draw a training clip of a video with its segment dropout; `num_features` counts the stored frames."""
+    # not Python's hash, which differs from process to process
     video_key = int.from_bytes(hashlib.sha256(draw.bag.video_id.encode()).digest()[:8], "big")
+    # a generator per clip: a draw depends on no other, so workers, resumed epochs and one process agree
     generator = np.random.default_rng([seed, epoch, draw.pass_, video_key])
     offsets = generator.integers(0, offset_bound(num_features, config), size=config.segments)
     keep_top = generator.random(config.segments) >= config.top_dropout
+    # equal rates share one mask, as in the authors' code
     keep_bottom = keep_top
     if config.bottom_dropout != config.top_dropout:
         keep_bottom = generator.random(config.segments) >= config.bottom_dropout
@@ -108,12 +112,15 @@ def offset_bound(num_features: int, config: ModelConfig) -> int:
 
 def clip_frames(num_features: int, offsets: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
     """Return the indices `(segments, frames)` of a clip whose segments start `offsets` after their earliest start."""
+    # over the whole video: nothing less is sure to contain the anomaly that its label promises
     starts = np.arange(config.segments) * segment_spacing(num_features, config) + offsets
+    # a video shorter than a clip starts again, as in the authors' code
     return (starts[:, None] + np.arange(config.frames_per_segment) * config.stride) % num_features
 
 
 def _endless(side: list[Bag], size: int, key: tuple[int, int, int]) -> Iterator[list[Draw]]:
     for pass_ in range(2**31):
+        # keyed by the pass, so that the shorter side does not meet the same videos in each of its passes
         order = np.random.default_rng([*key, pass_]).permutation(len(side))
         for start in range(0, len(side) - size + 1, size):
             yield [Draw(side[index], pass_) for index in order[start : start + size]]

@@ -26,6 +26,7 @@ def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, confi
     """
     abnormal, normal = split_bags(bags)
     ordered = abnormal + normal
+    # every n-th video each; they are put back in order below, for the smooth term depends on it
     mine = [_judge(model, bag, cache, config) for bag in ordered[rank() :: world_size()]]
     gathered: list[list[tuple[float, ClipOutput]]] = [mine]
     if world_size() > 1:
@@ -48,6 +49,7 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     """
     if AUC not in history[-1]:
         return len(history) - 1
+    # an untrained model may have the highest AUC of a small validation part by luck
     trained = [epoch for epoch, row in enumerate(history) if row["learning_rate"] > 0] or [0]
     return min(trained, key=lambda epoch: (-history[epoch][AUC], history[epoch][LOSS], epoch))
 
@@ -63,6 +65,7 @@ def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig)
     device = model.normality_prototype.device
     video = bag.video_id
     seed = config.training.seed
+    # epoch 0 and pass 0 always: losses of epochs compare only on the same clips
     clip = draw_clip(Draw(bag, 0), cache.num_frames(video), 0, seed, config.model, cache.crops(video))
     features = torch.from_numpy(cache.gather(video, clip.frames, clip.crop)).to(device, torch.float32)
     output = model(features[None])

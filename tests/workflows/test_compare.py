@@ -173,5 +173,5 @@ def test_what_does_not_compare_is_refused_and_what_differs_is_said(refused: Call
 
 
 def test_a_single_model_and_one_without_predictions_are_refused(refused: Callable[..., str]) -> None:
-    assert "give two models at least" in refused("good")
+    assert "give 2 to " in refused("good")
     assert "there is no model or run nowhere: give models:/NAME/VERSION" in refused("good", "nowhere")

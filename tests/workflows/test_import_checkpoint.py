@@ -235,7 +235,7 @@ def test_a_checkpoint_without_an_image_tower_and_without_a_name_for_its_features
     refused: Refused, tmp_path: Path
 ) -> None:
     line = refused(write_files(tmp_path, golden_state(image_tower=False)))
-    assert "say whose features it takes with --set data.features=NAME" in line
+    assert "name the imported features that it needs with --set data.features=NAME" in line
 
 
 def test_an_architecture_that_the_image_tower_does_not_fit(refused: Refused, tmp_path: Path) -> None:

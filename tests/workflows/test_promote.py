@@ -394,7 +394,7 @@ def test_what_died_half_way_is_told_and_settled_by_the_next(place: Place, caplog
     _, story, _ = place.promote(NAME, "--history")
     assert (story["champion"], story["history"]) == ("1", [])
     assert [lock["version"] for lock in story["unsettled"]] == ["1"]
-    assert "died half-way; the next one settles it" in caplog.text
+    assert "was interrupted; the next one settles it" in caplog.text
     code, result, _ = place.promote(NAME)  # the same pipeline again; the candidate is champion by now
     assert (code, result["decision"]) == (0, "champion already")
     assert place.state() == ("1", None, [("promoted", "1")])
@@ -422,7 +422,7 @@ def test_wrong_use_is_one_clear_line_and_changes_nothing(place: Place) -> None:
     videos = place.folder / "videos/manifest.csv"
     cases: dict[str, tuple[list[str], dict[str, Any]]] = {
         "there is no registered model nobody": (["nobody"], {}),
-        f"{NAME} has no candidate: say which with --version N": ([NAME], {}),
+        f"{NAME} has no candidate: choose a version with --version N": ([NAME], {}),
         f"{NAME} has no version 7": ([NAME, "--version", "7"], {}),
         f"policy file {nowhere} does not exist": ([NAME, "--version", "1", "--policy", nowhere], {}),
         "did you mean floors.auc?": ([NAME, "--version", "1"], {"floors": {"auk": 0.5}}),

@@ -59,7 +59,7 @@ def gradient(canvas: Canvas, top: float, bottom: float, first: Colour, last: Col
 
 
 def haze(canvas: Canvas, centre: Point, radius: float, colour: Colour, opacity: float) -> None:
-    """Blend a soft-edged disc over what is there: smoke, dust, shadow."""
+    """Blend a soft-edged disc over the picture: smoke, dust, shadow."""
     found = _soft_patch(canvas, centre, radius)
     if found is not None:
         part, mask = found
@@ -68,7 +68,7 @@ def haze(canvas: Canvas, centre: Point, radius: float, colour: Colour, opacity: 
 
 
 def glow(canvas: Canvas, centre: Point, radius: float, colour: Colour, strength: float = 1) -> None:
-    """Add a soft-edged light to what is there: lamps, flames, flashes."""
+    """Add a soft-edged light to the picture: lamps, flames, flashes."""
     found = _soft_patch(canvas, centre, radius)
     if found is not None:
         part, mask = found
@@ -94,7 +94,7 @@ def pick(generator: np.random.Generator, choices: Sequence[Colour]) -> Colour:
 
 
 def _soft_patch(canvas: Canvas, centre: Point, radius: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
-    """The part of the canvas under a soft disc and the disc's mask there; None where they do not meet."""
+    """The part of the canvas under a soft disc and the disc's mask there; None if they do not overlap."""
     size = max(2, round(2 * radius))
     left, top = round(centre[0] - size / 2), round(centre[1] - size / 2)
     right, bottom = min(left + size, canvas.shape[1]), min(top + size, canvas.shape[0])

@@ -51,14 +51,14 @@ class Outfit:
 
 
 class Joints(NamedTuple):
-    """Where a drawn person's hands and head are, for what they hold."""
+    """Positions of a drawn person's hands and head, to place what they hold."""
 
     head: Point
     hands: tuple[Point, Point]
 
 
 def outfit(generator: np.random.Generator) -> Outfit:
-    """Draw what a person wears."""
+    """Draw a person's clothes."""
     return Outfit(
         pick(generator, SKIN), pick(generator, HAIR), pick(generator, CLOTHES), pick(generator, CLOTHES),
         float(generator.uniform(0.85, 1.2)),

@@ -1,4 +1,4 @@
-"""What people do: poses as functions of a phase, which counts strides, blows or gestures (1 is a whole one)."""
+"""Poses of people as functions of a phase, which counts strides, blows or gestures (1 is a whole one)."""
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def sit(phase: float) -> Pose:
 
 
 def carry(phase: float) -> Pose:
-    """Walk with both arms round something in front."""
+    """Walk with both arms around something in front."""
     return walk(phase)._replace(upper_arms=(28, 34), forearms=(92, 86), lean=-3)
 
 
@@ -70,7 +70,7 @@ def stretch(phase: float) -> Pose:
 
 
 def hug(phase: float) -> Pose:
-    """Arms round someone who stands in front."""
+    """Arms around a person in front."""
     s = _swing(phase)
     return Pose((62 + 3 * s, 56), (104, 98 + 3 * s), lean=7 + s)
 

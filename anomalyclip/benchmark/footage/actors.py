@@ -1,4 +1,4 @@
-"""What moves before a camera: people who follow a script, vehicles, and anything else, as functions of time."""
+"""Moving things in front of a camera: people who follow a script, vehicles and others, as functions of time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,22 +16,22 @@ Prop = Callable[[Canvas, Joints, float, float, int], None]
 
 
 class Act(NamedTuple):
-    """What somebody does until a time, on the way to a spot."""
+    """An action until a time, on the way to a spot."""
 
     until: float
     """Seconds from the start of the video."""
     spot: Spot
     pose: Callable[[float], Pose]
     rate: float = 1.0
-    """Strides, blows or gestures a second."""
+    """Strides, blows or gestures per second."""
     facing: int = 0
-    """1 right, -1 left, 0 where the way leads."""
+    """1 right, -1 left, 0 in the direction of the way."""
     prop: Prop | None = None
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody on a script; there from `start` to the end of the last act."""
+    """A person who follows a script; visible from `start` to the end of the last act."""
 
     look: Outfit
     start: float
@@ -100,14 +100,14 @@ class Vehicle:
 @dataclass(frozen=True)
 class Effect:
     """Anything else that is drawn at a spot: fire, smoke, things; `paint` gets the place, a person's height
-    there in pixels, and the seconds since it began."""
+    there in pixels, and the seconds since its start."""
 
     start: float
     end: float
     spot: Spot
     paint: Callable[[Canvas, Point, float, float], None]
     before: float = 0.01
-    """How far in front of its spot it is drawn."""
+    """Distance in front of its spot at which it is drawn."""
 
     def draw(self, canvas: Canvas, ground: Ground, time: float) -> None:
         self.paint(canvas, ground.at(*self.spot), ground.person(self.spot[1]), time - self.start)
@@ -120,7 +120,7 @@ Actor = Person | Vehicle | Effect
 
 
 def draw_scene(canvas: Canvas, actors: Sequence[Actor], ground: Ground, time: float) -> None:
-    """Draw all who are there at a time, the farthest first."""
+    """Draw everything that is visible at a time, the farthest first."""
     there = [actor for actor in actors if actor.start <= time < actor.end]
     for actor in sorted(there, key=lambda actor: actor.depth(time)):
         actor.draw(canvas, ground, time)

@@ -18,7 +18,7 @@ from anomalyclip.benchmark.footage.actors import Act, Actor, Effect, Person, Veh
 from anomalyclip.benchmark.footage.places import Ground, Spot
 
 Anomaly = Callable[[np.random.Generator, Ground, Spot, float, float], list[Actor]]
-"""Generator, ground, where it happens, first and last second."""
+"""Generator, ground, spot of the anomaly, first and last second."""
 
 
 def fighting(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
@@ -64,7 +64,7 @@ def arson(generator: np.random.Generator, ground: Ground, spot: Spot, start: flo
 
 
 def explosion(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
-    """Something blows up; people near it are thrown down or run."""
+    """Something blows up; people near it fall or run."""
     u, v = spot
     size, seed = float(generator.uniform(0.65, 0.9)), int(generator.integers(1 << 30))
     people: list[Actor] = []
@@ -88,7 +88,7 @@ def explosion(generator: np.random.Generator, ground: Ground, spot: Spot, start:
 
 
 def road_accidents(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
-    """A car runs into another one and turns over; both smoke, pieces lie about, somebody lies on the road."""
+    """A car runs into another one and turns over; both smoke, pieces are scattered, a person lies on the road."""
     lane = int(generator.integers(len(ground.lanes)))
     facing, v = (1 if lane else -1), ground.lanes[lane]
     middle = float(generator.uniform(0.38, 0.62))
@@ -179,7 +179,7 @@ def vandalism(generator: np.random.Generator, ground: Ground, spot: Spot, start:
 
 
 def stealing(generator: np.random.Generator, ground: Ground, spot: Spot, start: float, end: float) -> list[Actor]:
-    """A thief runs with a prize, the one who was robbed after him, to and fro: only their speed tells."""
+    """A thief runs with the prize and the victim after him, left and right: only their speed shows it."""
     v, gap = float(generator.uniform(*ground.footway)), float(generator.uniform(0.14, 0.3))
     facing = int(generator.choice((-1, 1)))
     ways = (-0.15, 1.15)[::facing]
@@ -208,10 +208,10 @@ ANOMALIES: dict[str, Anomaly] = {
 }
 
 FURNITURE = {"Arson": "heap", "Vandalism": "glass case"}
-"""What a class happens to; it stands there before and after, in the camera's normal videos too."""
+"""Things that a class happens to; they are visible before and after, and in the camera's normal videos."""
 
 MOTION_ONLY = ("Stealing",)
-"""Classes that no single frame shows: somebody who runs after somebody, against two in a hurry."""
+"""Classes that no single frame shows: a person who runs after another, compared with two in a hurry."""
 
 
 def _person(generator: np.random.Generator, start: float, spot: Spot, acts: list[Act]) -> Person:

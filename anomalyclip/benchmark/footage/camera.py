@@ -1,4 +1,4 @@
-"""A fixed camera: what it looks at, by day or night, and what its lens, sensor and clock do to the picture."""
+"""A fixed camera: its place, by day or night, and the effects of its lens, sensor and clock."""
 
 from dataclasses import dataclass
 
@@ -26,12 +26,12 @@ class Camera:
     """The empty place under daylight, (height, width, 3)."""
     ground: Ground
     stage: Spot
-    """Where its furniture stands and things happen: in the near part of the picture, not at its sides."""
+    """Spot of its furniture and of anomalies: in the near part of the picture, not at its sides."""
     light: NDArray[np.float32]
-    """What of the light arrives, (height, width, 3): tint, lamps at night, darker corners."""
+    """Share of the light that arrives, (height, width, 3): tint, lamps at night, darker corners."""
     monochrome: bool
     lens: tuple[NDArray[np.float32], NDArray[np.float32]]
-    """Where each pixel comes from: tilt, zoom and barrel distortion."""
+    """Source of each pixel: tilt, zoom and barrel distortion."""
     grain: NDArray[np.int16]
     """Sensor noise of a few frames, (noise frames, height, width, 3)."""
     clock: tuple[int, int, int]
@@ -52,7 +52,7 @@ class Camera:
 
 
 def camera(place: str, seed: int) -> Camera:
-    """Set up the camera of a seed at a kind of place; the same seed is the same camera."""
+    """Return the camera of a seed at a kind of place; the same seed gives the same camera."""
     generator = np.random.default_rng([seed, CAMERA_STREAM])
     night = bool(generator.uniform() < PLACES[place].nights)
     background = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

@@ -18,7 +18,7 @@ CAPTION = 14
 
 
 def contact_sheet(seed: int = 0) -> Canvas:
-    """Return a row of frames a class, from the middle of test anomalies, and rows of a frame a place."""
+    """Return a row of frames per class, from the middle of test anomalies, and rows with one frame per place."""
     clips = plan(FULL, seed)
     rows = [_row(label, _of_class(clips, label)) for label in ANOMALIES]
     normal = [next(clip for clip in clips if clip.place == place and clip.label == NORMAL) for place in PLACES]
@@ -29,7 +29,7 @@ def contact_sheet(seed: int = 0) -> Canvas:
 
 
 def save(path: Path, seed: int = 0) -> None:
-    """Write the contact sheet as a picture; raises UsageError where it cannot be written there."""
+    """Write the contact sheet as a picture; raises UsageError if it cannot be written."""
     try:
         written = cv2.imwrite(str(path), contact_sheet(seed)[..., ::-1])
     except cv2.error:

@@ -1,4 +1,4 @@
-"""Ordinary life, and the moments of it that look like something else for a while.
+"""Ordinary life, and moments of it that look like an anomaly for a short time.
 
 Each function draws who takes part from a generator and returns them; times are seconds of the video.
 """
@@ -54,7 +54,7 @@ def bystander(generator: np.random.Generator, ground: Ground, seconds: float) ->
 
 
 def talkers(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
-    """Two people stand and talk for a good while."""
+    """Two people stand and talk for a long time."""
     return _pair(generator, ground, seconds, poses.talk, poses.stand, 0.5, float(generator.uniform(8, 25)), 0.13)
 
 
@@ -86,7 +86,7 @@ def driver(generator: np.random.Generator, ground: Ground, seconds: float) -> li
 
 
 def parker(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
-    """A car drives in, stops, and drives on later; or brakes behind another one."""
+    """A car drives in, stops, and drives on later; or brakes behind another car."""
     lane = int(generator.integers(len(ground.lanes)))
     facing = 1 if lane else -1
     start = float(generator.uniform(-2, 0.5 * seconds))
@@ -115,7 +115,7 @@ def players(generator: np.random.Generator, ground: Ground, seconds: float) -> l
 
 
 def stretcher(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
-    """Somebody stretches both arms up for a moment, as one who surrenders would."""
+    """A person stretches both arms up for a moment, as if to surrender."""
     spot, facing = rest(generator, ground), int(generator.choice((-1, 1)))
     begin = float(generator.uniform(0, seconds - 6))
     acts = [
@@ -134,7 +134,7 @@ def pointer(generator: np.random.Generator, ground: Ground, seconds: float) -> l
 
 
 def hurriers(generator: np.random.Generator, ground: Ground, seconds: float) -> list[Actor]:
-    """Two people run one behind the other at an easy pace, late for something."""
+    """Two people run at an easy pace, one following the other, late for something."""
     begin, facing = float(generator.uniform(0, max(1.0, seconds - 6))), int(generator.choice((-1, 1)))
     v, gap = float(generator.uniform(*ground.footway)), float(generator.uniform(0.14, 0.3))
     duration, ways = float(generator.uniform(4.5, 6)), (-0.15, 1.15)[::facing]

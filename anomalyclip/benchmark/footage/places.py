@@ -1,4 +1,4 @@
-"""Places that a fixed camera looks at: painted once a camera, with the ground on which people and cars move."""
+"""Places that a fixed camera looks at: painted once per camera, with the ground on which people and cars move."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -39,7 +39,7 @@ Spot = tuple[float, float]
 
 
 class Ground(NamedTuple):
-    """Where things stand: v = 0 is the far edge, v = 1 the near one, u runs from left (0) to right (1)."""
+    """Positions of things: v = 0 is the far edge, v = 1 the near one, u runs from left (0) to right (1)."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""The benchmark's videos: which there are, how each is drawn, and the manifest that goes with them."""
+"""Videos of the benchmark: their list, how each is drawn, and their manifest."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,12 +27,12 @@ from anomalyclip.data.schema import Anomaly as Interval
 from anomalyclip.errors import UsageError
 
 DRAWING_VERSION = 4
-"""To be raised whenever the same clips would look different: it is part of the videos' paths."""
+"""Raise it whenever the same clips would look different: it is part of the videos' paths."""
 FPS = 12
 FURNISHED = 0.4
 """Share of the other cameras with a thing that Arson or Vandalism happens to elsewhere."""
 FIRST_SEEDS = {"train": 1_000_000_000, "val": 2_000_000_000, "test": 3_000_000_000}
-"""First seed of each split's cameras and scenes: none is in two of them, and pre-training has none."""
+"""First seed of each split's cameras and scenes: no two splits share one, and pre-training uses none."""
 
 
 SCENE_STREAM = 13
@@ -57,9 +57,9 @@ class Clip(NamedTuple):
     camera: int
     """Seed of the camera: it belongs to one split, and sees a normal and an anomalous video or one of them."""
     furniture: str
-    """What stands at the camera's stage: a heap, a glass case, or nothing."""
+    """Furniture at the camera's stage: a heap, a glass case, or nothing."""
     scene: int
-    """Seed of who comes along."""
+    """Seed of the people and vehicles."""
     num_frames: int
     anomalies: tuple[tuple[int, int], ...]
     crf: int
@@ -137,7 +137,7 @@ def frame(clip: Clip, number: int) -> Canvas:
 
 
 def write_clip(clip: Clip, target: Path) -> None:
-    """Encode a clip as H.264; what is there already is kept, for files are renamed into place."""
+    """Encode a clip as H.264; an existing file is kept, since only whole files get their name."""
     if target.exists():
         return
     unfinished = target.with_suffix(".part")
@@ -153,7 +153,7 @@ def write_clip(clip: Clip, target: Path) -> None:
 
 
 def _setting(generator: np.random.Generator, label: str) -> tuple[str, str]:
-    """Draw a camera's kind of place and its furniture, so that a class can happen before it."""
+    """Choose a camera's kind of place and its furniture, so that a class can happen in front of it."""
     suited = tuple(name for name in PLACES if label != "RoadAccidents" or name in WITH_ROAD)
     place = suited[int(generator.integers(len(suited)))]
     things = tuple(FURNITURE.values())
@@ -182,7 +182,7 @@ def _shot(eye: Camera, actors: Sequence[Actor], number: int) -> Canvas:
 
 
 def _cast(clip: Clip, eye: Camera) -> list[Actor]:
-    """Everybody and everything that moves in a clip."""
+    """All people and things that move in a clip."""
     generator = np.random.default_rng([clip.scene, SCENE_STREAM])
     seconds = clip.num_frames / FPS
     scenes = [EVERYDAY[generator.integers(len(EVERYDAY))] for _ in range(int(generator.integers(2, 5)))]

@@ -28,13 +28,13 @@ class Picture(NamedTuple):
     pixels: NDArray[np.uint8]
     """RGB, (64, 64, 3)."""
     concept: str
-    """What it shows, one of `CONCEPTS`."""
+    """Its subject, one of `CONCEPTS`."""
     captions: tuple[str, ...]
     """Wordings of what it shows."""
 
 
 class Concept(NamedTuple):
-    """How something is drawn and called."""
+    """Drawing and names of a concept."""
 
     paint: Paint
     names: tuple[str, ...]
@@ -145,7 +145,7 @@ _BACKDROPS = {
 
 
 def draw_picture(seed: int, index: int) -> Picture:
-    """Draw a picture; the same seed and index are the same picture."""
+    """Draw a picture; the same seed and index give the same picture."""
     generator = np.random.default_rng([seed, STREAM, index])
     group = _PEOPLE if generator.uniform() < PEOPLE_SHARE else _PLAIN
     name = tuple(group)[int(generator.integers(len(group)))]

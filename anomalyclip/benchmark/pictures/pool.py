@@ -23,13 +23,13 @@ from anomalyclip.storage import scratch
 log = logging.getLogger("anomalyclip")
 
 SAMPLES = 512
-"""Pictures drawn to find out whether a pool is still what would be drawn."""
+"""Pictures drawn to check whether a stored pool is still what the code draws."""
 CHUNK = 1_000
-"""Pictures a process draws at a time."""
+"""Pictures that a process draws at a time."""
 
 
 class DrawnPicture(Protocol):
-    """What a drawing function returns; see `anomalyclip.benchmark.pictures.illustrations.Picture`."""
+    """Result of a drawing function; see `anomalyclip.benchmark.pictures.illustrations.Picture`."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ class DrawnPicture(Protocol):
 
     @property
     def concept(self) -> str:
-        """What it shows."""
+        """Its subject."""
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class PicturePool(NamedTuple):
 def draw_pool(draw: DrawPicture, seed: int, count: int, processes: int | None = None) -> PicturePool:
     """Return the first `count` pictures of a seed, drawing them unless they are in the scratch folder.
 
-    Raises UsageError where they find no room there.
+    Raises UsageError if there is not enough space.
     """
     folder = scratch() / "pictures" / pool_digest(draw, seed, count)
     if not folder.exists():
@@ -74,7 +74,7 @@ def draw_pool(draw: DrawPicture, seed: int, count: int, processes: int | None = 
 
 
 def pool_digest(draw: DrawPicture, seed: int, count: int) -> str:
-    """Return a name for a pool's content: the hash of a sample of it, drawn anew."""
+    """Return a name for a pool's content: the hash of a sample of it, drawn again."""
     content = hashlib.sha256(f"{seed} {count}".encode())
     for index in range(0, count, max(1, count // SAMPLES)):
         picture = draw(seed, index)
@@ -93,7 +93,7 @@ def _draw_into(folder: Path, draw: DrawPicture, seed: int, count: int, processes
     if min(processes, len(chunks)) == 1:
         tables = [work(chunk) for chunk in chunks]
     else:
-        ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # this process takes it, and ends the others
+        ignore_ctrl_c = (signal.SIGINT, signal.SIG_IGN)  # this process handles it, and ends the others
         spawn = multiprocessing.get_context("spawn")
         with spawn.Pool(min(processes, len(chunks)), signal.signal, ignore_ctrl_c) as pool:
             tables = pool.map(work, chunks, chunksize=1)

@@ -1,4 +1,4 @@
-"""Zero-shot accuracy: which concept's name fits a picture best, told by features alone."""
+"""Zero-shot accuracy: which concept's name fits a picture best, by features alone."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class ConceptAccuracy:
-    """How well one concept is told from all others."""
+    """Accuracy of one concept among all others."""
 
     pictures: int
     accuracy: float
     mistaken_for: str | None
-    """The concept that its pictures are taken for most often when not for itself."""
+    """The other concept that its pictures are mistaken for most often."""
 
 
 @dataclass(frozen=True)
 class ZeroShotAccuracy:
-    """How well concepts are told by their names."""
+    """Accuracy of all concepts by their names."""
 
     top1: float
     """Share of the pictures whose own concept fits best."""

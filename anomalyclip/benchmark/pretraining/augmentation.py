@@ -25,7 +25,7 @@ def augment(images: Tensor, settings: AugmentationSettings, generator: Generator
 
 
 def _move(images: Tensor, settings: AugmentationSettings, generator: Generator) -> Tensor:
-    """Show a random window of each picture; where it reaches over the edge, the edge is repeated."""
+    """Show a random window of each picture; outside the picture, its edge is repeated."""
     low, high = (math.log(side) for side in settings.zoom)
     stretch = (_symmetric((len(images),), generator) * math.log(settings.stretch) / 2).exp()
     side = (low + (high - low) * torch.rand(len(images), generator=generator)).exp()

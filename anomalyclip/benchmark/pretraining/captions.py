@@ -27,11 +27,11 @@ class CaptionTable:
             self._rows[number, : len(group)] = torch.tensor([row[text] for text in group])
 
     def sample(self, pictures: Tensor, generator: Generator) -> Tensor:
-        """Return one caption of each picture as ranks `(pictures, positions)`, cut behind the longest."""
+        """Return one caption of each picture as ranks `(pictures, positions)`, cut after the longest."""
         choice = (torch.rand(len(pictures), generator=generator) * self._counts[pictures]).long()
         return _cut(self._ranks[self._rows[pictures, choice]])
 
 
 def _cut(tokens: Tensor) -> Tensor:
-    """Leave out the positions behind the last end of text, the highest token, of `(captions, positions)`."""
+    """Leave out the positions after the last end of text, the highest token, of `(captions, positions)`."""
     return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]

@@ -53,12 +53,12 @@ class Pretraining:
         self._optimizer = _optimizer(self.model, self._embeddings, settings)
 
     def run(self, steps: int) -> dict[str, float]:
-        """Take some more steps; returns means of `loss` and `batch_top1`, the rates and `pictures_per_second`."""
-        begun = perf_counter()
+        """Run some more steps; returns means of `loss` and `batch_top1`, the rates and `pictures_per_second`."""
+        started = perf_counter()
         figures = torch.stack([self._take_step() for _ in range(steps)]).mean(dim=0)
         with torch.no_grad():
             self._tower.token_embedding.weight[self.captions.vocabulary] = self._embeddings
-        speed = steps * self.settings.batch_size / (perf_counter() - begun)
+        speed = steps * self.settings.batch_size / (perf_counter() - started)
         return {
             "loss": float(figures[0]),
             "batch_top1": float(figures[1]),
@@ -68,14 +68,14 @@ class Pretraining:
         }
 
     def checkpoint(self, history: list[dict[str, float]]) -> Checkpoint:
-        """Return what is needed to go on behind the steps done."""
+        """Return the state from which training resumes after the steps done."""
         weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
         moments = {name: value.contiguous() for name, value in optimizer_state(self._optimizer).items()}
         return Checkpoint(self.step, weights, moments, history)
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on behind a checkpoint of the same pre-training."""
+        """Resume after a checkpoint of the same pre-training."""
         self.step = checkpoint.epoch
         self.model.load_state_dict(checkpoint.weights)
         self._embeddings.copy_(self._tower.token_embedding.weight[self.captions.vocabulary])
@@ -85,7 +85,7 @@ class Pretraining:
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
 
     def _take_step(self) -> Tensor:
-        """Take one step; returns its loss and the share of pictures whose likeliest caption fits, `(2,)`."""
+        """Run one step; returns its loss and the share of pictures whose likeliest caption fits, `(2,)`."""
         generator = _generator(self.settings.seed, "step", self.step)
         chosen = _batch(self.step, len(self.pictures), self.settings)
         images = self._images(chosen, generator)
@@ -144,7 +144,7 @@ def _optimizer(model: nn.Module, embeddings: nn.Parameter, settings: Pretraining
 
 
 def _batch(step: int, pictures: int, settings: PretrainingSettings) -> Tensor:
-    """Return the pictures of a step: each epoch goes once through all, in an order of its own."""
+    """Return the pictures of a step: each epoch uses all once, in an order of its own."""
     size = min(settings.batch_size, pictures)
     epoch, number = divmod(step, pictures // size)
     order = torch.randperm(pictures, generator=_generator(settings.seed, "epoch", epoch))

@@ -26,18 +26,18 @@ log = logging.getLogger("anomalyclip")
 
 TOP1 = "zero_shot_top1"
 WORST = 5
-"""Concepts told worst that are named in the log."""
+"""Number of the worst concepts that the log names."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pre-training that was checked and found to be in order."""
+    """A checked pre-training."""
 
     config: PretrainingConfig
     draw: DrawPicture
     run: RunFolder
     output: Path | None
-    """Where the weights are wanted, beside the run's folder."""
+    """File for a copy of the weights, outside the run's folder."""
 
     @property
     def weights_key(self) -> str:
@@ -47,7 +47,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingResult(RunResult):
-    """What a pre-training returns."""
+    """Result of a pre-training."""
 
     steps: int
     zero_shot_top1: float
@@ -78,7 +78,7 @@ def settings(config: PretrainingConfig) -> dict[str, Any]:
 
 
 def run(job: Job, prepared: Prepared) -> PretrainingResult:
-    """Draw, train and measure, resuming after the last checkpoint; put the weights where they are wanted."""
+    """Draw, train and measure, resuming after the last checkpoint; write the weights also to the file asked for."""
     if (result := finished(job, prepared.run, PretrainingResult)) is None:
         with tracked(job, prepared.run, prepared.config.training.architecture, on_ray=False) as tracking:
             tracking.log_settings(settings(prepared.config), to_yaml(prepared.config))
@@ -148,7 +148,7 @@ def publish(
 
 
 def finish(tracking: TrackedRun, job: Job, prepared: Prepared, accuracy: ZeroShotAccuracy) -> PretrainingResult:
-    """Keep and return the job's result."""
+    """Store and return the job's result."""
     result = PretrainingResult(
         run=prepared.run.name,
         run_id=tracking.run_id,
@@ -164,7 +164,7 @@ def finish(tracking: TrackedRun, job: Job, prepared: Prepared, accuracy: ZeroSho
 
 
 def check_output(output: Path | None) -> None:
-    """Raise UsageError where the weights could not be written at the end."""
+    """Raise UsageError if the weights could not be written at the end."""
     if output is None:
         return
     if output.suffix != ".safetensors":
@@ -174,7 +174,7 @@ def check_output(output: Path | None) -> None:
 
 
 def copy_weights(job: Job, prepared: Prepared) -> None:
-    """Put the finished weights where they are wanted."""
+    """Write the finished weights to the file asked for."""
     if (output := prepared.output) is None:
         return
     partial = output.with_name(f"{output.name}.partial")
@@ -184,7 +184,7 @@ def copy_weights(job: Job, prepared: Prepared) -> None:
 
 
 def _check_architecture(config: PretrainingConfig, draw: DrawPicture) -> None:
-    """Refuse what cannot be trained on the pictures, or cannot read learnt prompts afterwards."""
+    """Refuse an architecture that cannot be trained on the pictures, or cannot read learnt prompts afterwards."""
     backbone = new_backbone(config.training.architecture)
     text_tower(backbone.model)
     size = draw(config.pictures.seed, 0).pixels.shape[0]

@@ -1,4 +1,4 @@
-"""The image-text contrast in which all captions of a picture's concept are right answers."""
+"""Image-text contrastive loss with all captions of a picture's concept as positives."""
 
 import torch.nn.functional as F
 from torch import Tensor

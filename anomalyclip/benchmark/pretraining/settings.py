@@ -9,7 +9,7 @@ class PictureSettings(Section):
     """The drawn pictures."""
 
     count: PositiveInt = 60_000
-    """Pictures to learn from, drawn once and varied anew each time they are shown."""
+    """Pictures to learn from, drawn once and varied again each time they are shown."""
     held_out: PositiveInt = 4_000
     """Pictures of another seed, to measure zero-shot accuracy on."""
     seed: NonNegativeInt = 0
@@ -17,7 +17,7 @@ class PictureSettings(Section):
 
 
 class AugmentationSettings(Section):
-    """How a picture is varied each time it is shown. Shares are parts of a batch, picked anew every step."""
+    """Variation of a picture each time it is shown. Shares are parts of a batch, chosen again at every step."""
 
     zoom: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.2)
     """Side of the shown window in sides of the picture; above 1 the picture shrinks and its border is repeated."""

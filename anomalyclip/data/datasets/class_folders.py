@@ -35,7 +35,7 @@ def find_clips(root: Path) -> tuple[list[Clip], list[str]]:
     """Return the clips in folders of classes, and everything that is wrong with the tree, one line each."""
     parts = {part: _sub_folders(part) for part in _split_folders(root) or [root]}
     media = find_media(root)
-    # feature files stand in for videos if there are none
+    # feature files are used instead of videos if there are none
     media = [one for one in media if one.kind != Kind.FEATURES] or media
     placed = [one for one in media if _class_folder(one, parts)]
     faults = [_misplaced(one, root, parts) for one in media if not _class_folder(one, parts)]

@@ -1,4 +1,4 @@
-"""The paper an illustrator works on, with the chance and the colours of its world."""
+"""Sheet of an illustration, with its random generator and colours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Paint = Callable[["Sheet", float, float, float], None]
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """What an illustrator works with: the paper, the chance, and the ink of outlines."""
+    """Tools of an illustration: the canvas, the random generator, and the ink of outlines."""
 
     canvas: Canvas
     generator: np.random.Generator
@@ -65,7 +65,7 @@ class Sheet:
     def person(
         self, x: float, y: float, size: float, pose: Callable[[float], Pose], facing: int, look: Outfit | None = None
     ) -> Joints:
-        """Draw somebody in a moment of what the pose does."""
+        """Draw a person at one moment of a pose."""
         return person(self.canvas, (x, y), size, pose(self.uniform(0, 1)), look or self.outfit(), facing)
 
     def outfit(self) -> Outfit:

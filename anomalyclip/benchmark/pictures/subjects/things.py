@@ -1,4 +1,4 @@
-"""Houses, rooms and what stands in them."""
+"""Houses, rooms and furniture."""
 
 import numpy as np
 

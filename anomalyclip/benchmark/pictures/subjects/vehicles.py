@@ -1,4 +1,4 @@
-"""What people travel in."""
+"""Vehicles as subjects of illustrations."""
 
 from anomalyclip.benchmark.drawing.canvas import disc, line, rectangle, shade
 from anomalyclip.benchmark.drawing.vehicles import vehicle
