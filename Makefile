@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup test lint demo real accept docs benchmark clean
+.PHONY: help setup test lint demo real named-videos accept docs benchmark clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,11 +28,13 @@ lint: setup  ## Check style, types and the rules of who may import what
 demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
 	$(BIN)/python workflows/demo.py --storage demo
 
-real: setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
-	@test -n "$(VIDEOS)" || { echo "error: say which folder: make real VIDEOS=FOLDER" >&2; exit 2; }
+real: named-videos setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
 	@for table in manifest.parquet manifest.csv videos.parquet videos.csv; do \
 		test -f "$(VIDEOS)/$$table" && exec $(BIN)/python workflows/train.py "$(VIDEOS)/$$table" $(OPTIONS); \
 	done; echo "error: $(VIDEOS) has no manifest.csv, videos.csv or the like in Parquet" >&2; exit 2
+
+named-videos:
+	@test -n "$(VIDEOS)" || { echo "error: say which folder: make real VIDEOS=FOLDER" >&2; exit 2; }
 
 accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept

@@ -293,5 +293,6 @@ def _resolve(dotted: str, settings: Mapping[str, Mapping[str, Any]], source: str
     if section in settings and key in settings[section]:
         return section, key
     known = [f"{name}.{item}" for name, part in settings.items() for item in part]
-    nearest = difflib.get_close_matches(dotted, known, n=1, cutoff=0.0)[0]
-    raise UsageError(f"{source}: unknown setting {dotted}; did you mean {nearest}?")
+    nearest = difflib.get_close_matches(dotted, known, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"the sections are {', '.join(settings)}"
+    raise UsageError(f"{source}: unknown setting {dotted}; {hint}")

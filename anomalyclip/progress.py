@@ -73,11 +73,19 @@ def handler() -> logging.Handler:
             log_time_format="%H:%M:%S",
             highlighter=NullHighlighter(),
         )
-        rich.setFormatter(logging.Formatter("%(message)s"))
+        rich.setFormatter(logging.Formatter("%(mark)s%(message)s"))
+        rich.addFilter(_mark)
         return rich
     plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    plain.setFormatter(logging.Formatter("%(asctime)s %(mark)s%(message)s", datefmt="%H:%M:%S"))
+    plain.addFilter(_mark)
     return plain
+
+
+def _mark(record: logging.LogRecord) -> bool:
+    """Let every record pass, and mark warnings for the handlers' formats."""
+    record.mark = "warning: " if record.levelno >= logging.WARNING else ""
+    return True
 
 
 @contextmanager

@@ -57,7 +57,8 @@ def read_raw(path: Path) -> RawManifest:
 def _readable(path: Path) -> Iterator[None]:
     """Raise UsageError for a file that is missing or cannot be read."""
     if not path.is_file():
-        raise UsageError(f"manifest {path} is missing: give the path of a .csv or .parquet file")
+        found = "is a folder" if path.is_dir() else "is missing"
+        raise UsageError(f"manifest {path} {found}: give the path of a .csv or .parquet file")
     try:
         yield
     except (UnicodeDecodeError, csv.Error, pl.exceptions.PolarsError, OSError) as error:

@@ -1,12 +1,15 @@
 """Splits: the validation part of the `clean` protocol, other parts by seed, and videos in two splits."""
 
 import hashlib
+import logging
 from collections.abc import Iterable
 
 import polars as pl
 
 from anomalyclip.data.labels import video_class
 from anomalyclip.errors import UsageError, first_names
+
+log = logging.getLogger("anomalyclip")
 
 
 def with_validation(df: pl.DataFrame, fraction: float, seed: int) -> pl.DataFrame:
@@ -72,8 +75,14 @@ def check_contents(df: pl.DataFrame, index: pl.DataFrame) -> None:
     """Raise UsageError if videos of the same content are in two splits, which then are not independent.
 
     `df` is a manifest with `source`, `index` the feature store's index. The same content twice in one split is
-    allowed; copies that were encoded again are not noticed.
+    allowed, with a warning for test videos; copies that were encoded again are not noticed.
     """
     found = df.join(index, left_on="source", right_on="video", maintain_order="left")
     if pairs := in_two_splits(found.select("video_id", "split", "hash").iter_rows()):
         raise UsageError(f"videos of the same content are in two splits: {first_names(pairs)}: keep one of each pair")
+    test = found.filter(pl.col("split") == "test")
+    if repeats := test.height - test["hash"].n_unique():
+        log.warning(
+            "%d of %d test videos repeat the content of another: intervals count all of them, and are too narrow",
+            repeats, test.height,
+        )  # fmt: skip

@@ -78,8 +78,10 @@ def _floor_gate(figure: Figure, candidate: Measured, floor: float | None) -> Gat
     value = candidate.metrics.value(figure.name)
     sign = "≤" if figure.better == "lower" else "≥"
     passed = value is not None and (value <= floor if sign == "≤" else value >= floor)
-    text = candidate.metrics.text(figure) if value is None else value_text(value, digits=4)
-    says = f"{figure.title} {text} {sign if passed else f'is not {sign}'} {floor:.4f}"
+    if value is None:
+        says = f"{figure.title} {candidate.metrics.text(figure)}; set floors.{figure.name} to null to judge without it"
+    else:
+        says = f"{figure.title} {value_text(value, digits=4)} {sign if passed else f'is not {sign}'} {floor:.4f}"
     return Gate(figure.name, passed, says, {"value": value, "floor": floor})
 
 

@@ -166,7 +166,8 @@ def difference(a: Replicates | None, b: Replicates | None, lower_is_better: bool
     gain = -paired.point if lower_is_better else paired.point
     # models that never differ are equally good
     better = float(stdtr(a.clusters - 1, gain / error)) if error else float(np.sign(gain) + 1) / 2
-    return Difference(paired.point, interval, better)
+    # figures lie in [0, 1]: with few videos the t quantile may reach past what a difference can be
+    return Difference(paired.point, Interval(max(interval.low, -1.0), min(interval.high, 1.0)), better)
 
 
 def averaged(trainings: Sequence[Replicates | None]) -> Replicates | None:

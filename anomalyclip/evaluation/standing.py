@@ -81,4 +81,6 @@ def _beats_text(beats: bool | None, found: Difference | None) -> str:
     difference = f"difference {difference_text(found)}"
     if beats is None:
         return f"too few test videos to compare with zero-shot CLIP, {difference}"
-    return f"{'beats' if beats else 'does not beat'} zero-shot CLIP on the same videos, {difference}"
+    is_worse = found.interval is not None and found.interval.high < 0
+    verdict = "beats" if beats else "is worse than" if is_worse else "does not beat"
+    return f"{verdict} zero-shot CLIP on the same videos, {difference}"

@@ -58,7 +58,10 @@ def embedded_file(name: str) -> Path:
     path = EMBEDDED / f"{name}.safetensors"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in EMBEDDED.glob("*.safetensors"))) or "none yet"
-        raise UsageError(f"architecture {name} has no embedded weights; those that have: {known}")
+        raise UsageError(
+            f"architecture {name} has no embedded weights; those that have: {known}; set backbone.weights to a tag of "
+            "open_clip, such as openai, or to a file"
+        )
     return path
 
 

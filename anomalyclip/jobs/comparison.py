@@ -57,7 +57,9 @@ def prepare(job: Job, names: Sequence[str]) -> Prepared:
         try:
             check_comparable(tables[0], table)
         except UsageError as error:
-            raise UsageError(f"{names[0]} and {name} cannot be compared: {error}") from None
+            raise UsageError(
+                f"{names[0]} and {name} cannot be compared: {error}: run evaluate.py for both on one manifest"
+            ) from None
     content = {"models": [[name, _content(path)] for name, path in zip(names, paths, strict=True)]}
     run = find_run(job.storage, RunKind.COMPARISON, job.name, f"{len(names)}-models", content, job.fresh)
     return Prepared(names, tables, run)
@@ -68,7 +70,7 @@ def run(job: Job, prepared: Prepared) -> ComparisonResult:
     folder = prepared.run
     if not job.fresh and (result := folder.result(ComparisonResult)) is not None:
         log.info("\n\n%s", job.storage.read(folder.part(f"{REPORT}/{TABLE}")).decode())
-        log.info("comparison %s is finished; --fresh starts it again", folder.name)
+        log.info("comparison %s is finished: its result is used", folder.name)
         return result
     models = compare_with_first(prepared)
     # runs of an experiment compare by the same parameters and metrics, and a comparison has others

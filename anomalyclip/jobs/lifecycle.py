@@ -23,7 +23,7 @@ def finished(job: Job, run: RunFolder, as_type: type[AnyResult]) -> AnyResult | 
     """Return the result of a finished run, and log that nothing is left to do; None if there is work."""
     result = None if job.fresh else run.result(as_type)
     if result is not None:
-        log.info("%s %s is finished; --fresh starts it again", run.kind.rstrip("s"), run.name)
+        log.info("%s %s is finished: its result is used", run.kind.rstrip("s"), run.name)
     return result
 
 

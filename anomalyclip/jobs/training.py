@@ -187,7 +187,8 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     plan = fit_plan(job, training, extracted)
     counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")
     frames = dict(counts.select("video_id", "frames").iter_rows())
-    for line in warnings_before(training.plan, frames, training.source.is_benchmark):
+    warnings = warnings_before(training.plan, frames, training.source.is_benchmark)
+    for line in warnings:
         log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
@@ -196,9 +197,11 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     if AUC in history[epoch]:
         log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
                  "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
-    for line in (doubts := warnings_after(history, plan.validation)):
+    doubts = warnings_after(history, plan.validation)
+    for line in doubts:
         log.warning("%s", line)
-    tracking.log_tags({WARNING: "; ".join(doubts)} if doubts else {})
+    if warnings or doubts:
+        tracking.log_tags({WARNING: "; ".join([*doubts, *warnings])})
     if plan.validation and job.config.training.final_fit:
         plan = plan.final(epoch + 1)
         _fit(tracking, plan, "final/")
@@ -265,7 +268,7 @@ def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
     training = plan.config.training
     steps = steps_per_epoch(plan.train, training)
     log.info(
-        "training on %d videos, %d held out: %d epochs of %d steps (%d in all), batches of %d videos, %d workers",
+        "training on %d videos, %d held out: %d epochs of %d steps (%d in all), batches of %d videos, workers: %d",
         len(plan.train), len(plan.validation), epochs, steps, epochs * steps, training.batch_size, training.workers,
     )  # fmt: skip
     checkpoints = plan.checkpoints()

@@ -27,6 +27,7 @@ REASONS = {
     r"error code (401|403) != 200": r"it refuses the login (HTTP \1): set MLFLOW_TRACKING_USERNAME and "
     "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     r"error code (\d+) != 200": r"it answers with HTTP \1; is this the address of an MLflow server, with its path?",
+    r"(model alias \S+ not found)": r"\1: promote.py sets champion, search.py candidate; or name a version",
     r"not in a valid JSON format": "what answers is no MLflow server",
 }
 """Patterns of what MLflow raises, and what they mean for a user."""

@@ -97,7 +97,7 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
 
 
 def warnings_after(history: Sequence[Mapping[str, float]], validation: Sequence[Bag]) -> list[str]:
-    """Return the warnings after a training, one line each: validation at chance.
+    """Return the warnings after a training, one line each: validation at chance, or too small to tell.
 
     Validation is at chance if random scores would reach its AUC more often than once in 20 times. Their AUC has the
     mean 0.5 and the deviation sqrt((a + n + 1) / (12 a n)) for a abnormal and n normal videos (Mann and Whitney). The
@@ -110,9 +110,12 @@ def warnings_after(history: Sequence[Mapping[str, float]], validation: Sequence[
     least = 0.5 + ONE_IN_TWENTY * math.sqrt((abnormal + normal + 1) / (12 * abnormal * normal))
     if best > least:
         return []
+    counts = f"{abnormal} abnormal and {normal} normal videos"
+    if least >= 1:
+        return [f"validation has too few videos to tell the model from chance: {counts}"]
     return [
         f"validation is at chance: video-level AUC {best:.3f} at the best epoch, where random scores reach "
-        f"{min(least, 1):.3f} once in 20 times ({abnormal} abnormal and {normal} normal videos)"
+        f"{least:.3f} once in 20 times ({counts})"
     ]
 
 

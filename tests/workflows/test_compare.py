@@ -130,7 +130,7 @@ def test_the_same_again_answers_with_the_result_and_says_the_table(
     result: Result, again: Compare, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO", "anomalyclip"):
-        patch.setattr("anomalyclip.jobs.comparison.tracked_run", None)  # no run may be begun
+        patch.setattr("anomalyclip.jobs.comparison.tracked", None)  # no run may be begun
         assert again("plain", "runs/good", "better") == result
     assert "## C against A" in caplog.text
 

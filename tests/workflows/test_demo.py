@@ -49,7 +49,8 @@ def test_it_registers_a_model_of_two_workers_and_compares_it_on_the_same_videos(
 def test_a_second_time_nothing_is_done_again_and_the_same_table_comes(
     result: Result, again: Again, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("anomalyclip.jobs.pipelines.tracked", None)  # no run may be begun
+    for job in ("training", "evaluation"):
+        monkeypatch.setattr(f"anomalyclip.jobs.{job}.tracked", None)  # no run may be begun
     with caplog.at_level("INFO", "anomalyclip"):
         assert again() == result
     assert f"{result['auc']['difference']:+.3f}" in caplog.text

@@ -54,6 +54,7 @@ def test_wrong_manifest_and_wrong_setting_are_refused_before_ray_starts(
 
     with pytest.raises(UsageError, match="missing"):
         main([str(manifest), "--storage", storage.root])
+    write(manifest, "a.mp4")
     with pytest.raises(UsageError, match="sampling_rate"):
         main([str(manifest), "--storage", storage.root, "--set", "extraction.sampling_rat=2"])
 

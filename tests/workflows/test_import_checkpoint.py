@@ -20,6 +20,7 @@ from anomalyclip.model.bundle import load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.resolve import MlflowName
 from anomalyclip.workflows import import_checkpoint as command
+from tests.commands import command as command_of
 from tests.released import (
     TINY,
     Files,
@@ -31,6 +32,7 @@ from tests.released import (
 )
 
 Result = dict[str, Any]
+import_checkpoint = command_of("import_checkpoint")
 Import = Callable[..., Result]
 SETTINGS = ("--preset", "shanghaitech", "--set", f"backbone.name={TINY}")  # sizes of another dataset: shapes tell them
 
@@ -75,7 +77,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def again(files: Files, root: Path) -> Import:
-    return lambda *more: command.main(arguments(files, root, *more))
+    return lambda *more: import_checkpoint(arguments(files, root, *more))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,7 @@ def test_its_run_in_mlflow_says_where_it_came_from(result: Result, files: Files)
 def test_a_finished_import_answers_with_its_result(
     result: Result, again: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalyclip.jobs.importing.mlflow_run", None)  # nothing may be begun
+    monkeypatch.setattr("anomalyclip.jobs.checkpoint_import.tracked", None)  # nothing may be begun
     assert again() == result
 
 
@@ -138,7 +140,7 @@ def test_an_asserted_name_stands_for_a_missing_image_tower(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = write_files(tmp_path, golden_state(image_tower=False))
-    found = command.main(arguments(files, root, "--set", "data.features=openai-vit-b-16"))
+    found = import_checkpoint(arguments(files, root, "--set", "data.features=openai-vit-b-16"))
     assert (found["features"], found["backbone_identity"]) == ("openai-vit-b-16", None)
     assert "imported features openai-vit-b-16: nothing proves" in caplog.text
     _, card = load_bundle(Path(found["paths"]["model"]))

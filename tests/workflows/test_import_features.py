@@ -111,8 +111,8 @@ def test_such_a_model_scores_features_but_no_video(
     scored = model.predict(pd.DataFrame({"features": [np.zeros((3, OTHERS)).tolist()]}))
     assert len(scored["score"][0]) == 3 * 16
     monkeypatch.setenv("ANOMALYCLIP_VIDEO_ROOT", str(drawn_manifest.parent))
-    with pytest.raises(UsageError, match="understands imported features"):
-        model.predict(pd.DataFrame({"path": [load_manifest(drawn_manifest).item(0, "path")]}))
+    refused = model.predict(pd.DataFrame({"path": [load_manifest(drawn_manifest).item(0, "path")]}))
+    assert "give `features`" in refused["error"][0]
 
 
 def test_a_model_refuses_features_of_another_assertion(

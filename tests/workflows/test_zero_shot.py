@@ -75,5 +75,5 @@ def test_its_run_in_mlflow_is_recognisable_and_has_what_a_models_has(result: Res
 def test_a_finished_zero_shot_evaluation_answers_with_its_result(
     result: Result, again: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalyclip.jobs.pipelines.tracked", None)  # nothing may be begun
+    monkeypatch.setattr("anomalyclip.jobs.evaluation.tracked", None)  # nothing may be begun
     assert again() == result

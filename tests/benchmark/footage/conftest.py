@@ -58,6 +58,9 @@ class Footage:
     def num_frames(self, video_id: str) -> int:
         return len(self.features[video_id])
 
+    def video_frames(self, video_id: str) -> int:
+        return self.num_frames(video_id)
+
     def crops(self, video_id: str) -> int:
         return 1
 

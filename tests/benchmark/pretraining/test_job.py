@@ -20,6 +20,7 @@ from anomalyclip.benchmark.pretraining.contrastive import Pretraining
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone
+from tests.commands import command
 
 SETTINGS = {
     "pictures.count": 128, "pictures.held_out": 40, "training.architecture": "test-little", "training.steps": 10,
@@ -44,7 +45,7 @@ def pretrain(tmp_path: Path) -> Pretrain:
     def pretrain(*options: str, root: str = "root", **settings: Any) -> dict[str, Any]:
         changed = SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
         overrides = [part for name, value in changed.items() for part in ("--set", f"{name}={value}")]
-        return anomalyclip.workflows.pretrain_backbone.main([*overrides, *options, "--storage", str(tmp_path / root)])
+        return command("pretrain_backbone")([*overrides, *options, "--storage", str(tmp_path / root)])
 
     return pretrain
 
@@ -106,7 +107,7 @@ def test_a_broken_run_goes_on_and_ends_as_an_unbroken_one(
     stop_at(None)
     with caplog.at_level(logging.INFO, "anomalyclip"):
         resumed = pretrain(root="broken")
-    assert "going on behind step 4" in caplog.text
+    assert "resuming after step 4" in caplog.text
     assert Path(resumed["weights"]).read_bytes() == Path(unbroken["weights"]).read_bytes()
     assert points(resumed, "loss") == points(unbroken, "loss")
     assert resumed["zero_shot_top1"] == unbroken["zero_shot_top1"]
