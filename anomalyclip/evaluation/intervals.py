@@ -9,6 +9,7 @@ Simulated coverage at UCF-Crime's size is 94 % (AUC) and 96 % (mAUC). With few a
 with a t quantile whose degrees of freedom count those videos, not all: 94 % against 88 % at 5 among 55.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,6 +44,8 @@ class Replicates:
     point: float
     left_out: DoubleArray
     clusters: int
+    most: float = math.inf
+    """Largest value that the figure can have; its least is 0."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
     with np.errstate(invalid="ignore"):
         left_out = (total - concordant + within) / pairs
     clusters = int(min((positives > 0).sum(), (negatives > 0).sum()))
-    return Replicates(float(total / (positives.sum() * negatives.sum())), left_out, clusters)
+    return Replicates(float(total / (positives.sum() * negatives.sum())), left_out, clusters, most=1.0)
 
 
 def average_precision_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -> Replicates | None:
@@ -100,7 +103,7 @@ def average_precision_replicates(scores: FloatArray, positive: BoolArray, offset
         left_out[video] = _precision_sum(fewer, frames - np.bincount(own, minlength=size + 1)[:size])
     holding = np.add.reduceat(positive, offsets[:-1], dtype=np.int64)
     clusters = int(min((holding > 0).sum(), (holding < np.diff(offsets)).sum()))
-    return Replicates(_precision_sum(positives, frames), left_out, clusters)
+    return Replicates(_precision_sum(positives, frames), left_out, clusters, most=1.0)
 
 
 def average_precision(scores: FloatArray, positive: BoolArray) -> float | None:
@@ -122,7 +125,7 @@ def mean_replicates(parts: Sequence[Replicates]) -> Replicates | None:
     with np.errstate(invalid="ignore"):
         mean = np.where(defined, left_out, 0.0).sum(axis=0) / defined.sum(axis=0)
     clusters = min(left_out.shape[1], sum(replicates.clusters for replicates in parts))
-    return Replicates(float(np.mean([replicates.point for replicates in parts])), mean, clusters)
+    return Replicates(float(np.mean([replicates.point for replicates in parts])), mean, clusters, parts[0].most)
 
 
 def logit_interval(replicates: Replicates | None) -> Interval | None:
@@ -166,8 +169,8 @@ def difference(a: Replicates | None, b: Replicates | None, lower_is_better: bool
     gain = -paired.point if lower_is_better else paired.point
     # models that never differ are equally good
     better = float(stdtr(a.clusters - 1, gain / error)) if error else float(np.sign(gain) + 1) / 2
-    # figures lie in [0, 1]: with few videos the t quantile may reach past what a difference can be
-    return Difference(paired.point, Interval(max(interval.low, -1.0), min(interval.high, 1.0)), better)
+    # with few videos the t quantile may reach past what a difference can be
+    return Difference(paired.point, Interval(max(interval.low, -a.most), min(interval.high, a.most)), better)
 
 
 def averaged(trainings: Sequence[Replicates | None]) -> Replicates | None:
@@ -179,7 +182,7 @@ def averaged(trainings: Sequence[Replicates | None]) -> Replicates | None:
     if len(defined) < len(trainings):
         return None
     points, left_out = [part.point for part in defined], [part.left_out for part in defined]
-    return Replicates(float(np.mean(points)), np.mean(left_out, axis=0), defined[0].clusters)
+    return Replicates(float(np.mean(points)), np.mean(left_out, axis=0), defined[0].clusters, defined[0].most)
 
 
 def _frames_at_thresholds(

@@ -80,3 +80,12 @@ def test_videos_of_the_same_content_may_share_a_split_and_no_two() -> None:
     same = index.with_columns(hash=pl.col("hash").replace("3", "1"))
     with pytest.raises(UsageError, match=r"same content are in two splits: 'a' \(train\) and 'c' \(test\): keep one"):
         check_contents(df, same)
+
+
+def test_repeated_test_videos_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [["a", "train", "/a"], ["a2", "train", "/a2"], *([f"t{n}", "test", f"/t{n}"] for n in range(4))]
+    df = pl.DataFrame(rows, schema=["video_id", "split", "source"], orient="row")
+    hashes = ["1", "1", "2", "3", "3", "3"]
+    check_contents(df, pl.DataFrame({"video": df["source"], "hash": hashes}))
+    (message,) = caplog.messages
+    assert message.startswith("2 of 4 test videos repeat the content of another")

@@ -240,3 +240,9 @@ def test_pairs_of_other_videos_or_other_truth_are_refused() -> None:
     other.truth[a.offsets[1], 0] ^= True
     with pytest.raises(UsageError, match="1 of 7 videos differ in their frames or labels: v1"):
         compare(a, other)
+
+
+def test_the_interval_of_a_difference_ends_where_differences_do() -> None:
+    left_out = np.array([0.9, 0.1, 0.9, 0.1, 0.5])
+    found = difference(Replicates(0.9, left_out, 2, most=1.0), Replicates(0.2, np.full(5, 0.2), 2, most=1.0))
+    assert found is not None and found.interval == Interval(-1.0, 1.0)

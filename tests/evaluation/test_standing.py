@@ -44,7 +44,7 @@ def test_a_good_model_is_above_chance_and_above_zero_shot() -> None:
 def test_a_model_below_zero_shot_and_at_chance_is_told_so() -> None:
     found = standing(table(0.0, 1), table(0.3, 2))
     assert (found.above_chance, found.beats_zero_shot, found.doubtful) == (False, False, True)
-    assert ": not above chance (0.5); does not beat zero-shot CLIP on the same videos, difference -0." in found.sentence
+    assert ": not above chance (0.5); is worse than zero-shot CLIP on the same videos, difference -0." in found.sentence
     assert found.tags() == {"above_chance": "no", "beats_zero_shot": "no"}
 
 

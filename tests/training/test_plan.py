@@ -205,7 +205,8 @@ def test_validation_at_chance_is_warned_of(auc: float, warned: bool) -> None:
 
 
 def test_one_video_of_a_kind_cannot_tell_validation_from_chance() -> None:
-    assert warnings_after([{"learning_rate": 0.1, AUC: 1.0, LOSS: 1.0}], bags(1, 1))
+    (few,) = warnings_after([{"learning_rate": 0.1, AUC: 1.0, LOSS: 1.0}], bags(1, 1))
+    assert few == "validation has too few videos to tell the model from chance: 1 abnormal and 1 normal videos"
     assert warnings_after([{"learning_rate": 0.1}], []) == []
 
 
