@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from anomalyclip.evaluation.comparison import Measured, check_comparable, compare_measured, measure
 from anomalyclip.evaluation.figures import FIGURES, Estimate, Figure
 from anomalyclip.evaluation.intervals import Difference, Interval, plain_interval
+from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.text import difference_text, value_text
 
@@ -49,16 +50,33 @@ def standing(model: Predictions, zero_shot: Predictions | None) -> Standing:
 
 def measured_standing(model: Measured, zero_shot: Measured | None) -> Standing:
     """Return the same from figures that are known to be comparable."""
-    figure = FIGURES["auc" if model.metrics.figures["auc"] else "video_auc"]
+    figure = _figure(model.metrics)
     estimate, found = model.metrics.figures[figure.name], None
-    bounds = interval_of(estimate)
-    above = None if bounds is None else bounds.low > CHANCE
+    above = _is_above_chance(estimate)
     if zero_shot is not None:
         found = compare_measured(model, zero_shot).figures[figure.name]
     beats = None if found is None or found.interval is None else found.interval.low > 0
     against_zero_shot = NO_TEXT_TOWER if zero_shot is None else _beats_text(beats, found)
     sentence = f"{figure.title} {_above_text(above, estimate)}; {against_zero_shot}."
     return Standing(figure, above, beats, found, sentence)
+
+
+def chance_warning(metrics: Metrics) -> str | None:
+    """Return a line about a model that is not known to be above chance on the test videos; None if it is."""
+    figure = _figure(metrics)
+    estimate = metrics.figures[figure.name]
+    above = _is_above_chance(estimate)
+    return None if above else f"{figure.title} {_above_text(above, estimate)}"
+
+
+def _figure(metrics: Metrics) -> Figure:
+    """Return AUC, or video AUC if no test video has frame intervals."""
+    return FIGURES["auc" if metrics.figures["auc"] else "video_auc"]
+
+
+def _is_above_chance(estimate: Estimate | None) -> bool | None:
+    bounds = interval_of(estimate)
+    return None if bounds is None else bounds.low > CHANCE
 
 
 def interval_of(estimate: Estimate | None) -> Interval | None:

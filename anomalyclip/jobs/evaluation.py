@@ -15,7 +15,7 @@ from anomalyclip.evaluation.metrics import Metrics, summary_values
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
-from anomalyclip.evaluation.standing import Standing, standing
+from anomalyclip.evaluation.standing import Standing, chance_warning, standing
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate, find_candidate
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
@@ -98,6 +98,8 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
         folder.keep_needs(extracted.needs(source.path, candidate.backbone_identity))
         with stage("evaluate", f"{model} on the test videos"):
             metrics = evaluate(tracking, folder, source, extracted, candidate.scorer, candidate.model_id)
+        if metrics and (line := chance_warning(metrics)):
+            log.warning("%s", line)
         tracking.log_note(run_note(tracking.read(), folder.uri()))
         return finish(folder, EvaluationResult(**scored(tracking, job, folder, metrics, extracted), model=model))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.comparison import compare
+from anomalyclip.evaluation.comparison import compare, measure
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.standing import standing
+from anomalyclip.evaluation.standing import chance_warning, standing
 from tests.predicted import in_memory
 
 FRAMES = 20
@@ -88,3 +88,11 @@ def test_normal_videos_alone_tell_nothing() -> None:
 def test_other_videos_are_refused() -> None:
     with pytest.raises(UsageError, match="the same videos: 2 only in the first"):
         standing(table(0.3, 1), table(0.3, 2).select(range(10)))
+
+
+def test_an_evaluation_warns_unless_the_model_is_above_chance() -> None:
+    assert chance_warning(measure(table(0.3, 1)).metrics) is None
+    line = chance_warning(measure(table(0.0, 1)).metrics)
+    assert line is not None and line.endswith(": not above chance (0.5)")
+    few = chance_warning(measure(table(0.3, 1, videos=4)).metrics)
+    assert few is not None and few.endswith(": too few test videos to tell it from chance")
