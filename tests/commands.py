@@ -1,5 +1,6 @@
 """The commands as functions of their arguments that return what they print."""
 
+import json
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -14,7 +15,8 @@ def command(name: str) -> Command:
     """Return the command of a name."""
 
     def run(arguments: Sequence[str]) -> dict[str, Any]:
-        return dict(cli.as_json(import_module(f"anomalyclip.{commands()[name].parent.name}.{name}").main(arguments)))
+        main = import_module(f"anomalyclip.{commands()[name].parent.name}.{name}").main
+        return dict(json.loads(json.dumps(cli.as_json(main(arguments)))))
 
     return run
 

@@ -42,7 +42,7 @@ def test_it_registers_a_model_of_two_workers_and_compares_it_on_the_same_videos(
         if name in ("auc", "m_auc"):
             assert difference and result[name]["difference"] == difference.value
     client = mlflow.MlflowClient(result["tracking_uri"])
-    assert client.get_model_version("anomalyclip", result["model_version"]).tags["run_id"]
+    assert client.get_model_version("anomalyclip-benchmark", result["model_version"]).tags["run_id"]
     assert "workers: 2" in (Path(result["paths"]["run"]) / "config.yaml").read_text()
 
 

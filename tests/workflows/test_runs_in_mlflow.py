@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.entities import Run, ViewType
+from mlflow.entities.model_registry import ModelVersion
 
 from anomalyclip.config import RunConfig
 from anomalyclip.runs import result_settings
@@ -40,6 +41,12 @@ def found(client: mlflow.MlflowClient, filter_string: str, *order: str) -> dict[
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     rows = client.search_runs([experiment], filter_string, ViewType.ACTIVE_ONLY, order_by=list(order))
     return {run.info.run_name: run for run in rows}
+
+
+def version_of(client: mlflow.MlflowClient, run: Run) -> ModelVersion:
+    """The version that a run registered."""
+    (version,) = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    return version
 
 
 def test_all_runs_have_ended_well(runs: dict[str, Run]) -> None:
@@ -87,7 +94,7 @@ def test_every_run_and_the_version_state_what_they_are_and_how_good(
     dataset = f"**{drawn_manifest.parent.name}**"
     openings = {
         "k-1": f"AnomalyCLIP trained on {dataset}, ",
-        "k-2-again": f"`models:/anomalyclip/2` evaluated on {dataset}; ",
+        "k-2-again": f"`models:/anomalyclip/{version_of(client, runs['k-2']).version}` evaluated on {dataset}; ",
         "zero-shot": f"`zero-shot` evaluated on {dataset}; ",
     }
     for name, opening in openings.items():
@@ -96,7 +103,7 @@ def test_every_run_and_the_version_state_what_they_are_and_how_good(
         assert opening in note
         assert f"| {run.data.metrics['auc']:.3f} (" in note
         assert note.endswith(f"/{'runs' if name == 'k-1' else 'evaluations'}/{name}`.")
-    version = client.get_model_version("anomalyclip", "1")
+    version = version_of(client, runs["k-1"])
     assert openings["k-1"] in version.description
     made_from = {"dataset", "backbone", "classes", "protocol", "run_id"}
     assert made_from | {"auc", "m_auc", "above_chance", "beats_zero_shot"} == version.tags.keys() - {"warning"}
