@@ -114,6 +114,10 @@ def test_a_config_file_of_another_form_is_refused(content: bytes, complaint: str
     assert str(tmp_path / "c.yaml") in message
 
 
+def test_an_unknown_setting_that_resembles_none_names_the_sections() -> None:
+    assert refusal("nosec.x=1").startswith("--set: unknown setting nosec.x; the sections are data, backbone, ")
+
+
 def test_a_config_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert refusal(file=tmp_path / "none.yaml") == f"config file {tmp_path / 'none.yaml'} does not exist"
     assert "is not readable" in refusal(file=tmp_path)

@@ -72,7 +72,7 @@ def test_a_name_of_a_space_comes_before_a_file(tmp_path: Path, monkeypatch: pyte
             "trainig.learning_rate: [1.0e-4]",
             r"unknown setting trainig.learning_rate; did you mean training.learning_rat",
         ),
-        ("k: [1]", "unknown setting k; did you mean"),
+        ("k: [1]", r"unknown setting k; did you mean model.k\?"),
         ("training.seed: [1, 2]", "training.seed decides what trials are compared on"),
         ("model.k: [1, 33]", "k=33 exceeds the 32 segments"),
         ("loss.sparse: {low: 0.1, high: 1}", "a grid takes lists of values, and loss.sparse has a range"),
