@@ -28,7 +28,7 @@ lint: setup  ## Check style, types and the rules of who may import what
 demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
 	$(BIN)/python workflows/demo.py --storage demo
 
-real: named-videos setup  ## Do the same for a folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
+real: named-videos setup  ## Train on your own folder with a manifest: make real VIDEOS=FOLDER [OPTIONS="--set ..."]
 	@for table in manifest.parquet manifest.csv videos.parquet videos.csv; do \
 		test -f "$(VIDEOS)/$$table" && exec $(BIN)/python workflows/train.py "$(VIDEOS)/$$table" $(OPTIONS); \
 	done; echo "error: $(VIDEOS) has no manifest.csv, videos.csv or the like in Parquet" >&2; exit 2

@@ -264,15 +264,20 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def read_yaml(file: Path, source: str) -> Any:
+    """Return the content of a YAML file; raises UsageError, which begins with `source`, if it cannot be read."""
+    try:
+        return yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{source} does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{source} is not readable YAML: {' '.join(str(error).split())}") from None
+
+
 def _file_settings(file: Path | None) -> list[tuple[str, str, Any]]:
     if file is None:
         return []
-    try:
-        content = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"config file {file} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"config file {file} is not readable YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(file, f"config file {file}")
     if not isinstance(content, Mapping) or not all(isinstance(part, Mapping) for part in content.values()):
         raise UsageError(f"config file {file}: expected sections of settings, such as `training: {{epochs: 5}}`")
     return [(str(file), f"{section}.{key}", value) for section, part in content.items() for key, value in part.items()]

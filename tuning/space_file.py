@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from anomalyclip.config import read_yaml
 from anomalyclip.errors import UsageError
 from anomalyclip.tuning.space import TOGETHER, Between, OneOf, Space
 
@@ -41,12 +40,7 @@ def read_space(path: Path) -> Space:
     Whether the settings exist and may have these values is for `Space.check`.
     """
     source = f"space file {path}"
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"{source} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{source} is not readable YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, source)
     if not isinstance(content, Mapping) or not content.keys() - {TRIALS}:
         raise UsageError(f"{source}: expected one row per setting, such as `model.k: [1, 3, 5]`")
     trials = content.get(TRIALS)

@@ -14,7 +14,7 @@ from anomalyclip.evaluation.comparison_plots import save_comparison_plots
 from anomalyclip.evaluation.comparison_report import LETTERS, SideBySide, flat_values, markdown, values
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.job import Job
-from anomalyclip.jobs.lifecycle import tracked
+from anomalyclip.jobs.lifecycle import finished, tracked
 from anomalyclip.runs import REPORT, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.resolve import resolve
@@ -68,9 +68,8 @@ def prepare(job: Job, names: Sequence[str]) -> Prepared:
 def run(job: Job, prepared: Prepared) -> ComparisonResult:
     """Compare all models with the first; write table and plots, in MLflow and in the storage root."""
     folder = prepared.run
-    if not job.fresh and (result := folder.result(ComparisonResult)) is not None:
+    if (result := finished(job, folder, ComparisonResult)) is not None:
         log.info("\n\n%s", job.storage.read(folder.part(f"{REPORT}/{TABLE}")).decode())
-        log.info("comparison %s is finished: its result is used", folder.name)
         return result
     models = compare_with_first(prepared)
     # runs of an experiment compare by the same parameters and metrics, and a comparison has others
