@@ -54,10 +54,8 @@ class Candidate:
         return self.backbone.identity if self.backbone else None
 
 
-def find_candidate(job: Job, model: str, manifest: pl.DataFrame) -> Candidate:
-    """Return a trained model (what `resolve` takes), or `zero-shot` CLIP for the manifest's classes; UsageError."""
-    if model != ZERO_SHOT:
-        return _trained(job, model)
+def zero_shot_for(job: Job, manifest: pl.DataFrame) -> Candidate:
+    """Return zero-shot CLIP of the configured backbone for a manifest's classes; raises UsageError."""
     classes = class_names(manifest, job.config.data.classes)
     return zero_shot_candidate(job, load_backbone(job.config.backbone), classes)
 
@@ -119,7 +117,8 @@ def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
     return asked.model_copy(update=own)
 
 
-def _trained(job: Job, model: str) -> Candidate:
+def trained_candidate(job: Job, model: str) -> Candidate:
+    """Return a trained model by a name that `resolve` takes; raises UsageError if there is none, or it does not fit."""
     bundle, model_id = resolve(model, job.storage, job.tracking_uri).bundle()
     card = load_card(bundle)
     imported = _imported(job, card)

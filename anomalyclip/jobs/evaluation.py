@@ -17,7 +17,7 @@ from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.standing import Standing, chance_warning, standing
 from anomalyclip.job import Job
-from anomalyclip.jobs.candidates import Candidate, find_candidate
+from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_for
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
@@ -62,10 +62,12 @@ AnyScored = TypeVar("AnyScored", bound=ScoredResult)
 def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
     """Find the model, check the manifest, and find the evaluation's run; raises UsageError.
 
-    `model` is what `find_candidate` takes.
+    `model` is `zero-shot`, or what `resolve` takes.
     """
+    # a wrong name is answered before the manifest's videos are looked at, or the benchmark's drawn
+    trained = None if model == ZERO_SHOT else trained_candidate(job, model)
     source = load_source(job, manifest)
-    return prepare_candidate(job, source, find_candidate(job, model, source.table))
+    return prepare_candidate(job, source, trained or zero_shot_for(job, source.table))
 
 
 def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluation:

@@ -18,7 +18,7 @@ from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import zero_shot_of
+from anomalyclip.jobs.candidates import trained_candidate, zero_shot_of
 from anomalyclip.jobs.lifecycle import stage
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
@@ -120,7 +120,7 @@ def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_ev
     if not may_evaluate:
         return None
     plain = _plain(job, policy)
-    return _evaluated(plain, evaluation.prepare(plain, model, test.source.manifest))
+    return _evaluated(plain, evaluation.prepare_candidate(plain, test.source, trained_candidate(plain, model)))
 
 
 def _zero_shot(job: Job, model: str, policy: Policy, test: Examination) -> Predictions | None:

@@ -34,11 +34,6 @@ class Source:
             return BENCHMARK
         return path.parent.name if path.stem in ("manifest", "videos") else path.stem
 
-    @property
-    def manifest(self) -> Path:
-        """The argument that selects it in a command: its path, or `benchmark`."""
-        return Path(BENCHMARK) if self.is_benchmark else self.path
-
     def tags(self) -> dict[str, str]:
         """Return the tags of MLflow runs on it."""
         drawn = {"demonstration": "true"} if self.is_benchmark else {}

@@ -155,3 +155,9 @@ def test_zero_shot_by_a_text_tower_that_cannot_read_prompts_is_refused(
     with pytest.raises(UsageError, match="cannot read learnt prompts"):
         prepare(job(storage), "zero-shot", both_parts(tmp_path))
     assert storage.list("evaluations") == []
+
+
+def test_a_wrong_name_is_refused_before_the_benchmark_is_drawn(storage: Storage) -> None:
+    with pytest.raises(UsageError, match="there is no model or run nothing"):
+        prepare(job(storage), "nothing", Path("benchmark"))
+    assert not storage.exists("benchmark")

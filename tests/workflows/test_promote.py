@@ -26,7 +26,9 @@ from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import load_backbone, save_backbone
 from anomalyclip.job import Job
 from anomalyclip.jobs import judging
+from anomalyclip.jobs.candidates import Candidate
 from anomalyclip.jobs.evaluation import Evaluation
+from anomalyclip.jobs.sources import Source
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.promotion import ModelRegistry, new_entry
 from tests.registered import draw_manifest, register
@@ -297,11 +299,11 @@ def test_a_model_without_predictions_on_the_manifest_is_evaluated_there(place: P
     )
     asked: list[tuple[str, Path]] = []
 
-    def evaluate(job: Job, model: str, manifest: Path) -> None:
-        asked.append((model, manifest))
+    def evaluate(job: Job, source: Source, candidate: Candidate) -> None:
+        asked.append((candidate.tags["model"], source.path))
         raise JobError("evaluated")
 
-    place.monkeypatch.setattr(judging.evaluation, "prepare", evaluate)
+    place.monkeypatch.setattr(judging.evaluation, "prepare_candidate", evaluate)
     policy = place.policy(evaluation={"manifest": "videos/other.csv"})
     code, _, line = place.promote(NAME, "--version", "1", "--policy", str(policy))
     assert (code, line) == (1, "failed: evaluated")
