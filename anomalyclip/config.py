@@ -48,6 +48,9 @@ class DataConfig(Section):
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
     """Name of imported features (the import name); None extracts features from the videos."""
+    trimmed: bool | Literal["auto"] = False
+    """Abnormal training videos show their anomaly from start to end: the loss has no bottom-K term for them then. auto:
+    if half of them last less than 10 seconds."""
 
 
 class BackboneConfig(Section):
@@ -103,6 +106,11 @@ class ModelConfig(Section):
     """Segments of a clip."""
     frames_per_segment: PositiveInt = 16
     """Stored features of a segment."""
+    fit_grid: bool = False
+    """Lower `frames_per_segment` so that a clip is not longer than half of the training videos."""
+    clips: Literal["paper", "even"] = "paper"
+    """Segments of a training clip: paper never draws the last frames of a video, and repeats the first ones of a short
+    video; even spreads them from the first frame to the last."""
     stride: PositiveInt = 1
     """Distance between the frames of a segment, in stored features."""
     top_dropout: float = Field(default=0.7, ge=0, lt=1)
@@ -117,9 +125,21 @@ class ModelConfig(Section):
     """Layers of the axial transformer; `temporal=transformer` has twelve per layer, `temporal=mlp` ignores it."""
     concat_logits: bool = False
     """Give the Selector's logits to the Temporal model together with the features."""
-    directions: Literal["finetuned", "frozen", "engineered", "free"] = "finetuned"
+    directions: Literal["auto", "finetuned", "frozen", "engineered", "free"] = "finetuned"
     """Source of the directions (Table 3): prompts learnt with the text projection (finetuned) or without (frozen),
-    fixed prompts (engineered), or parameters without a text (free)."""
+    fixed prompts (engineered), or parameters without a text (free). auto: finetuned where the features are those of a
+    CLIP with a text tower, else free."""
+    initial_directions: Literal["random", "class_means"] = "random"
+    """Start of free directions: drawn, as in the paper, or towards the mean training feature of each class."""
+    standardise: bool = False
+    """Divide the offsets from the normality prototype by the standard deviation of each of their numbers over the
+    training videos."""
+    position_std: PositiveFloat = 1.0
+    """Standard deviation of the axial transformer's initial positions."""
+    linear: bool = False
+    """Average the Temporal model's logit with that of a logistic regression on the features of single frames."""
+    smoothing: NonNegativeFloat = 0.0
+    """Standard deviation, in stored features, of the Gaussian that smooths logits along a video at scoring."""
     likelihood: Literal["projection", "cosine"] = "projection"
     """Likelihood of a class (Table 4): projection on its direction in the re-centred space, or cosine similarity in
     CLIP's own space."""
@@ -160,6 +180,8 @@ class TrainingConfig(Section):
     """`clean` only: train once more on all training videos, for the chosen number of epochs."""
     epochs: PositiveInt = 15
     """Epochs of the schedule; the first has the learning rate 0."""
+    least_steps: NonNegativeInt = 0
+    """Least number of steps of a training: with few videos, `epochs` and `warmup_epochs` are raised in proportion."""
     warmup_epochs: PositiveInt = 2
     """Epochs in which the learning rate rises to its highest value; then it falls along a half cosine."""
     learning_rate: PositiveFloat = 2e-4

@@ -34,6 +34,7 @@ from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import WARNING, run_note
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.training.adaptation import Length, adapt
 from anomalyclip.training.checkpoints import Checkpoint
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
@@ -44,6 +45,9 @@ from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
+
+UNKNOWN_RATE = 25.0
+"""Frames per second of videos whose features were imported without them."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,17 @@ def prepare(
 
     `more` is what decides the result beside manifest, backbone and settings.
     """
-    backbone = None if _is_without_text(job.config) else load_backbone(job.config.backbone)
+    config, backbone = _with_directions(job)
     source = load_source(job, manifest)
-    if job.config.data.features:
-        imported_store(job, source.table, job.config.data.features)
-    plan = plan_training(source.table, job.config)
+    if config.data.features:
+        imported_store(job, source.table, config.data.features)
+    plan = plan_training(source.table, config)
     warn_of_unknown(plan.unknown_classes)
     if needs_test:
         source.test_part("compare on")
     elif not (source.table["split"] == "test").any():
         log.warning("the manifest has no test videos: the model will be registered without figures")
-    build_model(plan.classes, backbone, torch.zeros(feature_dim(job, backbone)), job.config)  # refuses what is wrong
+    build_model(plan.classes, backbone, torch.zeros(feature_dim(job, backbone)), config)  # refuses what is wrong
     content = {
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
@@ -110,7 +114,7 @@ def run(job: Job, training: Training) -> TrainingResult:
     with tracked(job, training.run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
         describe(tracking, job, training)
         extracted = obtain(job, training)
-        training = replan(job, training, extracted)
+        training = replan(tracking, job, training, extracted)
         with stage("train", f"{len(training.plan.classes)} classes, from video-level labels alone"):
             checkpoint = train(tracking, job, training, extracted)
             bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
@@ -127,11 +131,9 @@ def run(job: Job, training: Training) -> TrainingResult:
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
-    """Log the run's inputs: configuration, tags and the manifest."""
+    """Log the run's inputs: tags and the manifest."""
     config = training.plan.config
     source = training.source
-    job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
-    tracking.log_config(config)
     tracking.log_tags(
         {
             **source.tags(),
@@ -154,14 +156,31 @@ def obtain(job: Job, training: Training) -> Extracted:
     return obtain_features(job, settings, training.source.table, training.backbone, imported)
 
 
-def replan(job: Job, training: Training, extracted: Extracted) -> Training:
-    """Plan again if videos could not be decoded, so that the others are split as the protocol requires.
+def replan(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Training:
+    """Plan again with what the features tell: videos that could not be decoded, and lengths; log the configuration.
 
     Raises UsageError if too little is left, or the features are not those of an earlier attempt.
     """
     needs = extracted.needs(training.source.path, training.backbone_identity)
     training.run.keep_features(extracted.digest(), needs)
-    return replace(training, plan=plan_training(extracted.manifest, training.plan.config))
+    plan = plan_training(extracted.manifest, training.plan.config)
+    bags, lengths = plan.bags("train"), _lengths(extracted)
+    config, choices = adapt(plan.config, bags, [lengths[bag.video_id] for bag in bags])
+    for line in choices:
+        log.info("chosen for these videos: %s", line)
+    tracking.log_tags({"chosen": "; ".join(choices) or "nothing"})
+    job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
+    tracking.log_config(config)
+    return replace(training, plan=replace(plan, config=config))
+
+
+def _lengths(extracted: Extracted) -> dict[str, Length]:
+    """Return the length of each video of the manifest, by its id."""
+    rate = pl.when(pl.col("fps") > 0).then(pl.col("fps")).otherwise(UNKNOWN_RATE)
+    index = extracted.store.index().select("video", "frames", seconds=pl.col("num_frames") / rate)
+    found = extracted.manifest.join(index, left_on="source", right_on="video")
+    rows = found.select("video_id", "frames", "seconds").iter_rows()
+    return {video_id: Length(frames, seconds) for video_id, frames, seconds in rows}
 
 
 def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
@@ -186,8 +205,7 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     """Fit, and on request fit again on all training videos; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
-    counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")
-    frames = dict(counts.select("video_id", "frames").iter_rows())
+    frames = {video_id: length.stored for video_id, length in _lengths(extracted).items()}
     warnings = warnings_before(training.plan, frames, training.source.is_benchmark)
     for line in warnings:
         log.warning("%s", line)
@@ -218,10 +236,10 @@ def chosen(history: Sequence[EpochMetrics]) -> EpochMetrics:
 
 def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint: Checkpoint, folder: Path) -> Path:
     """Write a checkpoint's model to a local folder, and publish it in the run's folder."""
-    weights, backbone = checkpoint.weights, training.backbone
-    model = build_model(training.plan.classes, backbone, weights["normality_prototype"], job.config)
+    weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
+    model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
     bundle = folder / MODEL
-    save_trained(bundle, model, weights, job.config, training.backbone_identity, extracted.precision)
+    save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision)
     training.run.publish(bundle, MODEL)
     return bundle
 
@@ -250,8 +268,18 @@ def _zero_shot(training: Training, card: ModelCard) -> Scorer | None:
         return None
 
 
-def _is_without_text(config: RunConfig) -> bool:
-    return config.data.features is not None and not METHODS[config.model.method].reads_text(config.model)
+def _with_directions(job: Job) -> tuple[RunConfig, Backbone | None]:
+    """Return the configuration with a source of directions, and the backbone; None if no text tower is needed."""
+    config, imported = job.config, job.config.data.features
+    if config.model.directions == "auto":
+        backbone = load_backbone(config.backbone)
+        has_text = imported is None or require_import(job.storage, imported).dim == backbone.dim
+        model = config.model.model_copy(update={"directions": "finetuned" if has_text else "free"})
+        config = config.model_copy(update={"model": model})
+        if not has_text:
+            log.info("model.directions=free: features %s are not those of %s", imported, backbone.name)
+    is_without_text = imported is not None and not METHODS[config.model.method].reads_text(config.model)
+    return config, None if is_without_text else load_backbone(config.backbone)
 
 
 def feature_dim(job: Job, backbone: Backbone | None) -> int:
