@@ -148,6 +148,6 @@ def _most_interesting(predictions: Predictions) -> list[int]:
         labels = predictions.labels_of(video)
         (by_class[labels[0]] if labels else normal).append(video)
     in_turn = [v for turn in zip_longest(*by_class.values()) for v in turn if v is not None]
-    size = predictions.segment_frames
-    normal.sort(key=lambda video: -video_score(predictions.scores[predictions.frames_of(video)], size))
+    scores = {video: predictions.scores[predictions.frames_of(video)] for video in normal}
+    normal.sort(key=lambda video: -video_score(scores[video], predictions.segment_length(video)))
     return (in_turn + normal)[:MOST_TIMELINES]
