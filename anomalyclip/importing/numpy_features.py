@@ -80,8 +80,10 @@ def import_features(
     if faults := [*faults, *wrong]:
         raise UsageError("\n  ".join([f"{len(faults)} fault(s) in the features, none of which was imported:", *faults]))
     store = FeatureStore(storage, common.fingerprint)
+    stored = [_store(features, videos[features.name], frames, common, store) for features, frames in checked]
+    # last: an import that breaks off must not decide what the next one may contain
     save_import(storage, common)
-    store.record([_store(features, videos[features.name], frames, common, store) for features, frames in checked])
+    store.record(stored)
     missing = store.without_features(manifest)
     return ImportReport(
         common.name, common.fingerprint, storage.uri(store.key), manifest.height - len(missing), missing,

@@ -140,6 +140,22 @@ def test_every_fault_is_named_at_once_and_nothing_is_imported(put: Import, folde
     assert "stranger.npy: no video of the manifest is called stranger" in message
 
 
+def test_an_import_that_breaks_off_leaves_the_name_free_for_another_kind(
+    put: Import, folder: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(folder / "a.npy", numbers(40, DIM))
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureStore, "publish", full)
+        with pytest.raises(OSError, match="no space left"):
+            put()
+    assert storage.list("features") == []
+    assert put(sampling_rate=None, snippets=40).snippets == 40
+
+
 def test_another_dimension_than_most_is_refused(put: Import, folder: Path, storage: Storage, tmp_path: Path) -> None:
     np.save(folder / "a.npy", numbers(40, DIM))
     np.save(folder / "b.npy", numbers(5, DIM + 1))
