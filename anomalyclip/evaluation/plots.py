@@ -40,7 +40,7 @@ def save_plots(predictions: Predictions, metrics: Metrics, folder: Path) -> list
         figures["roc.png"] = _roc(frames, metrics)
         figures["precision_recall.png"] = _precision_recall(frames, metrics)
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=130)
+        _save(figure, folder / name)
     return [folder / name for name in sorted(figures)]
 
 
@@ -49,6 +49,14 @@ def save_timeline(predictions: Predictions, video: int, path: Path) -> None:
     figure, axes = single_figure(7.2, 2.6)
     timeline(axes, predictions, video)
     axes.set(xlabel="frame", ylabel="anomaly score")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.set_dpi(130)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)  # here once: as part of the drawing it would draw the figure twice
+        figure.set_layout_engine("none")
     figure.savefig(path, dpi=130)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class Predictions:
     segment_frames: int
     snippets: int | None = None
 
-    @property
+    @cached_property
     def anomalous(self) -> BoolArray:
         """Whether a frame carries any label, known to the model or not: (frames,)."""
         return np.asarray(self.truth.any(axis=1), dtype=np.bool_)
@@ -223,20 +224,25 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
-    expected = len(schema) - schema.get_field_index("score") - 1
-    if video.probabilities.shape[1:] != (expected,):
-        shape = video.probabilities.shape
+    shape, expected = video.probabilities.shape, len(schema) - schema.get_field_index("score") - 1
+    if shape[1:] != (expected,):
         raise JobError(f"video {video.video_id}: probabilities of shape {shape} for {expected} classes")
-    frames = len(video.scores)
+    frames, kind = len(video.scores), schema.field("labels").type
     columns = [
         pa.repeat(video.video_id, frames),
-        np.arange(frames, dtype=np.int32),
-        [list(video.video_labels)] * frames,
-        [None] * frames if video.labels is None else [list(names) for names in video.labels],
-        np.asarray(video.scores, dtype=np.float32),
-        *np.asarray(video.probabilities, dtype=np.float32).T,
+        pa.array(np.arange(frames, dtype=np.int32)),
+        _lists([video.video_labels] * frames, kind),
+        pa.nulls(frames, kind) if video.labels is None else _lists(video.labels, kind),
+        *(pa.array(np.asarray(column, dtype=np.float32)) for column in (video.scores, *video.probabilities.T)),
     ]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+    return pa.table(columns, schema=schema)
+
+
+def _lists(lists: Sequence[Sequence[str]], kind: pa.DataType) -> pa.ListArray:
+    """The lists as a column; equal ones, of which there are millions, are converted once."""
+    places: dict[tuple[str, ...], int] = {}
+    rows = [places.setdefault(tuple(names), len(places)) for names in lists]
+    return pa.array([list(names) for names in places], kind).take(pa.array(rows))
 
 
 def _checked(table: pa.Table) -> Predictions:

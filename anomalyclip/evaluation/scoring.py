@@ -1,6 +1,6 @@
 """Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -110,9 +110,13 @@ def _predictions(
     for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
         features = torch.from_numpy(store.read_features(objects[row["source"]]))
         frames = row["num_frames"]
-        labels = None
-        if row["known"]:
-            names, truth = frame_labels(row["anomalies"], row["labels"], frames)
-            labels = [[name for name, holds in zip(names, flags, strict=True) if holds] for flags in truth]
+        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
         scored = score_features(scorer, features, frames)
         yield VideoPrediction(row["video_id"], row["labels"], labels, *scored)
+
+
+def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:
+    """Return the labels of each frame; frames with the same labels share one list, as there are millions of them."""
+    codes = (truth @ (1 << np.arange(len(names)))).tolist()
+    lists = {code: [name for place, name in enumerate(names) if code >> place & 1] for code in set(codes)}
+    return [lists[code] for code in codes]
