@@ -184,7 +184,9 @@ def _frames_divided(features: int, snippets: int | None, annotated: int | None) 
     if features != snippets:
         raise ValueError(f"{features} features, not {snippets} snippets: give the right --snippets")
     if annotated is None:
-        raise ValueError("num_frames is empty in the manifest: snippets do not show how many frames the video has")
+        raise ValueError(
+            "num_frames is empty in the manifest, and snippets do not show how many frames the video has: fill it in"
+        )
     return annotated
 
 
