@@ -145,16 +145,17 @@ def zero_shot_standing(
     """
     with run.storage.local(run.part(f"{EVALUATION}/{PREDICTIONS}")) as path:
         model = read_predictions(path)
-    baseline = None if zero_shot is None else _zero_shot_predictions(tracking, run, source, extracted, zero_shot)
+    baseline = None if zero_shot is None else zero_shot_predictions(tracking, run, source, extracted, zero_shot)
     found = standing(model, baseline)
     log.log(logging.WARNING if found.doubtful else logging.INFO, "%s", found.sentence)
     tracking.log_tags(found.tags())
     return found
 
 
-def _zero_shot_predictions(
+def zero_shot_predictions(
     tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, zero_shot: Scorer
 ) -> Predictions:
+    """Score the test videos with zero-shot CLIP, and log and publish that beside the run's own figures."""
     test = extracted.manifest.filter(pl.col("split") == "test")
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)

@@ -21,11 +21,12 @@ from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import MODEL_KIND, zero_shot_scorer
+from anomalyclip.jobs.candidates import zero_shot_scorer
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.methods import METHODS
 from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
@@ -91,7 +92,7 @@ def prepare(
         source.test_part("compare on")
     elif not (source.table["split"] == "test").any():
         log.warning("the manifest has no test videos: the model will be registered without figures")
-    build_model(plan.classes, backbone, torch.zeros(_feature_dim(job, backbone)), job.config)  # refuses what is wrong
+    build_model(plan.classes, backbone, torch.zeros(feature_dim(job, backbone)), job.config)  # refuses what is wrong
     content = {
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
@@ -138,7 +139,7 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
             "test_videos": training.plan.manifest.filter(pl.col("split") == "test").height,
             "classes": ", ".join(training.plan.classes),
             "protocol": job.config.training.protocol,
-            "model_kind": MODEL_KIND,
+            "model_kind": config.model.method,
             "backbone": training.backbone.name if training.backbone else "none",
             "backbone_identity": training.backbone_identity or "none",
             "imported_features": job.config.data.features or "none",
@@ -250,10 +251,11 @@ def _zero_shot(training: Training, card: ModelCard) -> Scorer | None:
 
 
 def _is_without_text(config: RunConfig) -> bool:
-    return config.data.features is not None and config.model.directions == "free"
+    return config.data.features is not None and not METHODS[config.model.method].reads_text(config.model)
 
 
-def _feature_dim(job: Job, backbone: Backbone | None) -> int:
+def feature_dim(job: Job, backbone: Backbone | None) -> int:
+    """Return the numbers in a feature that the job trains on."""
     if backbone is not None and job.config.data.features is None:
         return backbone.dim
     return require_import(job.storage, job.config.data.features or "").dim

@@ -9,12 +9,12 @@ from anomalyclip.config import RunConfig
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.method import Method
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import EpochMetrics, FitData, fit
 from anomalyclip.training.sampling import Bag, split_bags
-from anomalyclip.training.setup import build_model, normality_prototype
+from anomalyclip.training.setup import build_model, normality_prototype, video_means
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,17 @@ class FitPlan:
 
 def run_plan(
     plan: FitPlan, device: torch.device, on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
-) -> AnomalyCLIP:
+) -> Method:
     """Run or resume this process's part of a fit; returns the model after the last epoch."""
     storage = Storage(plan.storage_root)
     store = FeatureStore(storage, plan.fingerprint)
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
     _, normal = split_bags(plan.train)
     # from the cache's sums per video in every worker, so that the plan stays small, without tensors
-    prototype = normality_prototype(cache, [bag.video_id for bag in normal])
+    normal_ids = [bag.video_id for bag in normal]
+    prototype = normality_prototype(cache, normal_ids)
     backbone = load_stored_backbone(storage, plan.backbone_identity) if plan.backbone_identity else None
     model = build_model(plan.classes, backbone, prototype, plan.config).to(device)
+    model.prepare(video_means(cache, normal_ids))
     fit(model, FitData(plan.train, plan.validation, cache), plan.config, plan.checkpoints(), on_epoch, plan.stop_after)
     return model
