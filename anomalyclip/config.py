@@ -67,8 +67,9 @@ class BackboneConfig(Section):
 class ExtractionConfig(Section):
     """Extraction: from video files to stored features."""
 
-    sampling_rate: PositiveInt = 1
-    """Store the features of every n-th frame; a score then holds for n frames."""
+    sampling_rate: PositiveInt | None = 1
+    """Store the features of every n-th frame; a score then holds for n frames. null: imported snippets, of which a
+    video has a fixed number, spread evenly over its frames."""
     batch_size: PositiveInt = 64
     """Frames that the image tower encodes at once; a batch never holds frames of two videos."""
     crops: Literal[1, 5, 10] = 1
@@ -86,6 +87,12 @@ class ExtractionConfig(Section):
     """Videos that a worker decodes at the same time, each in its own process."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
+
+    @property
+    def step(self) -> int:
+        """Frames from one extracted frame to the next; only imported features have no sampling rate."""
+        assert self.sampling_rate is not None
+        return self.sampling_rate
 
 
 class ModelConfig(Section):
@@ -251,6 +258,12 @@ class RunConfig(Section):
     cache: CacheConfig = CacheConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.extraction.sampling_rate is None and self.data.features is None:
+            raise ValueError("extraction.sampling_rate=null is for imported snippets (data.features): give a number")
+        return self
+
 
 def build_config(base: AnyConfig, file: Path | None = None, overrides: Sequence[str] = ()) -> AnyConfig:
     """Return `base` changed by a YAML file's settings, then by `section.key=value` overrides.
@@ -277,7 +290,8 @@ def with_settings(base: AnyConfig, changes: Iterable[tuple[str, str, Any]]) -> A
 
 def _fault(fault: Mapping[str, Any]) -> str:
     where, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" + ("" if fault["type"] == "value_error" else f" (got {fault['input']!r})")
+    got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
+    return f"{where}: {message}{got}" if where else f"{message}{got}"
 
 
 def to_yaml(config: Section) -> str:

@@ -178,7 +178,8 @@ def _ranked(frames: Predictions) -> tuple[DoubleArray, DoubleArray]:
     positives = np.add.reduceat(positive, starts, dtype=np.float64)
     negatives = np.diff(frames.offsets) - positives
     pairs = positives * negatives.sum() + negatives * positives.sum()
-    right = np.add.reduceat(concordant_frames(frames.scores, positive), starts)
+    each = np.ones(len(positive), dtype=np.int64)
+    right = np.add.reduceat(concordant_frames(frames.scores, positive, each), starts)
     return right / pairs, pairs / pairs.sum()
 
 

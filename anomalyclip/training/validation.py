@@ -57,8 +57,9 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
 def score_video(model: Method, video: str, cache: FeatureCache, config: RunConfig) -> float:
     """Return the score of a video, by its id, that its epoch is judged by; the model is in evaluation mode."""
     scorer = model_scorer(model, config.extraction.sampling_rate)
-    scores, _ = score_features(scorer, torch.from_numpy(cache.video(video)), cache.video_frames(video))
-    return video_score(scores, scorer.segment_frames)
+    features, frames = torch.from_numpy(cache.video(video)), cache.video_frames(video)
+    scores, _ = score_features(scorer, features, frames)
+    return video_score(scores, scorer.segment_length(frames, len(features)))
 
 
 def _judge(model: Method, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, Any]:
