@@ -37,7 +37,7 @@ class Row(NamedTuple):
     """A method, its figures on UCF-Crime as published, and how ours differs from it."""
 
     name: str
-    auc: float
+    auc: float | None
     m_auc: float | None
     note: str
 

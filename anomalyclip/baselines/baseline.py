@@ -18,7 +18,7 @@ def text_of(backbone: Backbone | None, dim: int, title: str) -> Backbone:
     if backbone is None or backbone.dim != dim:
         text = f"text features of {backbone.name} have {backbone.dim}" if backbone else "there is no text tower"
         raise UsageError(
-            f"{title} reads class names: features have {dim} numbers, but {text}: set another model.method"
+            f"{title} compares features with texts: features have {dim} numbers, but {text}; set another model.method"
         )
     return backbone
 

@@ -15,7 +15,7 @@ from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
 from anomalyclip.model.directions import FixedDirections
 
 CLASSES = ("Arson", "Fighting", "Normal")
-TEXTS = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]])
+TEXTS = torch.tensor([[3.0, 4.0], [4.0, -3.0], [0.0, 2.0]])
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_a_video_adjusts_the_texts_by_the_sum_of_its_segments_weighted_by_raw_lo
         for segment, vector in enumerate([(2.0, 1.0), (0.0, 1.0)]):
             cosine = (vector[0] * text[0] + vector[1] * text[1]) / math.hypot(*vector) / math.hypot(*text)
             assert found.logits[0, segment, number].item() == pytest.approx(cosine / 0.07)
-    # texts before the prompt: cosines of (3, 4) and (1, 0) with (0, 2)
-    assert found.similarity.tolist() == pytest.approx([(0.8 + 0.0) / 2])
+    # texts before the prompt: cosines of (3, 4) and (4, -3) with (0, 2)
+    assert found.similarity.tolist() == pytest.approx([(0.8 + 0.6) / 2])
 
 
 def test_class_probabilities_are_shares_of_the_score_among_the_abnormal_classes() -> None:

@@ -45,6 +45,13 @@ predictions = Predictions(
     label_classes=("Arson",), digests=Digests("m", "a", "x"), segment_frames=1,
 )
 print(compute_metrics(predictions).flat()["score_gap"])
+
+from anomalyclip.tuning.comparison_table import ROWS
+
+config = build_config(RunConfig(), overrides=["model.method=linear", *sizes])
+linear = build_model(classes, None, torch.zeros(24), config)
+terms = linear.loss_terms(linear(torch.randn(4, 4, 4, 24)), torch.tensor([0, 0]), RunConfig().loss)
+print(ROWS[0].title, *terms, tuple(linear.eval().score_video(torch.randn(50, 24)).probabilities.shape))
 """
 
 
@@ -95,7 +102,7 @@ def scored(extended: Path) -> Sequence[str]:
 
 
 def test_every_recipe_touches_as_many_files_as_the_page_promises(recipes: Recipes) -> None:
-    counts = {"1": 1, "1 and its library part": 2, "2": 2}
+    counts = {"1": 1, "1 and its library part": 2, "2": 2, "4": 4}
     page = (ROOT / "docs" / "extending.md").read_text()
     promised = re.findall(r"^\| \[(.+)\]\(#.+\) \| (.+) \|$", page, re.MULTILINE)
     touched = {name: len({file for file, _, _ in blocks}) for name, blocks in recipes.items()}
@@ -112,6 +119,10 @@ def test_an_added_backbone_family_encodes_frames_and_texts(scored: Sequence[str]
 
 def test_an_added_figure_is_computed_with_the_others(scored: Sequence[str]) -> None:
     assert scored[2] == "0.625"
+
+
+def test_an_added_competitor_trains_scores_and_has_a_row(scored: Sequence[str]) -> None:
+    assert scored[3] == "linear score (50, 2)"
 
 
 def test_an_added_dataset_becomes_a_manifest(extended: Path, draw_video: DrawVideo, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.baselines.registry import BASELINES
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone
 from anomalyclip.methods import METHODS, load_bundle
 from anomalyclip.model.collectives import rank, world_size
@@ -121,3 +122,16 @@ def test_two_workers_compute_the_gradients_of_one(
             assert expected is not None, (method, name)
             # a bias of an attention's keys changes nothing: its gradient is rounding
             assert (together[name] - expected).norm() <= 1e-9 * (expected.norm() + 1e-6), (method, name)
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_features_without_a_text_tower_suit_competitors_that_read_no_names(method: str, backbone: Backbone) -> None:
+    config, model = settings(method), BASELINES[method]
+    for tower, what in ((None, "there is no text tower"), (backbone, "text features of clip-tiny have 64")):
+        if model.reads_text(config.model):
+            with pytest.raises(UsageError, match=f"400 numbers, but {what}.*; set another model.method"):
+                build_model(CLASSES, tower, torch.zeros(400), config)
+        else:
+            built = build_model(CLASSES, tower, torch.zeros(400), config)
+            built.prepare(torch.randn(4, 400))
+            assert built.eval().score_video(torch.randn(20, 400)).scores.shape == (20,)

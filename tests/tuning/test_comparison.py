@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.evaluation.intervals import Difference, Interval
 from anomalyclip.evaluation.predictions import read_predictions
 from anomalyclip.methods import METHODS
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 from anomalyclip.tuning import comparison_table
-from anomalyclip.tuning.comparison_table import OURS, ROWS, ZERO_SHOT
+from anomalyclip.tuning.ablation_tables import SEED, RowFigures, labels
+from anomalyclip.tuning.comparison_table import OURS, ROWS, ZERO_SHOT, ComparisonTable
 from tests.commands import ablate as main
 
 Compare = Callable[..., dict[str, Any]]
@@ -22,6 +27,52 @@ def test_every_method_has_a_row_and_the_full_one_stands_last() -> None:
     assert {row.name for row in ROWS} == {*METHODS, ZERO_SHOT}
     assert (ROWS[-1].name, ROWS[-1].auc, ROWS[-1].m_auc) == (OURS, 86.36, 90.66)
     assert len({row.title for row in ROWS}) == len(ROWS)
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """A job on imported features of 400 numbers, without a text tower."""
+    config = RunConfig(
+        model=ModelConfig(directions="free"), training=TrainingConfig(batch_size=8, epochs=2, warmup_epochs=1)
+    )
+    bags = [Bag(f"a{i}", i % 2) for i in range(40)] + [Bag(f"n{i}", NORMAL_LABEL) for i in range(4)]
+    plan = SimpleNamespace(config=config, classes=["Arson", "Fighting", "Normal"], bags=lambda split: bags)
+    monkeypatch.setattr(comparison_table, "feature_dim", lambda job, backbone: 400)
+    return SimpleNamespace(config=config), SimpleNamespace(plan=plan, backbone=None)
+
+
+def test_rows_that_read_class_names_are_left_out_with_a_reason_where_there_is_no_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, training = prepared(monkeypatch)
+    points = ComparisonTable().points(job, training, seeds=2)
+    assert list(points) == ["sultani", "rtfm", "s3r", "ssrl", OURS]
+    figures = RowFigures(
+        [0.7, 0.72], [0.5, 0.5], {"auc": Difference(-0.09, Interval(-0.1, -0.05)), "m_auc": None}, [0.6, 0.62]
+    )
+    text = ComparisonTable().texts(job, training, dict.fromkeys(points, figures), [1024, 1025])["comparison"]
+    assert (
+        "| RTFM | 71.00 ± 1.41 | 50.00 ± 0.00 | 61.00 ± 1.41 | -9.00 (-10.00 to -5.00) | undefined | 84.03 | 84.86 |"
+        in text
+    )
+    assert "| Sultani et al. | 71.00 ± 1.41 | 50.00 ± 0.00 | 61.00 ± 1.41 |" in text and "| 77.92 |  |" in text
+    for title in ("ActionCLIP head", "VadCLIP", "zero-shot CLIP"):
+        assert f"- left out: {title} compares features with texts" in text
+        assert f"| {title} |" not in text
+    assert "2 seeds (from 1024" in text and "at least 3000 steps" in text
+
+
+def test_competitors_train_for_the_steps_of_the_table_and_the_method_as_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, training = prepared(monkeypatch)
+    points = ComparisonTable().points(job, training, seeds=2)
+    # 40 abnormal videos, 4 in a step: 10 steps per epoch
+    assert points["rtfm"] == [{"model.method": "rtfm", "training.epochs": 300, SEED: seed} for seed in (1024, 1025)]
+    assert [point[SEED] for point in points["ssrl"]] == [10, 11]
+    assert points[OURS] == [{"model.method": OURS, SEED: seed} for seed in (1024, 1025)]
+    monkeypatch.setattr(comparison_table, "STEPS", 10)
+    assert ComparisonTable().points(job, training, seeds=1)["rtfm"][0]["training.epochs"] == 2  # more than the warm-up
+    assert labels(points["rtfm"][0]) == {"row": "rtfm", "seed": "1024"}
 
 
 @pytest.fixture
