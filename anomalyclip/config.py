@@ -23,6 +23,7 @@ from pydantic import (
 from anomalyclip.errors import UsageError
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
+EpochChoice = Literal["best", "last"]
 Architecture = Literal["axial", "transformer", "mlp"]
 """Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
 MethodName = Literal["anomalyclip", "sultani", "rtfm", "s3r", "ssrl", "actionclip", "vadclip"]
@@ -183,6 +184,8 @@ class TrainingConfig(Section):
     """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
+    epoch: EpochChoice = "best"
+    """`clean` only: the epoch that becomes the model: best by video-level AUC on the validation part, or the last."""
     final_fit: bool = False
     """`clean` only: train once more on all training videos, for the chosen number of epochs."""
     epochs: PositiveInt = 15

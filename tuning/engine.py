@@ -19,7 +19,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from anomalyclip import cluster
-from anomalyclip.config import TrainingConfig
+from anomalyclip.config import EpochChoice, TrainingConfig
 from anomalyclip.device import resolve_device
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
@@ -153,20 +153,20 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
 def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
     """Train or resume, score, and keep and return the result."""
     torch.set_num_threads(min(share.threads, cluster.threads()))
-    history = trial.history()
+    history, choice = trial.history(), trial.plan.config.training.epoch
 
     def report(row: EpochMetrics) -> None:
         history.append(row)
-        tune.report(_progress(history))
+        tune.report(_progress(history, choice))
 
     for epochs in range(1, len(history) + 1):  # the scheduler judges by earlier epochs, too
-        tune.report(_progress(history[:epochs]))
+        tune.report(_progress(history[:epochs], choice))
     if trial.plan.config.training.workers > 1:
-        fit_on_ray(trial.plan, [_Forward(history)], share.concurrent_fits)
+        fit_on_ray(trial.plan, [_Forward(history, choice)], share.concurrent_fits)
     else:
         run_plan(trial.plan, resolve_device(), report)
     kept = trial.history()
-    epoch = best_epoch(kept)
+    epoch = best_epoch(kept, choice)
     if (last := trial.last_fit(epoch)) is not trial.plan:
         _run_to_end(last, share)
     result = TrialResult(kept, study.scoring(trial, epoch))
@@ -184,13 +184,13 @@ def _run_to_end(plan: FitPlan, share: _Share) -> None:
 class _Forward(TuneReportCallback):  # type: ignore[misc]
     """Forwards to Ray Tune what the workers of a trial's group report."""
 
-    def __init__(self, history: Sequence[EpochMetrics]) -> None:
+    def __init__(self, history: Sequence[EpochMetrics], choice: EpochChoice) -> None:
         super().__init__()
-        self._history = list(history)
+        self._history, self._choice = list(history), choice
 
     def after_report(self, run_context: Any, metrics: list[EpochMetrics], checkpoint: Any) -> None:
         self._history.append(metrics[0])
-        super().after_report(run_context, [_progress(self._history)], None)
+        super().after_report(run_context, [_progress(self._history, self._choice)], None)
 
 
 class _Messenger(tune.Callback):  # type: ignore[misc]
@@ -223,9 +223,9 @@ def _point(config: Mapping[str, Any]) -> Point:
     return listed
 
 
-def _progress(history: Sequence[EpochMetrics]) -> dict[str, float]:
-    """Return what a trial is judged by: its number of epochs, and the validation AUC of the best (NaN without)."""
-    return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history)].get(AUC, math.nan)}
+def _progress(history: Sequence[EpochMetrics], choice: EpochChoice) -> dict[str, float]:
+    """Return what a trial is judged by: its number of epochs, and the validation AUC of the chosen (NaN without)."""
+    return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history, choice)].get(AUC, math.nan)}
 
 
 def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:

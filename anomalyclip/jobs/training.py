@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.config import EpochChoice, RunConfig, to_yaml
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.scoring import Scorer
@@ -211,12 +211,12 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
         log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
-    epoch = best_epoch(history)
-    tracking.log_metrics(chosen(history))
+    choice = plan.config.training.epoch
+    epoch = best_epoch(history, choice)
+    tracking.log_metrics(chosen(history, choice))
     if AUC in history[epoch]:
-        log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
-                 "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
-    doubts = warnings_after(history, plan.validation)
+        log.info("%s epoch: %d, video-level AUC on the validation part %.4f", choice, epoch, history[epoch][AUC])
+    doubts = warnings_after(history, plan.validation, choice)
     for line in doubts:
         log.warning("%s", line)
     if warnings or doubts:
@@ -227,9 +227,9 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     return plan.checkpoints().load(epoch)
 
 
-def chosen(history: Sequence[EpochMetrics]) -> EpochMetrics:
+def chosen(history: Sequence[EpochMetrics], choice: EpochChoice) -> EpochMetrics:
     """Return which epoch was chosen, and its figures on the validation part."""
-    epoch = best_epoch(history)
+    epoch = best_epoch(history, choice)
     best = {f"best_{name.removeprefix('val/')}": value for name, value in history[epoch].items() if "val/" in name}
     return {"best_epoch": float(epoch), **best}
 

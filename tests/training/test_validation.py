@@ -108,5 +108,5 @@ def test_segment_dropout_plays_no_part(model: AnomalyCLIP, bags: list[Bag], cach
 
 def test_an_epoch_that_trained_nothing_is_not_chosen() -> None:
     history = [{"learning_rate": rate, AUC: auc, LOSS: 1.0} for rate, auc in ((0.0, 0.9), (0.1, 0.5), (0.1, 0.6))]
-    assert best_epoch(history) == 2
-    assert best_epoch(history[:1]) == 0
+    assert best_epoch(history, "best") == 2
+    assert best_epoch(history[:1], "best") == 0
