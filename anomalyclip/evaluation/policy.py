@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_
 from anomalyclip.config import Section, build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Figure
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION
 
@@ -84,6 +85,15 @@ class Baselines(Section):
     """The 95 % interval of AUC lies above 0.5."""
     beats_zero_shot: NonNegativeFloat | None = 0.0
     """The paired 95 % interval of AUC minus zero-shot CLIP's on the same videos lies above this."""
+    beats_linear: NonNegativeFloat | None = 0.0
+    """The same for the logistic regression that its training has fitted."""
+    beats_mil: NonNegativeFloat | None = 0.0
+    """The same for the MIL ranking model that its training has fitted."""
+
+    def margins(self) -> dict[str, float]:
+        """Return the margin of every baseline that a model must beat, by the baseline's name."""
+        margins = {name: getattr(self, baseline.gate) for name, baseline in BASELINES.items()}
+        return {name: margin for name, margin in margins.items() if margin is not None}
 
 
 class Smoke(Section):

@@ -129,14 +129,25 @@ class MlflowName:
 
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
-        client, artifact = reach(self.tracking_uri), f"{EVALUATION}/{PREDICTIONS}"
+        folder = self.logged(EVALUATION)
+        if folder is None or not (folder / PREDICTIONS).is_file():
+            raise _unscored(self.name)
+        return folder / PREDICTIONS
+
+    def logged(self, folder: str) -> Path | None:
+        """Return a local copy of the files directly in a folder that the run, or the model's own, logged; None without.
+
+        Plots and other folders in it are left out.
+        """
+        client = reach(self.tracking_uri)
         with mlflow_errors(self.tracking_uri):
             run_id = mlflow.models.get_model_info(self.name).run_id if self._is_model() else self.name
-            if run_id is None or artifact not in [file.path for file in client.list_artifacts(run_id, EVALUATION)]:
-                raise _unscored(self.name)
-            target = scratch() / "predictions" / run_id
+            found = [] if run_id is None else client.list_artifacts(run_id, folder)
+            files = [file.path for file in found if not file.is_dir]
+            target = scratch() / "predictions" / str(run_id) / folder
             target.mkdir(parents=True, exist_ok=True)
-            return Path(client.download_artifacts(run_id, artifact, str(target)))
+            local = [client.download_artifacts(run_id, file, str(target)) for file in files]
+        return Path(local[0]).parent if local else None
 
     def _is_model(self) -> bool:
         return self.name.startswith("models:/")
