@@ -25,6 +25,8 @@ from anomalyclip.errors import UsageError
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Architecture = Literal["axial", "transformer", "mlp"]
 """Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
+MethodName = Literal["anomalyclip", "sultani"]
+"""The method, or a competitor of `anomalyclip/baselines/`."""
 
 
 class Section(BaseModel):
@@ -86,6 +88,9 @@ class ExtractionConfig(Section):
 class ModelConfig(Section):
     """The Selector and the Temporal model."""
 
+    method: MethodName = "anomalyclip"
+    """What is trained: the method, or a competitor. A competitor uses `k` and the sizes of a clip; its other constants,
+    its loss and its optimiser are its authors'."""
     context_length: PositiveInt = 8
     """Number of learnt context tokens before a class name."""
     context_text: str | None = None

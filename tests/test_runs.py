@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import ModelConfig, RunConfig, build_config
 from anomalyclip.errors import UsageError
 from anomalyclip.runs import RunFolder, find_run, open_run, result_settings
 from anomalyclip.storage import Storage
@@ -140,3 +140,9 @@ def test_settings_survive_their_file(storage: Storage) -> None:
     assert open_run(storage, "runs", "mine", "x", content, False) == open_run(
         storage, "runs", "mine", "x", content, False
     )
+
+
+def test_runs_of_the_method_are_named_as_before_it_had_competitors() -> None:
+    assert "model.method" not in result_settings(RunConfig())
+    competitor = RunConfig(model=ModelConfig(method="sultani"))
+    assert result_settings(competitor)["model.method"] == "sultani"

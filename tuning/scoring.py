@@ -15,7 +15,7 @@ from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.method import Method
 from anomalyclip.runs import EVALUATION, MODEL
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.training.checkpoints import State, load_learnt_state
@@ -34,7 +34,7 @@ def score_validation(trial: Trial, epoch: int) -> dict[str, float]:
     plan = trial.plan
     model, weights = _trained(plan, epoch, resolve_device())
     load_learnt_state(model, weights)
-    judged = model.eval().with_fixed_directions()
+    judged = model.eval().for_scoring()
     store = FeatureStore(Storage(plan.storage_root), plan.fingerprint)
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
     with torch.inference_mode():
@@ -81,7 +81,7 @@ class ScoreTestVideos:
         return figures
 
 
-def _trained(plan: FitPlan, epoch: int, device: torch.device) -> tuple[AnomalyCLIP, State]:
+def _trained(plan: FitPlan, epoch: int, device: torch.device) -> tuple[Method, State]:
     """Return an untrained model of a fit, and the weights of one of its epochs."""
     weights = plan.checkpoints().load(epoch).weights
     storage, identity = Storage(plan.storage_root), plan.backbone_identity

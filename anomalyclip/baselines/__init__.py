@@ -1,1 +1,1 @@
-"""Baselines trained on the same features as a model: what seconds of training give."""
+"""Baselines on the same stored features: competitors of the method, and logistic regression."""

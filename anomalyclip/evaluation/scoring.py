@@ -15,8 +15,9 @@ from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import bundle_digest, load_bundle
+from anomalyclip.methods import load_bundle
+from anomalyclip.model.bundle import bundle_digest
+from anomalyclip.model.method import Method
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     return model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
 
 
-def model_scorer(model: AnomalyCLIP, sampling_rate: int, digest: str = "") -> Scorer:
+def model_scorer(model: Method, sampling_rate: int, digest: str = "") -> Scorer:
     """Return a model in evaluation mode as what scores; one in training needs no `digest`."""
 
     def score(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,9 +22,6 @@ from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 
 log = logging.getLogger("anomalyclip")
 
-MODEL_KIND = "anomalyclip"
-"""Tag of runs that train or score the method, beside baselines."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -131,7 +128,7 @@ def trained_candidate(job: Job, model: str) -> Candidate:
         content={"model": bundle_digest(bundle), "features": imported},
         tags={
             "model": model,
-            "model_kind": MODEL_KIND,
+            "model_kind": card.model.method,
             "backbone": card.backbone.name if card.backbone_identity else "none",
             "backbone_identity": card.backbone_identity or "none",
         },

@@ -30,7 +30,6 @@ from anomalyclip.importing.released_faults import faults_of
 from anomalyclip.importing.released_towers import clip_tokenizer, image_tower_identity, new_text_tower
 from anomalyclip.importing.untrusted import read_untrusted
 from anomalyclip.job import Job
-from anomalyclip.jobs.candidates import MODEL_KIND
 from anomalyclip.jobs.lifecycle import finished, tracked
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.presets import PRESETS
@@ -133,7 +132,7 @@ def describe(tracking: TrackedRun, job: Job, prepared: Import) -> None:
     tags = {
         "dataset": _dataset(card.classes) or prepared.files.labels.stem,
         "protocol": "imported",
-        "model_kind": MODEL_KIND,
+        "model_kind": card.model.method,
         "classes": ", ".join(card.classes),
         "backbone": card.backbone.name,
         "backbone_identity": card.backbone_identity,

@@ -18,10 +18,11 @@ from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.standing import chance_warning
 from anomalyclip.job import Job
-from anomalyclip.jobs.candidates import MODEL_KIND, Candidate, trained_candidate, zero_shot_for
+from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_for
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.methods import METHODS
 from anomalyclip.runs import EVALUATION, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import run_note
@@ -84,7 +85,7 @@ def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluat
         "frame_tolerance": job.config.data.frame_tolerance,
     }
     kind = candidate.tags["model_kind"]
-    prefix = source.dataset if kind == MODEL_KIND else f"{source.dataset}-{kind}"
+    prefix = source.dataset if kind in METHODS else f"{source.dataset}-{kind}"
     run = find_run(job.storage, RunKind.EVALUATION, job.name, prefix, content, job.fresh)
     return Evaluation(source, candidate, run)
 

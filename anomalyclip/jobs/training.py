@@ -20,11 +20,11 @@ from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import baselines, evaluation
-from anomalyclip.jobs.candidates import MODEL_KIND
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.methods import METHODS
 from anomalyclip.model.bundle import load_card
 from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
@@ -147,7 +147,7 @@ def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
             "test_videos": training.plan.manifest.filter(pl.col("split") == "test").height,
             "classes": ", ".join(training.plan.classes),
             "protocol": job.config.training.protocol,
-            "model_kind": MODEL_KIND,
+            "model_kind": config.model.method,
             "backbone": training.backbone.name if training.backbone else "none",
             "backbone_identity": training.backbone_identity or "none",
             "imported_features": job.config.data.features or "none",
@@ -243,7 +243,7 @@ def _baselines(
 
 
 def _is_without_text(config: RunConfig) -> bool:
-    return config.data.features is not None and config.model.directions == "free"
+    return config.data.features is not None and not METHODS[config.model.method].reads_text(config.model)
 
 
 def _feature_dim(job: Job, backbone: Backbone | None) -> int:

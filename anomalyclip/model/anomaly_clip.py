@@ -1,19 +1,23 @@
 """The whole model: re-centred features through Selector and Temporal model (Figure 2b)."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from anomalyclip.config import ModelConfig
+from anomalyclip.config import LossConfig, ModelConfig, TrainingConfig
+from anomalyclip.model import losses, schedule
 from anomalyclip.model.directions import FixedDirections
+from anomalyclip.model.method import Method
 from anomalyclip.model.selector import CosineSelector, Selector, segment_sums
 from anomalyclip.model.temporal import TemporalModel
 
-WINDOWS_AT_ONCE = 32
+_LEARNT_PROMPTS = {
+    "prompts.context": "directions.prompt_learner.context",
+    "prompts.text_projection": "directions.text_encoder.text_projection",
+}
 
 
 class ClipOutput(NamedTuple):
@@ -27,18 +31,7 @@ class ClipOutput(NamedTuple):
     """Values by which segments are selected, without gradient, `(videos, segments, abnormal classes)`."""
 
 
-class VideoScores(NamedTuple):
-    """Output for a video, per stored feature."""
-
-    logits: Tensor
-    """Selector logits z, `(stored features, abnormal classes)`."""
-    scores: Tensor
-    """Anomaly probability p_A, `(stored features,)`."""
-    probabilities: Tensor
-    """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes."""
-
-
-class AnomalyCLIP(nn.Module):
+class AnomalyCLIP(Method):
     """Selector and Temporal model on features x re-centred around the normality prototype.
 
     Args:
@@ -48,7 +41,7 @@ class AnomalyCLIP(nn.Module):
         normality_prototype: m, `(dim,)`.
     """
 
-    normality_prototype: Tensor
+    title = "AnomalyCLIP"
 
     def __init__(
         self,
@@ -58,12 +51,10 @@ class AnomalyCLIP(nn.Module):
         normality_prototype: Tensor,
         config: ModelConfig,
     ) -> None:
-        super().__init__()
-        self.classes, self.normal_index, self.config = tuple(classes), normal_index, config
+        super().__init__(classes, normal_index, normality_prototype, config)
         abnormal = len(classes) - 1
         dim = len(normality_prototype)
         self.directions = directions
-        self.register_buffer("normality_prototype", normality_prototype)
         self.selector = CosineSelector() if config.likelihood == "cosine" else Selector(abnormal)
         self.temporal = TemporalModel(
             dim + abnormal if config.concat_logits else dim,
@@ -75,8 +66,13 @@ class AnomalyCLIP(nn.Module):
             config.temporal,
         )
 
-    def forward(self, features: Tensor) -> ClipOutput:
-        """Return logits of clips `(videos, segments, frames, dim)`."""
+    @classmethod
+    def reads_text(cls, config: ModelConfig) -> bool:
+        """Return whether the directions come from prompts."""
+        return config.directions != "free"
+
+    def forward(self, features: Tensor, noise: Tensor | None = None) -> ClipOutput:
+        """Return logits of clips `(videos, segments, frames, dim)`; nothing is drawn here, so `noise` has no use."""
         x = self.recentre(features)
         with torch.autocast(features.device.type, enabled=False):  # offsets of close points need all their digits
             logits = self.selector(x, self.directions(), self.normality_prototype)
@@ -86,6 +82,23 @@ class AnomalyCLIP(nn.Module):
         # summed per segment before workers exchange it, not after: there is less to gather
         return ClipOutput(logits, self.temporal(inputs), segment_sums(ranked_by.detach()))
 
+    def loss_terms(
+        self,
+        output: ClipOutput,
+        labels: Tensor,
+        weights: LossConfig,
+        keep_top: Tensor | None = None,
+        keep_bottom: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the seven weighted terms of a whole batch by name."""
+        selection = losses.semantic_selection(output.ranking, labels, self.config.k, keep_top, keep_bottom)
+        return losses.loss_terms(output.logits, output.anomaly_logits, labels, selection, weights)
+
+    def window_logits(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the logits of p_A of test windows."""
+        output: ClipOutput = self(windows)
+        return output.logits, output.anomaly_logits
+
     def recentre(self, features: Tensor) -> Tensor:
         """Return the x of both models: offsets from the normality prototype m, or CLIP's own features.
 
@@ -94,46 +107,41 @@ class AnomalyCLIP(nn.Module):
         """
         return features if self.config.likelihood == "cosine" else features - self.normality_prototype
 
+    def optimizer(self, training: TrainingConfig) -> torch.optim.Optimizer:
+        """Return AdamW."""
+        # weight decay on all parameters, norms and biases too, as the authors train
+        return torch.optim.AdamW(self.learnt_parameters(), lr=0.0, weight_decay=training.weight_decay)
+
+    def learning_rate(self, epoch: int, training: TrainingConfig) -> float:
+        """Return the configured schedule's rate."""
+        return schedule.learning_rate(epoch, training)
+
     @torch.no_grad()
-    def with_fixed_directions(self) -> "AnomalyCLIP":
+    def for_scoring(self) -> "AnomalyCLIP":
         """Return a model that shares Selector and Temporal model but has its class features computed, for scoring."""
         # a shallow copy shares the weights: the text tower runs once per scoring, not once per video
         fixed = copy.copy(self)
         fixed._modules = {**self._modules, "directions": FixedDirections(self.directions().clone())}
         return fixed.eval()
 
-    @torch.inference_mode()
-    def score_video(self, features: Tensor) -> VideoScores:
-        """Score one video's stored features `(stored features, dim)`; the model must be in evaluation mode."""
-        device = self.normality_prototype.device
-        # in groups, so that memory does not grow with the length of a video
-        windows = video_windows(len(features), self.config).split(WINDOWS_AT_ONCE)
-        outputs = [self(features[part].to(device).float()) for part in windows]
-        layout = "windows segments frames ... -> (segments windows frames) ..."
-        stride, count = self.config.stride, len(features)
-        logits, anomaly_logits = (
-            repeat(rearrange(torch.cat(parts), layout), "steps ... -> (steps stride) ...", stride=stride)[:count]
-            for parts in zip(*((output.logits, output.anomaly_logits) for output in outputs), strict=True)
-        )
-        scores = anomaly_logits.sigmoid()
-        return VideoScores(logits, scores, self.class_probabilities(logits, scores))
+    def bundle_tensors(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the learnt state with the class features computed; the text tower is not needed then."""
+        return bundle_tensors(weights, self.for_scoring().directions().cpu())
 
-    def class_probabilities(self, logits: Tensor, scores: Tensor) -> Tensor:
-        """Return p_A,c = p_A softmax(z)_c and p_N = 1 - p_A, `(frames, classes)` in the order of the classes."""
-        abnormal = scores[:, None] * logits.softmax(dim=-1)
-        normal = 1 - scores[:, None]
-        before, after = abnormal[:, : self.normal_index], abnormal[:, self.normal_index :]
-        return torch.cat([before, normal, after], dim=-1)
+    @classmethod
+    def from_bundle(
+        cls, tensors: Mapping[str, Tensor], classes: Sequence[str], normal_index: int, config: ModelConfig
+    ) -> "AnomalyCLIP":
+        """Return a model that scores with the class features of the bundle."""
+        state = {name: value for name, value in tensors.items() if not name.startswith("prompts.")}
+        directions = FixedDirections(torch.empty_like(state["directions.class_features"]))
+        model = cls(directions, classes, normal_index, torch.empty_like(state["normality_prototype"]), config)
+        model.load_state_dict(state)
+        return model.eval()
 
 
-def video_windows(num_features: int, config: ModelConfig) -> Tensor:
-    """Return the indices `(windows, segments, frames)` of the stored features that make a video's test windows.
-
-    Every window spreads its segments over the whole video: of s windows, the global segment g is row g // s of
-    window g % s. Indices continue at the start after the end of the video.
-    """
-    segments, frames, stride = config.segments, config.frames_per_segment, config.stride
-    # the Temporal model learnt on clips that span a whole video: windows of neighbouring frames would be foreign to it
-    windows = -(-num_features // (segments * frames * stride))
-    steps = torch.arange(windows * segments * frames) * stride % num_features
-    return rearrange(steps, "(segments windows frames) -> windows segments frames", windows=windows, frames=frames)
+def bundle_tensors(state: Mapping[str, Tensor], class_features: Tensor) -> dict[str, Tensor]:
+    """Return the tensors of a bundle from a learnt state, with its prompts if it has any, and its class features."""
+    kept = {name: value for name, value in state.items() if not name.startswith("directions.")}
+    prompts = {ours: state[name] for ours, name in _LEARNT_PROMPTS.items() if name in state}
+    return kept | prompts | {"directions.class_features": class_features.contiguous()}

@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -12,14 +11,9 @@ from torch import Tensor
 
 from anomalyclip.config import BackboneConfig, ModelConfig, Precision, Section
 from anomalyclip.errors import UsageError
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.directions import FixedDirections
+from anomalyclip.model.anomaly_clip import bundle_tensors
 
 TENSORS, CARD = "model.safetensors", "model.json"
-_LEARNT_PROMPTS = {
-    "prompts.context": "directions.prompt_learner.context",
-    "prompts.text_projection": "directions.text_encoder.text_projection",
-}
 
 
 class ModelCard(Section):
@@ -45,7 +39,7 @@ class ModelCard(Section):
 
 
 def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, card: ModelCard) -> None:
-    """Write a model's files into a folder.
+    """Write an AnomalyCLIP's files into a folder.
 
     Args:
         folder: created if missing.
@@ -53,29 +47,22 @@ def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, 
         class_features: output of its direction source, `(abnormal classes, dim)`.
         card: everything that is not a tensor.
     """
-    kept = {name: value for name, value in state.items() if not name.startswith("directions.")}
-    prompts = {ours: state[name] for ours, name in _LEARNT_PROMPTS.items() if name in state}
+    write_bundle(folder, bundle_tensors(state, class_features), card)
+
+
+def write_bundle(folder: Path, tensors: dict[str, Tensor], card: ModelCard) -> None:
+    """Write the files of a model of any method, its `bundle_tensors`, into a folder, created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(kept | prompts | {"directions.class_features": class_features.contiguous()}, folder / TENSORS)
+    save_file(tensors, folder / TENSORS)
     (folder / CARD).write_text(card.model_dump_json(indent=2))
 
 
-def load_bundle(folder: Path) -> tuple[AnomalyCLIP, ModelCard]:
-    """Read a model for scoring, in evaluation mode on the CPU; raises UsageError if the folder holds none."""
-    card = load_card(folder)
+def load_tensors(folder: Path) -> dict[str, Tensor]:
+    """Read a model's tensors; raises UsageError if they are missing or damaged."""
     try:
-        tensors = load_file(folder / TENSORS)
+        return load_file(folder / TENSORS)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder / TENSORS} is missing or damaged: {error}") from None
-    state = {name: value for name, value in tensors.items() if not name.startswith("prompts.")}
-    try:
-        directions = FixedDirections(torch.empty_like(state["directions.class_features"]))
-        prototype = torch.empty_like(state["normality_prototype"])
-        model = AnomalyCLIP(directions, card.classes, card.normal_index, prototype, card.model)
-        model.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
-        raise UsageError(f"{folder / TENSORS} does not fit {CARD}: {' '.join(str(error).split())[:200]}") from None
-    return model.eval(), card
 
 
 def load_card(folder: Path) -> ModelCard:

@@ -10,6 +10,7 @@ from anomalyclip.evaluation.figures import Figure, headlines, summarised
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.tables import markdown
 from anomalyclip.evaluation.text import value_text
+from anomalyclip.methods import METHODS
 
 WARNING = "warning"
 """Tag of a run whose model must be doubted: why."""
@@ -75,9 +76,8 @@ def _made_from(run: Run) -> str:
     elif "source" in tags:
         what = f"Model of the checkpoint `{tags['source']}`, trained by its authors on {dataset}"
     else:
-        what = (
-            f"AnomalyCLIP trained on {dataset}, {tags.get('training_videos', 'unknown')} videos with video-level labels"
-        )
+        title = METHODS[tags.get("model_kind", "anomalyclip")].title
+        what = f"{title} trained on {dataset}, {tags.get('training_videos', 'unknown')} videos with video-level labels"
     facts = [what]
     if classes := tags.get("classes"):
         facts.append(f"{classes.count(',') + 1} classes: {classes}")

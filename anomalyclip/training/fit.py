@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,8 @@ from anomalyclip.config import RunConfig
 from anomalyclip.device import resolve_precision, tf32_allowed
 from anomalyclip.errors import JobError
 from anomalyclip.features.cache import FeatureCache
-from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
 from anomalyclip.model.collectives import all_gather_rows, rank, world_size
-from anomalyclip.model.losses import loss_terms, semantic_selection
+from anomalyclip.model.method import Method
 from anomalyclip.training.checkpoints import (
     Checkpoint,
     CheckpointStore,
@@ -25,7 +25,6 @@ from anomalyclip.training.checkpoints import (
     optimizer_state,
 )
 from anomalyclip.training.sampling import Bag, Batch, draw_clip, epoch_batches
-from anomalyclip.training.schedule import learning_rate
 from anomalyclip.training.validation import LOSS, best_epoch, validate
 
 EpochMetrics = dict[str, float]
@@ -55,10 +54,12 @@ class StepInput:
     keep_bottom: Tensor
     abnormal_here: int
     """Number of abnormal videos of this worker."""
+    noise: Tensor
+    """A seed of this worker's videos each, for what a method draws in a step, `(videos,)`; stays on the CPU."""
 
 
 def fit(
-    model: AnomalyCLIP,
+    model: Method,
     data: FitData,
     config: RunConfig,
     checkpoints: CheckpointStore,
@@ -73,9 +74,7 @@ def fit(
     a loss or a weight is not finite.
     """
     device = model.normality_prototype.device
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # weight decay on all parameters, norms and biases too, as the authors train
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=config.training.weight_decay)
+    optimizer = model.optimizer(config.training)
     history: list[EpochMetrics] = []
     if (latest := checkpoints.latest()) is not None:
         load_learnt_state(model, latest.weights)
@@ -86,14 +85,15 @@ def fit(
         # buffers are equal without a broadcast: the batch norm computes them from the sums of all workers
         parallel = DistributedDataParallel(model, broadcast_buffers=False)
     for epoch in range(len(history), stop_after or config.training.epochs):
-        rate = learning_rate(epoch, config.training)
-        optimizer.param_groups[0]["lr"] = rate
+        rate = model.learning_rate(epoch, config.training)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         with tf32_allowed(resolve_precision(config.training.precision, device)):
             losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
         metrics = {"epoch": float(epoch), "learning_rate": rate, **losses}
-        _refuse_broken_weights(parameters, epoch)  # the epoch's last update has no loss after it
+        _refuse_broken_weights(model.learnt_parameters(), epoch)  # the epoch's last update has no loss after it
         if data.validation:
-            metrics |= validate(model.eval().with_fixed_directions(), data.validation, data.cache, config)
+            metrics |= validate(model.eval().for_scoring(), data.validation, data.cache, config)
             _refuse_broken_loss({LOSS: metrics[LOSS]}, f"validation after epoch {epoch}")
         history.append(metrics)
         # saved before it is reported: an epoch that MLflow knows can always be resumed from
@@ -112,18 +112,18 @@ def step_loss(model: nn.Module, step: StepInput, config: RunConfig) -> dict[str,
     device = step.features.device
     bfloat16 = resolve_precision(config.training.precision, device) == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        output = model(step.features)
+        output = model(step.features, step.noise)
     # outside autocast: the sums of the loss need the digits of float32
     whole = gather_outputs(output, step.abnormal_here)
-    selection = semantic_selection(whole.ranking, step.labels, config.model.k, step.keep_top, step.keep_bottom)
-    return loss_terms(whole.logits, whole.anomaly_logits, step.labels, selection, config.loss)
+    method = cast(Method, model.module if isinstance(model, DistributedDataParallel) else model)
+    return method.loss_terms(whole, step.labels, config.loss, step.keep_top, step.keep_bottom)
 
 
-def gather_outputs(output: ClipOutput, abnormal_here: int) -> ClipOutput:
+def gather_outputs(output: Any, abnormal_here: int) -> Any:
     """Return the outputs of all workers, the abnormal videos of all before the normal ones of all."""
     # kinds apart: the smooth term crosses videos, so their order must be that of one worker
-    return ClipOutput(
-        *(torch.cat([all_gather_rows(part[:abnormal_here]), all_gather_rows(part[abnormal_here:])]) for part in output)
+    return output._make(
+        torch.cat([all_gather_rows(part[:abnormal_here]), all_gather_rows(part[abnormal_here:])]) for part in output
     )
 
 
@@ -193,6 +193,7 @@ def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig
         keep_top=torch.stack([torch.from_numpy(clip.keep_top) for clip in clips.values()]),
         keep_bottom=torch.stack([torch.from_numpy(clip.keep_bottom) for clip in clips.values()]),
         abnormal_here=len(batch.abnormal) // world_size(),
+        noise=torch.tensor([clip.noise for _, clip in chosen]),
     )
 
 
@@ -203,4 +204,5 @@ def _to_device(step: StepInput, device: torch.device) -> StepInput:
         step.keep_top.to(device),
         step.keep_bottom.to(device),
         step.abnormal_here,
+        step.noise,
     )

@@ -9,7 +9,7 @@ from anomalyclip.config import RunConfig
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
+from anomalyclip.model.method import Method
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import EpochMetrics, FitData, fit
@@ -48,7 +48,7 @@ class FitPlan:
 
 def run_plan(
     plan: FitPlan, device: torch.device, on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
-) -> AnomalyCLIP:
+) -> Method:
     """Run or resume this process's part of a fit; returns the model after the last epoch."""
     storage = Storage(plan.storage_root)
     store = FeatureStore(storage, plan.fingerprint)

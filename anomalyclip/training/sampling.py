@@ -41,6 +41,8 @@ class Clip(NamedTuple):
     """The same for bottom-K."""
     crop: int
     """Index of the crop of its frames."""
+    noise: int
+    """Seed of what a method draws for this clip in a step."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: Mode
     if config.bottom_dropout != config.top_dropout:
         keep_bottom = generator.random(config.segments) >= config.bottom_dropout
     crop = int(generator.integers(crops))  # last: the frames and masks do not depend on the number of crops
-    return Clip(clip_frames(num_features, offsets, config), keep_top, keep_bottom, crop)
+    noise = int(generator.integers(2**63))
+    return Clip(clip_frames(num_features, offsets, config), keep_top, keep_bottom, crop, noise)
 
 
 def segment_spacing(num_features: int, config: ModelConfig) -> int:

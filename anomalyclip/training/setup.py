@@ -8,15 +8,17 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from anomalyclip.baselines.registry import BASELINES
 from anomalyclip.config import ModelConfig, Precision, RunConfig
 from anomalyclip.data.labels import NORMAL, video_class
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import ModelCard, save_bundle
+from anomalyclip.model.bundle import ModelCard, write_bundle
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.engineered import engineered_features
+from anomalyclip.model.method import Method
 from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 
@@ -36,13 +38,15 @@ def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor
     return torch.from_numpy(total / count).float()
 
 
-def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Tensor, config: RunConfig) -> AnomalyCLIP:
-    """Return an untrained model; its initial weights depend only on the seed.
+def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Tensor, config: RunConfig) -> Method:
+    """Return an untrained model of the configured method; its initial weights depend only on the seed.
 
     Without a backbone, for features that are not CLIP's, directions must be free. Raises UsageError otherwise, and
     if its text features have another size than the prototype `(dim,)`.
     """
     torch.manual_seed(config.training.seed)
+    if config.model.method in BASELINES:
+        return BASELINES[config.model.method].build(classes, classes.index(NORMAL), prototype, config.model, backbone)
     directions = build_directions(classes, backbone, len(prototype), config.model)
     return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model)
 
@@ -73,7 +77,7 @@ def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
 
 def save_trained(
     folder: Path,
-    model: AnomalyCLIP,
+    model: Method,
     weights: State,
     config: RunConfig,
     backbone_identity: str | None,
@@ -95,4 +99,4 @@ def save_trained(
         crops=config.extraction.crops,
         precision=precision,
     )
-    save_bundle(folder, weights, model.with_fixed_directions().directions().cpu(), card)
+    write_bundle(folder, model.bundle_tensors(weights), card)

@@ -1,6 +1,7 @@
 """Validation of an epoch in `clean` runs: video-level AUC and loss on the validation part, never on the test set."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -10,16 +11,15 @@ from anomalyclip.config import RunConfig
 from anomalyclip.evaluation.metrics import video_score
 from anomalyclip.evaluation.scoring import model_scorer, score_features
 from anomalyclip.features.cache import FeatureCache
-from anomalyclip.model.anomaly_clip import AnomalyCLIP, ClipOutput
 from anomalyclip.model.collectives import rank, world_size
-from anomalyclip.model.losses import loss_terms, semantic_selection
+from anomalyclip.model.method import Method
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag, Draw, draw_clip, split_bags
 
 AUC, LOSS = "val/video_auc", "val/loss"
 
 
 @torch.inference_mode()
-def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, config: RunConfig) -> dict[str, float]:
+def validate(model: Method, bags: Sequence[Bag], cache: FeatureCache, config: RunConfig) -> dict[str, float]:
     """Return the video-level AUC and the loss, without segment dropout, on fixed clips of the validation videos.
 
     The workers share the videos; every worker gets the same result.
@@ -28,16 +28,16 @@ def validate(model: AnomalyCLIP, bags: Sequence[Bag], cache: FeatureCache, confi
     ordered = abnormal + normal
     # every n-th video each; they are put back in order below, for the smooth term depends on it
     mine = [_judge(model, bag, cache, config) for bag in ordered[rank() :: world_size()]]
-    gathered: list[list[tuple[float, ClipOutput]]] = [mine]
+    gathered: list[list[tuple[float, Any]]] = [mine]
     if world_size() > 1:
         gathered = [[] for _ in range(world_size())]
         dist.all_gather_object(gathered, mine)
     judged = [gathered[index % world_size()][index // world_size()] for index in range(len(ordered))]
     truth = [bag.label != NORMAL_LABEL for bag in ordered]
-    whole = ClipOutput(*(torch.cat(parts) for parts in zip(*(output for _, output in judged), strict=True)))
+    outputs = [output for _, output in judged]
+    whole = outputs[0]._make(map(torch.cat, zip(*outputs, strict=True)))
     labels = torch.tensor([bag.label for bag in abnormal])
-    selection = semantic_selection(whole.ranking, labels, config.model.k)
-    terms = loss_terms(whole.logits, whole.anomaly_logits, labels, selection, config.loss)
+    terms = model.loss_terms(whole, labels, config.loss)
     loss = sum(terms.values(), torch.zeros(()))
     return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
 
@@ -54,14 +54,14 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     return min(trained, key=lambda epoch: (-history[epoch][AUC], history[epoch][LOSS], epoch))
 
 
-def score_video(model: AnomalyCLIP, video: str, cache: FeatureCache, config: RunConfig) -> float:
+def score_video(model: Method, video: str, cache: FeatureCache, config: RunConfig) -> float:
     """Return the score of a video, by its id, that its epoch is judged by; the model is in evaluation mode."""
     scorer = model_scorer(model, config.extraction.sampling_rate)
     scores, _ = score_features(scorer, torch.from_numpy(cache.video(video)), cache.video_frames(video))
     return video_score(scores, scorer.segment_frames)
 
 
-def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, ClipOutput]:
+def _judge(model: Method, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, Any]:
     device = model.normality_prototype.device
     video = bag.video_id
     seed = config.training.seed
@@ -69,4 +69,4 @@ def _judge(model: AnomalyCLIP, bag: Bag, cache: FeatureCache, config: RunConfig)
     clip = draw_clip(Draw(bag, 0), cache.num_frames(video), 0, seed, config.model, cache.crops(video))
     features = torch.from_numpy(cache.gather(video, clip.frames, clip.crop)).to(device, torch.float32)
     output = model(features[None])
-    return score_video(model, video, cache, config), ClipOutput(*(part.cpu() for part in output))
+    return score_video(model, video, cache, config), output._make(part.cpu() for part in output)

@@ -39,7 +39,7 @@ def step() -> StepInput:
     torch.manual_seed(0)
     features = torch.randn(VIDEOS, 32, 16, DIM)
     keep = torch.rand(VIDEOS, 32) > 0.7
-    return StepInput(features, torch.randint(0, 13, (VIDEOS // 2,)), keep, keep, VIDEOS // 2)
+    return StepInput(features, torch.randint(0, 13, (VIDEOS // 2,)), keep, keep, VIDEOS // 2, torch.zeros(VIDEOS))
 
 
 def measure(benchmark: BenchmarkFixture, function: Callable[[], object]) -> None:
@@ -91,7 +91,7 @@ def test_selection_and_loss(benchmark: BenchmarkFixture, step: StepInput) -> Non
 
 
 def test_evaluation_of_4000_frames(benchmark: BenchmarkFixture, model: AnomalyCLIP) -> None:
-    scorer, features = model.with_fixed_directions(), torch.randn(4000, DIM).half()
+    scorer, features = model.for_scoring(), torch.randn(4000, DIM).half()
     measure(benchmark, lambda: scorer.score_video(features))
     benchmark.extra_info["frames/s"] = 4000 / benchmark.stats.stats.median
 

@@ -14,8 +14,9 @@ from anomalyclip.evaluation.predictions import Digests, read_predictions
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_features, score_manifest, with_frame_counts
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import ModelCard, bundle_digest, load_bundle, save_bundle
+from anomalyclip.model.bundle import ModelCard, bundle_digest, save_bundle
 from anomalyclip.model.directions import FixedDirections
 from anomalyclip.storage import Storage
 

@@ -21,7 +21,8 @@ from anomalyclip.job import Job
 from anomalyclip.jobs import training as training_job
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import build_bundle, prepare, replan
-from anomalyclip.model.bundle import TENSORS, load_bundle
+from anomalyclip.methods import load_bundle
+from anomalyclip.model.bundle import TENSORS
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import Checkpoint, learnt_state
 from anomalyclip.training.setup import build_model

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from anomalyclip.config import ModelConfig
-from anomalyclip.model.anomaly_clip import AnomalyCLIP, video_windows
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections
+from anomalyclip.model.method import video_windows
 
 CONFIG = ModelConfig(embedding_dim=16, heads=2, concat_logits=True)
 
@@ -49,7 +50,7 @@ def test_half_precision_features_score_as_their_float32_copy() -> None:
 def test_scoring_many_windows_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, features = model_of(), torch.randn(2600, 8)
     together = model.score_video(features).scores
-    monkeypatch.setattr("anomalyclip.model.anomaly_clip.WINDOWS_AT_ONCE", 1)
+    monkeypatch.setattr("anomalyclip.model.method.WINDOWS_AT_ONCE", 1)
     torch.testing.assert_close(model.score_video(features).scores, together)
 
 

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone
+from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, bundle_digest, load_bundle, load_card, save_bundle
+from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, bundle_digest, load_card, save_bundle
 from anomalyclip.training.checkpoints import learnt_state
 from anomalyclip.training.setup import build_model
 
@@ -38,14 +39,14 @@ def bundle(model: AnomalyCLIP, tmp_path: Path) -> Path:
         backbone_identity="tower", sampling_rate=3,
     )  # fmt: skip
     folder = tmp_path / "new" / "bundle"
-    save_bundle(folder, learnt_state(model), model.with_fixed_directions().directions(), card)
+    save_bundle(folder, learnt_state(model), model.for_scoring().directions(), card)
     return folder
 
 
 def test_a_loaded_model_scores_as_the_one_that_was_saved(model: AnomalyCLIP, bundle: Path) -> None:
     loaded, card = load_bundle(bundle)
     features = torch.randn(700, 64)
-    before, after = model.with_fixed_directions().score_video(features), loaded.score_video(features)
+    before, after = model.for_scoring().score_video(features), loaded.score_video(features)
     for expected, found in zip(before, after, strict=True):
         assert torch.equal(found, expected)
     assert (card.classes, card.backbone_identity, card.sampling_rate) == (CLASSES, "tower", 3)

@@ -12,9 +12,10 @@ from torch import Tensor
 from anomalyclip.config import LossConfig, ModelConfig
 from anomalyclip.features.backbone import text_tower
 from anomalyclip.importing.released_names import from_original, temporal_names, temporal_state
-from anomalyclip.model.anomaly_clip import AnomalyCLIP, video_windows
+from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections, PromptDirections, TextEncoder
 from anomalyclip.model.losses import Selection, loss_terms, semantic_selection
+from anomalyclip.model.method import video_windows
 from anomalyclip.model.prompts import prompt_tokens
 from anomalyclip.model.selector import Selector, segment_scores, segment_sums, select_segments
 from anomalyclip.model.temporal import TemporalModel
@@ -213,7 +214,7 @@ def test_whole_videos_score_as_the_originals(golden: Golden, model: AnomalyCLIP,
     model.selector.batch_norm.running_mean.copy_(case["bn_running_mean"])
     model.selector.batch_norm.running_var.copy_(case["bn_running_var"])
     model.normality_prototype.copy_(case["ncentroid"])
-    result = model.eval().with_fixed_directions().score_video(case[f"T{length}_features"])
+    result = model.eval().for_scoring().score_video(case[f"T{length}_features"])
     close(result.logits, case[f"T{length}_similarity"])
     close(result.scores, case[f"T{length}_scores"], atol=1e-5)
     close(result.probabilities, case[f"T{length}_class_probs"], atol=1e-5)
@@ -246,7 +247,7 @@ def test_test_windows_hold_the_originals_frames(golden: Golden) -> None:
 
 
 def test_fixed_directions_are_those_learnt(golden: Golden, model: AnomalyCLIP) -> None:
-    fixed = model.with_fixed_directions()
+    fixed = model.for_scoring()
     assert isinstance(fixed.directions, FixedDirections)
     assert torch.equal(fixed.directions(), model.directions())
 

@@ -17,7 +17,7 @@ from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, save_backbone
 from anomalyclip.features.encoder import FrameEncoder
-from anomalyclip.model.bundle import load_bundle
+from anomalyclip.methods import load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.pyfunc_model import VideoScorer, allowed_path
 from anomalyclip.tracking.registry import log_model, register_model

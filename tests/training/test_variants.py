@@ -13,8 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.features.backbone import Backbone
+from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import ModelCard, load_bundle, save_bundle
+from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.model.collectives import rank, world_size
 from anomalyclip.training.checkpoints import learnt_state, load_learnt_state
 from anomalyclip.training.fit import FitData, StepInput, step_inputs, step_loss
@@ -101,7 +102,7 @@ def test_a_saved_model_scores_as_the_trained_one(
     load_learnt_state(resumed, weights)
     card = ModelCard(classes=CLASSES, normal_index=2, model=config.model, backbone=config.backbone,
                      backbone_identity="tower", sampling_rate=1)  # fmt: skip
-    save_bundle(tmp_path, weights, resumed.with_fixed_directions().directions(), card)
+    save_bundle(tmp_path, weights, resumed.for_scoring().directions(), card)
     loaded, _ = load_bundle(tmp_path)
     features = torch.randn(600, 64)
     expected = model.eval().score_video(features)

@@ -16,7 +16,7 @@ from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.model.bundle import load_bundle
+from anomalyclip.methods import load_bundle
 from anomalyclip.storage import Storage
 from tests.commands import evaluate, train
 

@@ -16,7 +16,7 @@ from anomalyclip import cli
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import ImportedFeatures, save_import
 from anomalyclip.importing.released_towers import image_tower_identity
-from anomalyclip.model.bundle import load_bundle
+from anomalyclip.methods import load_bundle
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.resolve import MlflowName
 from anomalyclip.workflows import import_checkpoint as command

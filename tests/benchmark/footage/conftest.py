@@ -123,7 +123,7 @@ class Lab:
         fit(model, data, config, checkpoints)  # type: ignore[arg-type]
         assert checkpoints.best is not None
         load_learnt_state(model, checkpoints.best.weights)
-        scorer = model.eval().with_fixed_directions()
+        scorer = model.eval().for_scoring()
         videos = [torch.from_numpy(footage.features[clip.video_id]) for clip in footage.split(split)]
         scores = [scorer.score_video(video) for video in videos]
         return self.predictions(footage, split, [(one.scores.numpy(), one.probabilities.numpy()) for one in scores])

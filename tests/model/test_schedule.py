@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anomalyclip.model.schedule import learning_rate
 from anomalyclip.presets import preset
-from anomalyclip.training.schedule import learning_rate
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "11_lr_schedule.npz")
 

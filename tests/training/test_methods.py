@@ -1,0 +1,119 @@
+"""Every competitor trains, resumes, is saved and scores as the method does, on one worker or several."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from anomalyclip.baselines.registry import BASELINES
+from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.methods import METHODS, load_bundle
+from anomalyclip.model.collectives import rank, world_size
+from anomalyclip.model.method import Method
+from anomalyclip.storage import Storage
+from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
+from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
+from anomalyclip.training.sampling import Bag
+from anomalyclip.training.setup import build_model, save_trained
+from anomalyclip.training.validation import AUC, LOSS
+
+CLASSES = ("Arson", "Fighting", "Normal")
+
+
+def settings(method: str) -> RunConfig:
+    model = ModelConfig.model_validate({"method": method})
+    return RunConfig(model=model, training=TrainingConfig(epochs=3, warmup_epochs=1, batch_size=8, seed=7))
+
+
+def new_model(backbone: Backbone, config: RunConfig) -> Method:
+    return build_model(CLASSES, backbone, torch.zeros(64), config)
+
+
+def checkpoints(folder: Path) -> CheckpointStore:
+    return CheckpointStore(Storage(str(folder)), "run")
+
+
+@pytest.fixture(scope="module")
+def data(bags: list[Bag], cache: Any) -> FitData:
+    return FitData(train=bags, validation=bags[::3], cache=cache)
+
+
+def test_every_value_of_the_setting_is_a_method() -> None:
+    for name, method in METHODS.items():
+        assert ModelConfig.model_validate({"method": name}).method == name
+        assert method.title
+    assert set(METHODS) == {"anomalyclip", *BASELINES}
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_a_resumed_competitor_equals_an_unbroken_one_from_training_to_its_bundle(
+    method: str, data: FitData, backbone: Backbone, tmp_path: Path
+) -> None:
+    config = settings(method)
+    whole = new_model(backbone, config)
+    history = fit(whole, data, config, checkpoints(tmp_path / "whole"))
+    assert all({AUC, LOSS} <= row.keys() and row["learning_rate"] > 0 for row in history)
+    fit(new_model(backbone, config), data, config, checkpoints(tmp_path / "parts"), stop_after=1)
+    torch.rand(7)  # what was drawn before plays no part
+    resumed = new_model(backbone, config)
+    assert fit(resumed, data, config, checkpoints(tmp_path / "parts")) == history
+    weights, found = learnt_state(whole), learnt_state(resumed)
+    assert all(torch.equal(value, found[name]) for name, value in weights.items())
+
+    saved = checkpoints(tmp_path / "parts").load(2).weights
+    save_trained(tmp_path / "bundle", new_model(backbone, config), saved, config, "tower", "float32")
+    loaded, card = load_bundle(tmp_path / "bundle")
+    assert (type(loaded), card.model.method) == (BASELINES[method], method)
+    features = torch.randn(700, 64)
+    scores = loaded.score_video(features)
+    for ours, theirs in zip(scores, whole.eval().for_scoring().score_video(features), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert (scores.scores.shape, scores.probabilities.shape) == ((700,), (700, 3))
+    torch.testing.assert_close(scores.probabilities.sum(dim=1), torch.ones(700))
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_steps_lower_a_competitors_loss_and_move_every_weight(
+    method: str, data: FitData, backbone: Backbone, tmp_path: Path
+) -> None:
+    config = settings(method)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 15})})
+    model = new_model(backbone, config)
+    before = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+    history = fit(model, FitData(data.train, (), data.cache), config, checkpoints(tmp_path))
+    assert history[-1]["loss"] < history[0]["loss"]
+    after = dict(model.named_parameters())
+    assert [name for name, value in before.items() if torch.equal(value, after[name])] == []
+
+
+def gradients(backbone: Backbone, data: FitData, file: Path) -> None:
+    """One worker's part of two steps of every competitor; the first worker writes the averaged gradients."""
+    found = {}
+    for method in BASELINES:
+        config = settings(method)
+        model = new_model(backbone, config).double().train()
+        parallel = DistributedDataParallel(model, broadcast_buffers=False) if world_size() > 1 else model
+        step = next(iter(step_inputs(data, 1, config, torch.device("cpu"))))
+        object.__setattr__(step, "features", step.features.double())
+        for _ in range(2):  # the second step is refused where a parameter got no gradient in the first
+            torch.stack(list(step_loss(parallel, step, config).values())).sum().backward()
+        found[method] = {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+    if rank() == 0:
+        torch.save(found, file)
+
+
+def test_two_workers_compute_the_gradients_of_one(
+    data: FitData, backbone: Backbone, run_workers: Callable[..., None], tmp_path: Path
+) -> None:
+    for workers in (1, 2):
+        run_workers(workers, gradients, backbone, data, tmp_path / f"{workers}.pt")
+    everyone_alone, everyone_together = (torch.load(tmp_path / f"{workers}.pt") for workers in (1, 2))
+    for method in BASELINES:
+        alone, together = everyone_alone[method], everyone_together[method]
+        for name, expected in alone.items():
+            assert expected is not None, (method, name)
+            assert (together[name] - expected).norm() <= 1e-9 * expected.norm(), (method, name)
