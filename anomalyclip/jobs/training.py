@@ -20,6 +20,7 @@ from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import baselines, evaluation
+from anomalyclip.jobs.baseline_models import makers
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
@@ -238,7 +239,7 @@ def _baselines(
     tracking: TrackedRun, job: Job, training: Training, extracted: Extracted, bundle: Path, model: Measured | None
 ) -> Standing | None:
     """Make the baselines, and compare the model with them on the test videos; None without test videos."""
-    by_name = baselines.makers(fit_plan(job, training, extracted), load_card(bundle), training.backbone)
+    by_name = makers(fit_plan(job, training, extracted), load_card(bundle), training.backbone)
     return baselines.make_and_compare(tracking, training.run, training.source, extracted, model, by_name)
 
 

@@ -106,9 +106,11 @@ def test_every_run_and_the_version_state_what_they_are_and_how_good(
     version = version_of(client, runs["k-1"])
     assert openings["k-1"] in version.description
     made_from = {"dataset", "backbone", "classes", "protocol", "run_id"}
-    assert made_from | {"auc", "m_auc", "above_chance", "beats_zero_shot"} == version.tags.keys() - {"warning"}
-    assert "| zero-shot CLIP" in version.description
-    assert "zero-shot CLIP on the same videos" in version.description or "too few test videos" in version.description
+    worth = {"auc", "m_auc", "video_auc", "above_chance", "beats_zero_shot", "beats_linear", "beats_mil"}
+    assert made_from | worth == version.tags.keys() - {"warning"}
+    for title in ("zero-shot CLIP", "logistic regression", "MIL ranking"):
+        assert f"| {title}" in version.description
+        assert f"{title} on the same videos" in version.description or "too few test videos" in version.description
 
 
 def test_no_run_has_system_metrics_unless_asked_for(runs: dict[str, Run]) -> None:
