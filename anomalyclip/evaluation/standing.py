@@ -143,4 +143,4 @@ def _beats_text(title: str, beats: bool | None, found: Difference | None) -> str
         return f"too few test videos to compare with {title}, {difference}"
     is_worse = found.interval is not None and found.interval.high < 0
     verdict = "beats" if beats else "is worse than" if is_worse else "does not beat"
-    return f"{verdict} {title} on the same videos, {difference}"
+    return f"{verdict} {title}, {difference}"
