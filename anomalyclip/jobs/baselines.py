@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,20 +13,24 @@ from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.baselines import BASELINES, NO_TEXT_TOWER, Absent, Baseline
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.report import PREDICTIONS, write_report
-from anomalyclip.evaluation.scoring import score_manifest
+from anomalyclip.evaluation.scoring import Scorer, score_manifest
 from anomalyclip.evaluation.standing import Standing, standing
 from anomalyclip.job import Job
 from anomalyclip.jobs.baseline_models import Maker, kept_scorer
 from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_of
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.sources import Source
-from anomalyclip.model.bundle import load_card
+from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.runs import RunFolder
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.resolve import MlflowName
+from anomalyclip.tracking.resolve import Reference, resolve
 from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
+
+NOT_KEPT = Absent(
+    "the model has none, as it was registered before there were any or its training could not fit one: train again"
+)
 
 
 def make_and_compare(
@@ -48,25 +53,29 @@ def make_and_compare(
     return found
 
 
-def log_standing(found: Standing) -> None:
+def log_standing(found: Standing | None) -> None:
     """Log the table of model and baselines, and the same in words, as a warning if the model is doubtful."""
+    if found is None:
+        return
     log.info("%d test videos, 95 %% intervals:\n\n%s\n", found.model.metrics.videos, found.table())
     log.log(logging.WARNING if found.is_doubtful else logging.INFO, "%s", found.sentence)
 
 
-def kept_baseline(job: Job, baseline: Baseline, model: str) -> Candidate | Absent:
-    """Return the baseline of a registered model (`models:/NAME/VERSION`), as its training has made it."""
+def kept_makers(job: Job, reference: Reference, card: ModelCard) -> dict[str, Maker]:
+    """Return the baselines of a trained model, as its training has made them, for other test videos."""
+    return {name: partial(_kept, job, baseline, reference, card) for name, baseline in BASELINES.items()}
+
+
+def kept_candidate(job: Job, baseline: Baseline, model: str) -> Candidate | Absent:
+    """Return a baseline of a registered model (`models:/NAME/VERSION`) to evaluate by itself."""
+    reference = resolve(model, job.storage, job.tracking_uri)
+    card = load_card(reference.bundle()[0])
     if baseline.name == "zero_shot":
-        return zero_shot_of(job, load_card(MlflowName(model, job.tracking_uri).bundle()[0])) or NO_TEXT_TOWER
+        return zero_shot_of(job, card) or NO_TEXT_TOWER
+    scorer = _kept(job, baseline, reference, card)
+    if isinstance(scorer, Absent):
+        return scorer
     own = trained_candidate(job, model)
-    folder = MlflowName(model, job.tracking_uri).logged(baseline.folder)
-    if folder is None:
-        return Absent(
-            "the version has none, as it was registered before there were any or its training could not fit one: "
-            "train again"
-        )
-    assert isinstance(own.scorer, Path)
-    scorer = kept_scorer(baseline.name, folder, load_card(own.scorer))
     return replace(
         own,
         scorer=scorer,
@@ -75,6 +84,17 @@ def kept_baseline(job: Job, baseline: Baseline, model: str) -> Candidate | Absen
         parameters={},
         model_id=None,
     )
+
+
+def _kept(
+    job: Job, baseline: Baseline, reference: Reference, card: ModelCard, into: Path | None = None
+) -> Scorer | Absent:
+    """Return a baseline of a trained model; nothing needs to be kept `into` a folder again."""
+    if baseline.name == "zero_shot":
+        candidate = zero_shot_of(job, card)
+        return candidate.scorer if candidate and isinstance(candidate.scorer, Scorer) else NO_TEXT_TOWER
+    folder = reference.part(baseline.folder)
+    return NOT_KEPT if folder is None else kept_scorer(baseline.name, folder, card)
 
 
 def _made(

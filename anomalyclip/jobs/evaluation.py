@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -18,15 +18,18 @@ from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
 from anomalyclip.evaluation.standing import chance_warning
 from anomalyclip.job import Job
+from anomalyclip.jobs.baseline_models import Maker
+from anomalyclip.jobs.baselines import kept_makers, log_standing, make_and_compare
 from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_for
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS
+from anomalyclip.model.bundle import load_card
 from anomalyclip.runs import EVALUATION, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import run_note
-from anomalyclip.tracking.resolve import ZERO_SHOT
+from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
@@ -39,6 +42,8 @@ class Evaluation:
     source: Source
     candidate: Candidate
     run: RunFolder
+    makers: Mapping[str, Maker] = field(default_factory=dict)
+    """The baselines to compare it with, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,11 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
     # a wrong name is answered before the manifest's videos are looked at, or the benchmark's drawn
     trained = None if model == ZERO_SHOT else trained_candidate(job, model)
     source = load_source(job, manifest)
-    return prepare_candidate(job, source, trained or zero_shot_for(job, source.table))
+    if trained is None:
+        return prepare_candidate(job, source, zero_shot_for(job, source.table))
+    assert isinstance(trained.scorer, Path)
+    makers = kept_makers(job, resolve(model, job.storage, job.tracking_uri), load_card(trained.scorer))
+    return replace(prepare_candidate(job, source, trained), makers=makers)
 
 
 def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluation:
@@ -103,7 +112,10 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
         folder.keep_needs(extracted.needs(source.path, candidate.backbone_identity))
         with stage("evaluate", f"{model} on the test videos"):
             measured = evaluate(tracking, folder, source, extracted, candidate.scorer, candidate.model_id)
-        if measured and (line := chance_warning(measured.metrics)):
+        if evaluation.makers and measured:
+            with stage("baselines", "those of the model on the same videos"):
+                log_standing(make_and_compare(tracking, folder, source, extracted, measured, evaluation.makers))
+        elif measured and (line := chance_warning(measured.metrics)):
             log.warning("%s", line)
         tracking.log_note(run_note(tracking.read(), folder.uri()))
         return finish(folder, EvaluationResult(**scored(tracking, job, folder, measured, extracted), model=model))

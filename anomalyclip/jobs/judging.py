@@ -20,14 +20,14 @@ from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.baselines import kept_baseline
+from anomalyclip.jobs.baselines import kept_candidate
 from anomalyclip.jobs.candidates import trained_candidate
 from anomalyclip.jobs.lifecycle import stage
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.runs import RunKind
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.resolve import MlflowName, resolve
+from anomalyclip.tracking.resolve import resolve
 from anomalyclip.tracking.smoke import smoke_scores
 
 
@@ -129,10 +129,10 @@ def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_ev
 def _baseline(job: Job, baseline: Baseline, model: str, policy: Policy, test: Examination) -> Predictions | Absent:
     """Return the predictions of a model's baseline on the test part: its training's own, else an evaluation's."""
     plain = _plain(job, policy)
-    candidate = kept_baseline(plain, baseline, model)
+    candidate = kept_candidate(plain, baseline, model)
     if isinstance(candidate, Absent):
         return candidate
-    folder = MlflowName(model, job.tracking_uri).logged(baseline.folder)
+    folder = resolve(model, job.storage, job.tracking_uri).part(baseline.folder)
     if folder is not None and (folder / PREDICTIONS).is_file():
         own = read_predictions(folder / PREDICTIONS)
         if _is_of(own, test) and own.digests.model == candidate.content["model"]:

@@ -127,8 +127,7 @@ def run(job: Job, training: Training) -> TrainingResult:
             standing = found.sentence if found else None
             version = register_model(tracking, model_id, job.config.tracking.model_name, standing)
         tracking.log_note(run_note(tracking.read(), training.run.uri(), standing))
-        if found:
-            baselines.log_standing(found)
+        baselines.log_standing(found)
         scored = evaluation.scored(tracking, job, training.run, measured, extracted)
         scored |= found.tags() if found else unknown_standing()
         result = TrainingResult(**scored, model_version=version, standing=standing)

@@ -47,6 +47,10 @@ class LocalFiles:
             raise _unscored(str(self.path))
         return found
 
+    def part(self, folder: str) -> Path | None:
+        """Return another folder of the run that this is, or that this is the model of; None if there is none."""
+        return next((path for path in (self.path / folder, self.path.parent / folder) if path.is_dir()), None)
+
     def is_there(self) -> bool:
         """Return whether there is a file, or a folder with a model or predictions."""
         anything = (CARD, f"{MODEL}/{CARD}", PREDICTIONS, f"{EVALUATION}/{PREDICTIONS}")
@@ -78,6 +82,15 @@ class StoredRun:
         if key is None:
             raise _unscored(self.name)
         return self._fetch(key, "predictions", PREDICTIONS) / PREDICTIONS
+
+    def part(self, folder: str) -> Path | None:
+        """Return the files directly in another folder of the run with the model; None if it has none."""
+        model = self._part(MODEL)
+        key = model and f"{model.removesuffix(MODEL)}{folder}"
+        if not key or not self.storage.is_complete(key):
+            return None
+        files = [name for name in self.storage.list(key) if self.storage.stat(f"{key}/{name}")]
+        return self._fetch(key, "predictions", *files)
 
     def is_there(self) -> bool:
         """Return whether a run of that name has a complete model or complete predictions."""
@@ -129,16 +142,13 @@ class MlflowName:
 
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
-        folder = self.logged(EVALUATION)
+        folder = self.part(EVALUATION)
         if folder is None or not (folder / PREDICTIONS).is_file():
             raise _unscored(self.name)
         return folder / PREDICTIONS
 
-    def logged(self, folder: str) -> Path | None:
-        """Return a local copy of the files directly in a folder that the run, or the model's own, logged; None without.
-
-        Plots and other folders in it are left out.
-        """
+    def part(self, folder: str) -> Path | None:
+        """Return the files directly in a folder of the run, or the model's own training run; None if it has none."""
         client = reach(self.tracking_uri)
         with mlflow_errors(self.tracking_uri):
             run_id = mlflow.models.get_model_info(self.name).run_id if self._is_model() else self.name

@@ -387,7 +387,7 @@ def test_a_version_from_before_the_baselines_is_told_how_to_get_them(place: Plac
     code, _, line = place.promote(NAME, "--version", "1", "--policy", policy)
     assert (code, line.endswith("gates that failed: beats_linear, beats_mil")) == (1, True)
     says = gates(place, "1")["beats_mil"]
-    assert "not compared with MIL ranking: the version has none" in says
+    assert "not compared with MIL ranking: the model has none" in says
     assert "train again, or set baselines.beats_mil to null" in says
     assert place.promote(NAME, "--version", "1", "--policy", str(place.policy()))[0] == 0
 
