@@ -25,7 +25,7 @@ from anomalyclip.errors import UsageError
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Architecture = Literal["axial", "transformer", "mlp"]
 """Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
-MethodName = Literal["anomalyclip", "sultani"]
+MethodName = Literal["anomalyclip", "sultani", "rtfm", "s3r", "ssrl", "actionclip", "vadclip"]
 """The method, or a competitor of `anomalyclip/baselines/`."""
 
 

@@ -57,6 +57,8 @@ class RowFigures:
     auc: Sequence[float | None]
     m_auc: Sequence[float | None]
     difference: Mapping[str, Difference | None] | None
+    floor: Sequence[float | None] = ()
+    """mAUC of the score alone, the same for every class; empty where no table shows it."""
 
 
 TABLES = (
@@ -95,20 +97,22 @@ def labels(point: Point) -> dict[str, str]:
 def paper_table(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[int]) -> str:
     """Return a table of the results by the rows' names, beside the paper's figures."""
     heading = [*table.columns, "AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC"]
-    rows = [[*row.cells, *_ours(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
+    rows = [[*row.cells, *our_cells(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
     body = markdown([heading, *rows], left=len(table.columns))
     note = NOTE.format(seeds=", ".join(map(str, seeds)))
     return f"### Table {table.number}. {table.title}\n\n{body}\n\n{note}\n"
 
 
-def _ours(result: RowFigures) -> list[str]:
+def our_cells(result: RowFigures) -> list[str]:
+    """Return a row's AUC and mAUC, and their differences from the full method's, as text."""
     changes = ["", ""]
     if result.difference is not None:
         changes = [difference_text(_in_per_cent(result.difference[name]), digits=2) for name in COMPARED]
-    return [_figure(result.auc), _figure(result.m_auc), *changes]
+    return [figure_text(result.auc), figure_text(result.m_auc), *changes]
 
 
-def _figure(values: Sequence[float | None]) -> str:
+def figure_text(values: Sequence[float | None]) -> str:
+    """Return the mean in per cent, with the standard deviation if there are several trainings."""
     defined = [100 * value for value in values if value is not None]
     if len(defined) < len(values):
         return UNDEFINED

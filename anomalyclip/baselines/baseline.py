@@ -8,8 +8,19 @@ import torch
 from torch import Tensor
 
 from anomalyclip.config import ModelConfig
+from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone
 from anomalyclip.model.method import Method
+
+
+def text_of(backbone: Backbone | None, dim: int, title: str) -> Backbone:
+    """Return the backbone whose text tower belongs to features of `dim` numbers; raises UsageError without one."""
+    if backbone is None or backbone.dim != dim:
+        text = f"text features of {backbone.name} have {backbone.dim}" if backbone else "there is no text tower"
+        raise UsageError(
+            f"{title} reads class names: features have {dim} numbers, but {text}: set another model.method"
+        )
+    return backbone
 
 
 class Baseline(Method):

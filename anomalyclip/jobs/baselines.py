@@ -45,7 +45,9 @@ def make_and_compare(
 
     `model` are the model's figures; None, and no standing, if there is no test video.
     """
-    others = {name: _made(tracking, run, source, extracted, BASELINES[name], make) for name, make in makers.items()}
+    others = {
+        name: score_baseline(tracking, run, source, extracted, BASELINES[name], make) for name, make in makers.items()
+    }
     if model is None:
         return None
     found = standing(model, {name: other for name, other in others.items() if other is not None})
@@ -59,6 +61,33 @@ def log_standing(found: Standing | None) -> None:
         return
     log.info("%d test videos, 95 %% intervals:\n\n%s\n", found.model.metrics.videos, found.table())
     log.log(logging.WARNING if found.is_doubtful else logging.INFO, "%s", found.sentence)
+
+
+def score_baseline(
+    tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, baseline: Baseline, make: Maker
+) -> Measured | Absent | None:
+    """Make a baseline, score the test videos with it, and log and publish both in its folder of the run.
+
+    Returns its figures, why there is none, or None without test videos.
+    """
+    test, measured = extracted.manifest.filter(pl.col("split") == "test"), None
+    with TemporaryDirectory(dir=scratch()) as temporary:
+        folder = Path(temporary)
+        try:
+            scorer = make(folder)
+        except (UsageError, JobError) as error:
+            scorer = Absent(str(error))
+        if isinstance(scorer, Absent):
+            return scorer
+        if not test.is_empty():
+            score_manifest(scorer, test, source.digest, extracted.store, folder / PREDICTIONS)
+            measured = write_report(folder)
+            figures = {name: value for name, value in measured.metrics.flat().items() if "/" not in name}
+            tracking.log_metrics({f"{baseline.prefix}{name}": value for name, value in figures.items()})
+        if any(folder.iterdir()):
+            tracking.log_artifacts(folder, baseline.folder)
+            run.publish(folder, baseline.folder)
+    return measured
 
 
 def kept_makers(job: Job, reference: Reference, card: ModelCard) -> dict[str, Maker]:
@@ -95,27 +124,3 @@ def _kept(
         return candidate.scorer if candidate and isinstance(candidate.scorer, Scorer) else NO_TEXT_TOWER
     folder = reference.part(baseline.folder)
     return NOT_KEPT if folder is None else kept_scorer(baseline.name, folder, card)
-
-
-def _made(
-    tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, baseline: Baseline, make: Maker
-) -> Measured | Absent | None:
-    """Make one baseline; returns its figures, why there is none, or None without test videos."""
-    test, measured = extracted.manifest.filter(pl.col("split") == "test"), None
-    with TemporaryDirectory(dir=scratch()) as temporary:
-        folder = Path(temporary)
-        try:
-            scorer = make(folder)
-        except (UsageError, JobError) as error:
-            scorer = Absent(str(error))
-        if isinstance(scorer, Absent):
-            return scorer
-        if not test.is_empty():
-            score_manifest(scorer, test, source.digest, extracted.store, folder / PREDICTIONS)
-            measured = write_report(folder)
-            figures = {name: value for name, value in measured.metrics.flat().items() if "/" not in name}
-            tracking.log_metrics({f"{baseline.prefix}{name}": value for name, value in figures.items()})
-        if any(folder.iterdir()):
-            tracking.log_artifacts(folder, baseline.folder)
-            run.publish(folder, baseline.folder)
-    return measured

@@ -96,7 +96,7 @@ def prepare(
         source.test_part("compare on")
     elif not (source.table["split"] == "test").any():
         log.warning("the manifest has no test videos: the model will be registered without figures")
-    build_model(plan.classes, backbone, torch.zeros(_feature_dim(job, backbone)), job.config)  # refuses what is wrong
+    build_model(plan.classes, backbone, torch.zeros(feature_dim(job, backbone)), job.config)  # refuses what is wrong
     content = {
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
@@ -246,7 +246,8 @@ def _is_without_text(config: RunConfig) -> bool:
     return config.data.features is not None and not METHODS[config.model.method].reads_text(config.model)
 
 
-def _feature_dim(job: Job, backbone: Backbone | None) -> int:
+def feature_dim(job: Job, backbone: Backbone | None) -> int:
+    """Return the numbers in a feature that the job trains on."""
     if backbone is not None and job.config.data.features is None:
         return backbone.dim
     return require_import(job.storage, job.config.data.features or "").dim

@@ -27,10 +27,15 @@ def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: T
 
     Raises UsageError if a sentence is too long for the text tower.
     """
+    return engineered_hidden(classes, tower, tokenizer) @ tower.text_projection
+
+
+@torch.no_grad()
+def engineered_hidden(classes: Sequence[str], tower: "TextTower", tokenizer: Tokenizer) -> Tensor:
+    """Return the same before the text projection, `(classes, width)`; raises UsageError for a sentence too long."""
     tokens = tokenizer(engineered_prompts(classes)).to(tower.token_embedding.weight.device)
     end_of_text = tokens.argmax(dim=-1)
     positions = int(end_of_text.max()) + 1  # the tower is causal: later positions change nothing
     if positions == tokens.shape[1]:  # the tokenizer cuts there
         raise UsageError(f"an engineered prompt exceeds the text tower's {tokens.shape[1]} tokens: shorten the classes")
-    features: Tensor = TextEncoder(tower)(tower.token_embedding(tokens[:, :positions]), end_of_text)
-    return features
+    return TextEncoder(tower).hidden(tower.token_embedding(tokens[:, :positions]), end_of_text)

@@ -49,6 +49,12 @@ class Method(nn.Module, ABC):
     def reads_text(cls, config: ModelConfig) -> bool:
         """Return whether the method needs a text tower."""
 
+    def prepare(self, normal_videos: Tensor) -> None:
+        """Take what the method needs of the normal training videos before its fit: their mean features `(videos, dim)`.
+
+        Most methods need nothing.
+        """
+
     @abstractmethod
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Any:
         """Return the input of the loss for clips `(videos, segments, frames, dim)`, abnormal videos first.

@@ -14,7 +14,7 @@ from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import EpochMetrics, FitData, fit
 from anomalyclip.training.sampling import Bag, split_bags
-from anomalyclip.training.setup import build_model, normality_prototype
+from anomalyclip.training.setup import build_model, normality_prototype, video_means
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ def run_plan(
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
     _, normal = split_bags(plan.train)
     # from the cache's sums per video in every worker, so that the plan stays small, without tensors
-    prototype = normality_prototype(cache, [bag.video_id for bag in normal])
+    normal_ids = [bag.video_id for bag in normal]
+    prototype = normality_prototype(cache, normal_ids)
     backbone = load_stored_backbone(storage, plan.backbone_identity) if plan.backbone_identity else None
     model = build_model(plan.classes, backbone, prototype, plan.config).to(device)
+    model.prepare(video_means(cache, normal_ids))
     fit(model, FitData(plan.train, plan.validation, cache), plan.config, plan.checkpoints(), on_epoch, plan.stop_after)
     return model

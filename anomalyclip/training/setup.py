@@ -38,6 +38,13 @@ def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor
     return torch.from_numpy(total / count).float()
 
 
+def video_means(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor:
+    """Return the mean feature of each video over its frames and crops, `(videos, dim)`, in the order of the ids."""
+    ids = sorted(video_ids)
+    means = [cache.feature_sum(each) / (cache.num_frames(each) * cache.crops(each)) for each in ids]
+    return torch.from_numpy(np.stack(means)).float()
+
+
 def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Tensor, config: RunConfig) -> Method:
     """Return an untrained model of the configured method; its initial weights depend only on the seed.
 

@@ -30,7 +30,9 @@ def settings(method: str) -> RunConfig:
 
 
 def new_model(backbone: Backbone, config: RunConfig) -> Method:
-    return build_model(CLASSES, backbone, torch.zeros(64), config)
+    model = build_model(CLASSES, backbone, torch.zeros(64), config)
+    model.prepare(torch.randn(6, 64, generator=torch.Generator().manual_seed(0)))
+    return model
 
 
 def checkpoints(folder: Path) -> CheckpointStore:
@@ -56,7 +58,7 @@ def test_a_resumed_competitor_equals_an_unbroken_one_from_training_to_its_bundle
     config = settings(method)
     whole = new_model(backbone, config)
     history = fit(whole, data, config, checkpoints(tmp_path / "whole"))
-    assert all({AUC, LOSS} <= row.keys() and row["learning_rate"] > 0 for row in history)
+    assert all({AUC, LOSS} <= row.keys() and row["learning_rate"] > 0 for row in history[1:])
     fit(new_model(backbone, config), data, config, checkpoints(tmp_path / "parts"), stop_after=1)
     torch.rand(7)  # what was drawn before plays no part
     resumed = new_model(backbone, config)
@@ -81,7 +83,7 @@ def test_steps_lower_a_competitors_loss_and_move_every_weight(
     method: str, data: FitData, backbone: Backbone, tmp_path: Path
 ) -> None:
     config = settings(method)
-    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 15})})
+    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 8})})
     model = new_model(backbone, config)
     before = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
     history = fit(model, FitData(data.train, (), data.cache), config, checkpoints(tmp_path))
@@ -116,4 +118,5 @@ def test_two_workers_compute_the_gradients_of_one(
         alone, together = everyone_alone[method], everyone_together[method]
         for name, expected in alone.items():
             assert expected is not None, (method, name)
-            assert (together[name] - expected).norm() <= 1e-9 * expected.norm(), (method, name)
+            # a bias of an attention's keys changes nothing: its gradient is rounding
+            assert (together[name] - expected).norm() <= 1e-9 * (expected.norm() + 1e-6), (method, name)
