@@ -9,14 +9,15 @@ import torch
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.comparison import mean_differences
-from anomalyclip.evaluation.metrics import compute_metrics, frame_level
+from anomalyclip.evaluation.baselines import BASELINES
+from anomalyclip.evaluation.comparison import Measured, mean_differences
+from anomalyclip.evaluation.metrics import frame_level
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.tables import markdown
 from anomalyclip.job import Job
+from anomalyclip.jobs.baselines import score_baseline
 from anomalyclip.jobs.candidates import zero_shot_scorer
-from anomalyclip.jobs.evaluation import zero_shot_predictions
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import Training, feature_dim
 from anomalyclip.methods import METHODS
@@ -90,8 +91,10 @@ class ComparisonTable:
         scorer = _zero_shot(job, prepared)
         if isinstance(scorer, str):
             return {}
-        found = zero_shot_predictions(tracking, prepared.run, prepared.source, extracted, scorer)
-        figures = compute_metrics(found).flat()
+        asked = BASELINES["zero_shot"]
+        measured = score_baseline(tracking, prepared.run, prepared.source, extracted, asked, lambda _: scorer)
+        assert isinstance(measured, Measured)
+        found, figures = measured.predictions, measured.metrics.flat()
         row = RowFigures(
             auc=[figures.get("auc")],
             m_auc=[figures.get("m_auc")],

@@ -83,7 +83,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
         tune.with_resources(trainable, share.resources),
         param_space={} if draw else {_LISTED: tune.grid_search(list(points))},
         tune_config=tune.TuneConfig(
-            search_alg=_optuna(draw, points, training.seed) if draw else None,
+            search_alg=_optuna(draw, points, training) if draw else None,
             scheduler=_asha(draw, training) if draw else None,
             num_samples=number if draw else 1,
             max_concurrent_trials=share.concurrent_fits,
@@ -144,7 +144,7 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
     try:
         trial = study.trial(_point(config))
         result = trial.result() or _fit(trial, study, share)
-        tune.report(_progress(result.history))
+        tune.report(_progress(result.history, trial.plan.config.training.epoch))
     except Exception as error:
         # reported, not raised: Ray Tune would retry it like a lost process, with the same outcome
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: cluster.reason(error)})
@@ -228,17 +228,17 @@ def _progress(history: Sequence[EpochMetrics], choice: EpochChoice) -> dict[str,
     return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history, choice)].get(AUC, math.nan)}
 
 
-def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
+def _optuna(draw: Draw, todo: Sequence[Point], training: TrainingConfig) -> OptunaSearch:
     """Return a sampler that knows the finished trials, and first returns the points to resume."""
     sampler = OptunaSearch(
         OptunaSearch.convert_search_space({name: _domain(values) for name, values in draw.space.rows.items()}),
         metric=OBJECTIVE,
         mode="max",
         points_to_evaluate=[dict(point) for point in todo],
-        seed=seed + len(draw.past),  # else it would draw the first ones again
+        seed=training.seed + len(draw.past),  # else it would draw the first ones again
     )
     for trial in draw.past:
-        value = _progress(trial.history)[OBJECTIVE] if trial.history else 0.0
+        value = _progress(trial.history, training.epoch)[OBJECTIVE] if trial.history else 0.0
         sampler.add_evaluated_point(dict(trial.point), value, error=not trial.history)
     return sampler
 
@@ -259,7 +259,7 @@ def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
         known = SimpleNamespace(trial_id=f"past-{number}")
         asha.on_trial_add(None, known)
         for epochs in range(1, len(trial.history) + 1):
-            asha.on_trial_result(None, known, _progress(trial.history[:epochs]))
+            asha.on_trial_result(None, known, _progress(trial.history[:epochs], training.epoch))
     return asha
 
 

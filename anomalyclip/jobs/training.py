@@ -13,21 +13,20 @@ import polars as pl
 import torch
 
 from anomalyclip.config import EpochChoice, RunConfig, to_yaml
-from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.metrics import Metrics
-from anomalyclip.evaluation.scoring import Scorer
-from anomalyclip.evaluation.standing import Standing
+from anomalyclip.evaluation.baselines import BASELINES
+from anomalyclip.evaluation.comparison import Measured
+from anomalyclip.evaluation.standing import Standing, unknown_standing
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
-from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import zero_shot_scorer
+from anomalyclip.jobs import baselines, evaluation
+from anomalyclip.jobs.baseline_models import makers
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS
-from anomalyclip.model.bundle import ModelCard, load_card
+from anomalyclip.model.bundle import load_card
 from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
@@ -72,7 +71,12 @@ class TrainingResult(ScoredResult):
 
     model_version: str
     standing: str | None
-    """The model compared with chance and zero-shot CLIP; None without test videos."""
+    """The model compared with chance and the baselines; None without test videos."""
+    above_chance: str
+    """yes, no or unknown, as the next ones."""
+    beats_zero_shot: str
+    beats_linear: str
+    beats_mil: str
 
 
 def prepare(
@@ -120,12 +124,16 @@ def run(job: Job, training: Training) -> TrainingResult:
             bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
             model_id = log_model(tracking, bundle)
         with stage("evaluate", "the trained model on the test videos"):
-            metrics, found = _evaluate(tracking, training, extracted, bundle, model_id)
+            measured = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
+        with stage("baselines", f"{', '.join(each.title for each in BASELINES.values())} on the same videos"):
+            found = _baselines(tracking, job, training, extracted, bundle, measured)
         with stage("register", f"as a version of {job.config.tracking.model_name}"):
             standing = found.sentence if found else None
             version = register_model(tracking, model_id, job.config.tracking.model_name, standing)
         tracking.log_note(run_note(tracking.read(), training.run.uri(), standing))
-        scored = evaluation.scored(tracking, job, training.run, metrics, extracted)
+        baselines.log_standing(found)
+        scored = evaluation.scored(tracking, job, training.run, measured, extracted)
+        scored |= found.tags() if found else unknown_standing()
         result = TrainingResult(**scored, model_version=version, standing=standing)
         return evaluation.finish(training.run, result)
 
@@ -244,28 +252,12 @@ def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint:
     return bundle
 
 
-def _evaluate(
-    tracking: TrackedRun, training: Training, extracted: Extracted, bundle: Path, model_id: str
-) -> tuple[Metrics | None, Standing | None]:
-    """Score the test videos with the model and with zero-shot CLIP, which costs seconds; None without test videos."""
-    run, source = training.run, training.source
-    metrics = evaluation.evaluate(tracking, run, source, extracted, bundle, model_id)
-    if metrics is None:
-        return None, None
-    zero_shot = _zero_shot(training, load_card(bundle))
-    return metrics, evaluation.zero_shot_standing(tracking, run, source, extracted, zero_shot)
-
-
-def _zero_shot(training: Training, card: ModelCard) -> Scorer | None:
-    """Return zero-shot CLIP with the model's classes; None if no text tower belongs to the features."""
-    backbone = training.backbone
-    if backbone is None:
-        return None
-    try:
-        return zero_shot_scorer(backbone, card.classes, card.sampling_rate)
-    except UsageError as error:  # a text tower that reads no prompts, which free directions do not need
-        log.warning("not compared with zero-shot CLIP: %s", error)
-        return None
+def _baselines(
+    tracking: TrackedRun, job: Job, training: Training, extracted: Extracted, bundle: Path, model: Measured | None
+) -> Standing | None:
+    """Make the baselines, and compare the model with them on the test videos; None without test videos."""
+    by_name = makers(fit_plan(job, training, extracted), load_card(bundle), training.backbone)
+    return baselines.make_and_compare(tracking, training.run, training.source, extracted, model, by_name)
 
 
 def _with_directions(job: Job) -> tuple[RunConfig, Backbone | None]:

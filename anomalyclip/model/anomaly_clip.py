@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from anomalyclip.config import LossConfig, ModelConfig, TrainingConfig
 from anomalyclip.model import losses, schedule
 from anomalyclip.model.directions import FixedDirections, FreeDirections
-from anomalyclip.model.linear import FrameRegression
+from anomalyclip.model.frame_regression import FrameRegression
 from anomalyclip.model.method import Method, TrainingFeatures
 from anomalyclip.model.selector import CosineSelector, Selector, segment_sums
 from anomalyclip.model.smoothing import smooth

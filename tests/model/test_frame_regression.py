@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anomalyclip.model.linear import FrameRegression
+from anomalyclip.model.frame_regression import FrameRegression
 
 
 def test_frames_of_both_kinds_that_mirror_each_other_are_parted_in_the_middle() -> None:
