@@ -44,13 +44,14 @@ _DEFAULT = RunConfig(
         directions="auto",
         initial_directions="class_means",
         standardise=True,
+        embedding_dim=32,
         position_std=0.02,
         linear=True,
         smoothing=4.0,
         fit_grid=True,
         clips="even",
     ),
-    training=TrainingConfig(batch_size=None, least_steps=200, epoch="last", final_fit=True),
+    training=TrainingConfig(batch_size=None, least_steps=200, learning_rate=3e-4, epoch="last", final_fit=True),
 )
 
 PRESETS: dict[str, RunConfig] = {

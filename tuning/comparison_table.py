@@ -165,5 +165,5 @@ def _zero_shot(job: Job, prepared: Training) -> Scorer | str:
 
 def _line(row: Row, result: RowFigures) -> list[str]:
     auc, m_auc, *differences = our_cells(result)
-    published = ["" if value is None else f"{value:.2f}" for value in (row.auc, row.m_auc)]
+    published = published_cells(row.auc, row.m_auc)
     return [row.title, auc, m_auc, figure_text(result.floor), *differences, *published]
