@@ -24,7 +24,7 @@ from anomalyclip.methods import METHODS
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.sampling import steps_per_epoch
 from anomalyclip.training.setup import build_model
-from anomalyclip.tuning.ablation_tables import COMPARED, SEED, RowFigures, figure_text, our_cells
+from anomalyclip.tuning.ablation_tables import COMPARED, SEED, RowFigures, figure_text, our_cells, published_cells
 from anomalyclip.tuning.space import Point, with_point
 
 STEPS = 3000

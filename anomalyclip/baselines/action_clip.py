@@ -94,7 +94,7 @@ class ActionCLIP(Baseline):
         """
         videos, segments = features.shape[:2]
         chosen = torch.full((videos,), segments // 2) if noise is None else noise % segments
-        return ActionCLIPOutput(self.embed(features[torch.arange(videos), chosen.to(features.device)]))
+        return ActionCLIPOutput(self.embed(features[torch.arange(videos), chosen.cpu()]))
 
     def embed(self, segments: Tensor) -> Tensor:
         """Return features `(segments, dim)` of `(segments, frames, dim)`."""
@@ -111,7 +111,9 @@ class ActionCLIP(Baseline):
         """Return the divergences of both directions, from videos to texts and back, half each."""
         normal = labels.new_full((len(output.embedded) - len(labels),), len(self.classes) - 1)
         own = torch.cat([labels, normal])
-        logits = self._compare(output.embedded, (self.text_hidden @ self.text_projection)[own])
+        # validation gathers outputs on the CPU
+        texts = (self.text_hidden @ self.text_projection).to(output.embedded)
+        logits = self._compare(output.embedded, texts[own])
         target = (SHARPNESS * (own[:, None] == own[None, :]).to(logits.dtype)).softmax(dim=1)
         return {
             "video_to_text": 0.5 * F.kl_div(logits.log_softmax(dim=1), target, reduction="batchmean"),

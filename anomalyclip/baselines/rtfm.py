@@ -81,7 +81,8 @@ class RTFM(Baseline):
         """Return features and logits of the segments of clips `(videos, segments, frames, dim)`."""
         drawn = None if noise is None else Noise(noise)
         embedded = dropout(self.block(features.mean(dim=2)), DROPOUT, drawn).to(features.dtype)
-        return RTFMOutput(embedded, self.head(embedded, drawn), self.classifier(embedded.detach()))
+        logits = self.head(embedded, drawn), self.classifier(embedded.detach())
+        return RTFMOutput(embedded, *(part.to(features.dtype) for part in logits))
 
     def loss_terms(
         self,

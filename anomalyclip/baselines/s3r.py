@@ -82,12 +82,8 @@ class S3R(RTFM):
         share = self.de_normal(embedded.mean(dim=1) - macro.mean(dim=1))[:, None]
         embedded = (embedded * share).to(features.dtype)
         macro = (macro * (1 - share)).mean(dim=1)
-        return S3ROutput(
-            embedded,
-            self.head(embedded, drawn),
-            self.classifier(embedded.detach()),
-            self.head(macro, drawn).to(features.dtype),
-        )
+        logits = self.head(embedded, drawn), self.classifier(embedded.detach()), self.head(macro, drawn)
+        return S3ROutput(embedded, *(part.to(features.dtype) for part in logits))
 
     def loss_terms(
         self,
@@ -114,11 +110,12 @@ def learn_dictionary(videos: Tensor) -> Tensor:
     The samples are the channels: each lives in two atoms only, whose codes are what the atoms hold of it.
     """
     channels = videos.T.double().cpu().numpy()
+    atoms = max(1, round(ATOMS_PER_VIDEO * len(videos)))
     learner = MiniBatchDictionaryLearning(
-        max(1, round(ATOMS_PER_VIDEO * len(videos))),
+        atoms,
         batch_size=BATCH_SIZE,
         transform_algorithm="omp",
-        transform_n_nonzero_coefs=NON_ZEROS,
+        transform_n_nonzero_coefs=min(NON_ZEROS, atoms),
         random_state=SEED,
     )
     generator = np.random.default_rng(SEED)

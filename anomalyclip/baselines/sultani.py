@@ -52,7 +52,7 @@ class Sultani(Baseline):
         segments = F.normalize(features.mean(dim=2), dim=-1)
         hidden = dropout(self.first(segments).relu(), DROPOUT, drawn)
         hidden = dropout(self.second(hidden), DROPOUT, drawn)  # linear, as the authors have it
-        return SultaniOutput(self.score(hidden).squeeze(-1))
+        return SultaniOutput(self.score(hidden).squeeze(-1).to(features.dtype))
 
     def loss_terms(
         self,

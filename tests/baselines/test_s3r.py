@@ -77,6 +77,7 @@ def test_a_channel_lives_in_two_atoms_at_most_and_there_is_an_atom_for_two_video
     assert atoms.shape == (round(0.5 * 11), 40)
     assert (atoms != 0).sum(dim=0).max() <= 2
     assert torch.equal(atoms, learn_dictionary(videos))
+    assert learn_dictionary(videos[:2]).shape == (1, 40)
 
 
 def test_the_dictionary_sees_a_hundred_batches_of_32_channels(monkeypatch: pytest.MonkeyPatch) -> None:

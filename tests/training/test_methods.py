@@ -94,6 +94,18 @@ def test_steps_lower_a_competitors_loss_and_move_every_weight(
     assert [name for name, value in before.items() if torch.equal(value, after[name])] == []
 
 
+@pytest.mark.parametrize("method", BASELINES)
+def test_a_step_in_bfloat16_has_a_loss_in_float32(method: str, data: FitData, backbone: Backbone) -> None:
+    config = settings(method)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"precision": "bfloat16"})})
+    model = new_model(backbone, config).train()
+    step = next(iter(step_inputs(data, 1, config, torch.device("cpu"))))
+    found, exact = (step_loss(model, step, one) for one in (config, settings(method)))
+    for name, term in found.items():
+        assert term.dtype == torch.float32
+        assert term.item() == pytest.approx(exact[name].item(), rel=0.1, abs=0.05), name
+
+
 def gradients(backbone: Backbone, data: FitData, file: Path) -> None:
     """One worker's part of two steps of every competitor; the first worker writes the averaged gradients."""
     found = {}
