@@ -184,7 +184,7 @@ class TrainingConfig(Section):
     """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
-    epoch: EpochChoice = "best"
+    chosen_epoch: EpochChoice = "best"
     """`clean` only: the epoch that becomes the model: best by video-level AUC on the validation part, or the last."""
     final_fit: bool = False
     """`clean` only: train once more on all training videos, for the chosen number of epochs."""

@@ -219,7 +219,7 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
         log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
-    choice = plan.config.training.epoch
+    choice = plan.config.training.chosen_epoch
     epoch = best_epoch(history, choice)
     tracking.log_metrics(chosen(history, choice))
     if AUC in history[epoch]:

@@ -99,7 +99,7 @@ def fit(
         # saved before it is reported: an epoch that MLflow knows can always be resumed from
         if rank() == 0:
             saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
-            checkpoints.save(saved, keep=[best_epoch(history, config.training.epoch)])
+            checkpoints.save(saved, keep=[best_epoch(history, config.training.chosen_epoch)])
         on_epoch(metrics)
     return history
 

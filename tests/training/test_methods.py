@@ -30,10 +30,14 @@ def settings(method: str) -> RunConfig:
     return RunConfig(model=model, training=TrainingConfig(epochs=3, warmup_epochs=1, batch_size=8, seed=7))
 
 
+def normal_videos(count: int, dim: int) -> TrainingFeatures:
+    means = torch.randn(count, dim, generator=torch.Generator().manual_seed(0))
+    return TrainingFeatures(torch.full((count,), NORMAL_LABEL), means, lambda: means[:, None])
+
+
 def new_model(backbone: Backbone, config: RunConfig) -> Method:
     model = build_model(CLASSES, backbone, torch.zeros(64), config)
-    means = torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
-    model.prepare(TrainingFeatures(torch.full((6,), NORMAL_LABEL), means, lambda: means[:, None]))
+    model.prepare(normal_videos(6, 64))
     return model
 
 
@@ -145,5 +149,5 @@ def test_features_without_a_text_tower_suit_competitors_that_read_no_names(metho
                 build_model(CLASSES, tower, torch.zeros(400), config)
         else:
             built = build_model(CLASSES, tower, torch.zeros(400), config)
-            built.prepare(torch.randn(4, 400))
+            built.prepare(normal_videos(4, 400))
             assert built.eval().score_video(torch.randn(20, 400)).scores.shape == (20,)
