@@ -94,7 +94,7 @@ def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
     storage = Storage(options.get("storage") or default_root())
     storage.check_usable()
     scratch()
-    base = preset(options.get("preset") or (BENCHMARK if on_benchmark else "default"))
+    base = preset(options.get("preset") or "default")
     base = base.model_copy(update={"tracking": DEMONSTRATION}) if on_benchmark else base
     config = build_config(base, options.get("config"), options.get("overrides", ()))
     config = with_import_settings(config, storage) if features_needed else config

@@ -23,6 +23,7 @@ from pydantic import (
 from anomalyclip.errors import UsageError
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
+EpochChoice = Literal["best", "last"]
 Architecture = Literal["axial", "transformer", "mlp"]
 """Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
 MethodName = Literal["anomalyclip", "sultani", "rtfm", "s3r", "ssrl", "actionclip", "vadclip"]
@@ -48,6 +49,9 @@ class DataConfig(Section):
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
     """Name of imported features (the import name); None extracts features from the videos."""
+    trimmed: bool | Literal["auto"] = False
+    """Abnormal training videos show their anomaly from start to end: the loss has no bottom-K term for them then. auto:
+    if half of them last less than 10 seconds."""
 
 
 class BackboneConfig(Section):
@@ -64,8 +68,9 @@ class BackboneConfig(Section):
 class ExtractionConfig(Section):
     """Extraction: from video files to stored features."""
 
-    sampling_rate: PositiveInt = 1
-    """Store the features of every n-th frame; a score then holds for n frames."""
+    sampling_rate: PositiveInt | None = 1
+    """Store the features of every n-th frame; a score then holds for n frames. null: imported snippets, of which a
+    video has a fixed number, spread evenly over its frames."""
     batch_size: PositiveInt = 64
     """Frames that the image tower encodes at once; a batch never holds frames of two videos."""
     crops: Literal[1, 5, 10] = 1
@@ -83,6 +88,12 @@ class ExtractionConfig(Section):
     """Videos that a worker decodes at the same time, each in its own process."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
+
+    @property
+    def step(self) -> int:
+        """Frames from one extracted frame to the next; only imported features have no sampling rate."""
+        assert self.sampling_rate is not None
+        return self.sampling_rate
 
 
 class ModelConfig(Section):
@@ -103,6 +114,11 @@ class ModelConfig(Section):
     """Segments of a clip."""
     frames_per_segment: PositiveInt = 16
     """Stored features of a segment."""
+    fit_grid: bool = False
+    """Lower `frames_per_segment` so that a clip is not longer than half of the training videos."""
+    clips: Literal["paper", "even"] = "paper"
+    """Segments of a training clip: paper never draws the last frames of a video, and repeats the first ones of a short
+    video; even spreads them from the first frame to the last."""
     stride: PositiveInt = 1
     """Distance between the frames of a segment, in stored features."""
     top_dropout: float = Field(default=0.7, ge=0, lt=1)
@@ -117,9 +133,21 @@ class ModelConfig(Section):
     """Layers of the axial transformer; `temporal=transformer` has twelve per layer, `temporal=mlp` ignores it."""
     concat_logits: bool = False
     """Give the Selector's logits to the Temporal model together with the features."""
-    directions: Literal["finetuned", "frozen", "engineered", "free"] = "finetuned"
+    directions: Literal["auto", "finetuned", "frozen", "engineered", "free"] = "finetuned"
     """Source of the directions (Table 3): prompts learnt with the text projection (finetuned) or without (frozen),
-    fixed prompts (engineered), or parameters without a text (free)."""
+    fixed prompts (engineered), or parameters without a text (free). auto: finetuned where the features are those of a
+    CLIP with a text tower, else free."""
+    initial_directions: Literal["random", "class_means"] = "random"
+    """Start of free directions: drawn, as in the paper, or towards the mean training feature of each class."""
+    standardise: bool = False
+    """Divide the offsets from the normality prototype by the standard deviation of each of their numbers over the
+    training videos."""
+    position_std: PositiveFloat = 1.0
+    """Standard deviation of the axial transformer's initial positions."""
+    linear: bool = False
+    """Average the Temporal model's logit with that of a logistic regression on the features of single frames."""
+    smoothing: NonNegativeFloat = 0.0
+    """Standard deviation, in stored features, of the Gaussian that smooths logits along a video at scoring."""
     likelihood: Literal["projection", "cosine"] = "projection"
     """Likelihood of a class (Table 4): projection on its direction in the re-centred space, or cosine similarity in
     CLIP's own space."""
@@ -156,10 +184,14 @@ class TrainingConfig(Section):
     """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
+    epoch: EpochChoice = "best"
+    """`clean` only: the epoch that becomes the model: best by video-level AUC on the validation part, or the last."""
     final_fit: bool = False
     """`clean` only: train once more on all training videos, for the chosen number of epochs."""
     epochs: PositiveInt = 15
     """Epochs of the schedule; the first has the learning rate 0."""
+    least_steps: NonNegativeInt = 0
+    """Least number of steps of a training: with few videos, `epochs` and `warmup_epochs` are raised in proportion."""
     warmup_epochs: PositiveInt = 2
     """Epochs in which the learning rate rises to its highest value; then it falls along a half cosine."""
     learning_rate: PositiveFloat = 2e-4
@@ -229,6 +261,12 @@ class RunConfig(Section):
     cache: CacheConfig = CacheConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.extraction.sampling_rate is None and self.data.features is None:
+            raise ValueError("extraction.sampling_rate=null is for imported snippets (data.features): give a number")
+        return self
+
 
 def build_config(base: AnyConfig, file: Path | None = None, overrides: Sequence[str] = ()) -> AnyConfig:
     """Return `base` changed by a YAML file's settings, then by `section.key=value` overrides.
@@ -255,7 +293,8 @@ def with_settings(base: AnyConfig, changes: Iterable[tuple[str, str, Any]]) -> A
 
 def _fault(fault: Mapping[str, Any]) -> str:
     where, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" + ("" if fault["type"] == "value_error" else f" (got {fault['input']!r})")
+    got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
+    return f"{where}: {message}{got}" if where else f"{message}{got}"
 
 
 def to_yaml(config: Section) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from anomalyclip.baselines.linear import fit_linear, save_linear
+from anomalyclip.baselines.sultani import Sultani
 from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.data.labels import frame_labels
 from anomalyclip.data.manifest import annotations_digest, load_manifest, manifest_digest, write_manifest
@@ -16,6 +18,7 @@ from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, bundle_digest, save_bundle
+from anomalyclip.model.bundle import write_bundle as write_bundle_files
 from anomalyclip.model.directions import FixedDirections
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
@@ -50,6 +53,24 @@ def write_bundle(folder: Path, seed: int, classes: tuple[str, ...] = CLASSES, **
     return folder
 
 
+def write_baseline(folder: Path, kind: str, manifest: Path, quality: float) -> Path:
+    """A baseline as a training keeps it: `linear` or `mil`, and its predictions."""
+    if kind == "linear":
+        model = fit_linear(np.eye(3, 64), list(CLASSES), CLASSES)
+        save_linear(folder, model)
+        identity = model.digest
+    else:
+        config = ModelConfig(method="sultani")
+        torch.manual_seed(0)
+        network = Sultani(CLASSES, CLASSES.index("Normal"), torch.zeros(64), config)
+        card = {"classes": CLASSES, "normal_index": CLASSES.index("Normal"), "model": config,
+                "backbone": BackboneConfig(), "backbone_identity": "tower", "sampling_rate": 1}  # fmt: skip
+        write_bundle_files(folder, network.bundle_tensors(network.state_dict()), ModelCard.model_validate(card))
+        identity = bundle_digest(folder)
+    write_table(folder / PREDICTIONS, manifest, identity, quality)
+    return folder
+
+
 def write_table(
     target: Path, manifest: Path, model: str, quality: float, classes: tuple[str, ...] = CLASSES,
     of_class: Mapping[str, float] | None = None,
@@ -78,12 +99,17 @@ def write_table(
 
 def register(
     tracking_uri: str, storage: Storage, folder: Path, name: str, manifest: Path, quality: float, seed: int = 0,
-    of_class: Mapping[str, float] | None = None, **card: object,
+    of_class: Mapping[str, float] | None = None, baselines: Mapping[str, float] | None = None, **card: object,
 ) -> str:  # fmt: skip
-    """Do what a training does at its end: log a model and its predictions in a run, and register it."""
+    """Do what a training does at its end: log a model and its predictions in a run, and register it.
+
+    `baselines` are the fitted ones that it keeps, by name, with the quality of their predictions.
+    """
     bundle = write_bundle(folder / f"bundle-{seed}", seed, **card)
     write_table(folder / f"run-{seed}" / PREDICTIONS, manifest, bundle_digest(bundle), quality, of_class=of_class)
     with tracked_run(tracking_uri, storage, "tests", f"run-{seed}") as tracking:
         model_id = log_model(tracking, bundle)
         tracking.log_artifacts(folder / f"run-{seed}", "evaluation")
+        for kind, own in (baselines or {}).items():
+            tracking.log_artifacts(write_baseline(folder / f"{kind}-{seed}", kind, manifest, own), kind)
         return register_model(tracking, model_id, name)

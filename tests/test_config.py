@@ -70,6 +70,7 @@ def test_an_override_of_another_form_is_refused(override: str) -> None:
         (["training.batch_size=7"], "batch_size=7 must be even"),
         (["training.workers=3"], "workers=3 must divide half the batch (32"),
         (["training.epochs=2"], "warmup_epochs=2 must be below epochs=2"),
+        (["extraction.sampling_rate=null"], "extraction.sampling_rate=null is for imported snippets"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_by_the_rule(overrides: list[str], rule: str) -> None:

@@ -140,7 +140,7 @@ def run(job: Job, prepared: Training, seeds: int, report: Report) -> AblationRes
     with tracked(job, prepared.run) as tracking:
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
-        prepared = training.replan(job, prepared, extracted)
+        prepared = training.replan(tracking, job, prepared, extracted)
         trials, rows = study(job, prepared, extracted), report.points(job, prepared, seeds)
         with stage("train", f"{len(rows)} rows with {seeds} seeds each, as many at a time as CPUs"):
             outcomes = run_trials(tracking, prepared, trials, rows)

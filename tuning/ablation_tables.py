@@ -24,12 +24,12 @@ NOTE = (
 
 
 class Row(NamedTuple):
-    """A row of a table: how the paper names it, what it changes of the model's settings, its AUC and mAUC there."""
+    """A row of a table: its name, what it changes of the model's settings, the paper's AUC and mAUC if it is there."""
 
     cells: tuple[str, ...]
     change: Mapping[str, str]
-    auc: float
-    m_auc: float
+    auc: float | None = None
+    m_auc: float | None = None
 
     @property
     def name(self) -> str:
@@ -64,6 +64,8 @@ class RowFigures:
 TABLES = (
     Table(3, "Representation and learning of the directions of abnormality", ("Text encoder", "Directions"), (
         Row(("no", "direct optimisation"), {"directions": "free"}, 84.98, 69.86),
+        Row(("no", "direct optimisation from class means (ours)"),
+            {"initial_directions": "class_means", "directions": "free"}),
         Row(("frozen", "engineered prompts"), {"directions": "engineered"}, 84.66, 81.35),
         Row(("frozen", "CoOp"), {"directions": "frozen"}, 85.88, 87.39),
         Row(("finetuning", "CoOp"), {}, 86.36, 90.66),
@@ -97,7 +99,7 @@ def labels(point: Point) -> dict[str, str]:
 def paper_table(table: Table, results: Mapping[str, RowFigures], seeds: Sequence[int]) -> str:
     """Return a table of the results by the rows' names, beside the paper's figures."""
     heading = [*table.columns, "AUC", "mAUC", "ΔAUC", "ΔmAUC", "paper AUC", "paper mAUC"]
-    rows = [[*row.cells, *our_cells(results[row.name]), f"{row.auc:.2f}", f"{row.m_auc:.2f}"] for row in table.rows]
+    rows = [[*row.cells, *our_cells(results[row.name]), *published_cells(row.auc, row.m_auc)] for row in table.rows]
     body = markdown([heading, *rows], left=len(table.columns))
     note = NOTE.format(seeds=", ".join(map(str, seeds)))
     return f"### Table {table.number}. {table.title}\n\n{body}\n\n{note}\n"
@@ -109,6 +111,11 @@ def our_cells(result: RowFigures) -> list[str]:
     if result.difference is not None:
         changes = [difference_text(_in_per_cent(result.difference[name]), digits=2) for name in COMPARED]
     return [figure_text(result.auc), figure_text(result.m_auc), *changes]
+
+
+def published_cells(*values: float | None) -> list[str]:
+    """Return published figures as text, empty where there is none."""
+    return ["" if value is None else f"{value:.2f}" for value in values]
 
 
 def figure_text(values: Sequence[float | None]) -> str:

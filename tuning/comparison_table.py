@@ -9,21 +9,22 @@ import torch
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.comparison import mean_differences
-from anomalyclip.evaluation.metrics import compute_metrics, frame_level
+from anomalyclip.evaluation.baselines import BASELINES
+from anomalyclip.evaluation.comparison import Measured, mean_differences
+from anomalyclip.evaluation.metrics import frame_level
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.tables import markdown
 from anomalyclip.job import Job
+from anomalyclip.jobs.baselines import score_baseline
 from anomalyclip.jobs.candidates import zero_shot_scorer
-from anomalyclip.jobs.evaluation import zero_shot_predictions
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import Training, feature_dim
 from anomalyclip.methods import METHODS
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.sampling import steps_per_epoch
 from anomalyclip.training.setup import build_model
-from anomalyclip.tuning.ablation_tables import COMPARED, SEED, RowFigures, figure_text, our_cells
+from anomalyclip.tuning.ablation_tables import COMPARED, SEED, RowFigures, figure_text, our_cells, published_cells
 from anomalyclip.tuning.space import Point, with_point
 
 STEPS = 3000
@@ -90,8 +91,10 @@ class ComparisonTable:
         scorer = _zero_shot(job, prepared)
         if isinstance(scorer, str):
             return {}
-        found = zero_shot_predictions(tracking, prepared.run, prepared.source, extracted, scorer)
-        figures = compute_metrics(found).flat()
+        asked = BASELINES["zero_shot"]
+        measured = score_baseline(tracking, prepared.run, prepared.source, extracted, asked, lambda _: scorer)
+        assert isinstance(measured, Measured)
+        found, figures = measured.predictions, measured.metrics.flat()
         row = RowFigures(
             auc=[figures.get("auc")],
             m_auc=[figures.get("m_auc")],
@@ -162,5 +165,5 @@ def _zero_shot(job: Job, prepared: Training) -> Scorer | str:
 
 def _line(row: Row, result: RowFigures) -> list[str]:
     auc, m_auc, *differences = our_cells(result)
-    published = ["" if value is None else f"{value:.2f}" for value in (row.auc, row.m_auc)]
+    published = published_cells(row.auc, row.m_auc)
     return [row.title, auc, m_auc, figure_text(result.floor), *differences, *published]

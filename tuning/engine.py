@@ -19,7 +19,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from anomalyclip import cluster
-from anomalyclip.config import TrainingConfig
+from anomalyclip.config import EpochChoice, TrainingConfig
 from anomalyclip.device import resolve_device
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit import EpochMetrics
@@ -83,7 +83,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
         tune.with_resources(trainable, share.resources),
         param_space={} if draw else {_LISTED: tune.grid_search(list(points))},
         tune_config=tune.TuneConfig(
-            search_alg=_optuna(draw, points, training.seed) if draw else None,
+            search_alg=_optuna(draw, points, training) if draw else None,
             scheduler=_asha(draw, training) if draw else None,
             num_samples=number if draw else 1,
             max_concurrent_trials=share.concurrent_fits,
@@ -144,7 +144,7 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
     try:
         trial = study.trial(_point(config))
         result = trial.result() or _fit(trial, study, share)
-        tune.report(_progress(result.history))
+        tune.report(_progress(result.history, trial.plan.config.training.epoch))
     except Exception as error:
         # reported, not raised: Ray Tune would retry it like a lost process, with the same outcome
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: cluster.reason(error)})
@@ -153,20 +153,20 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
 def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
     """Train or resume, score, and keep and return the result."""
     torch.set_num_threads(min(share.threads, cluster.threads()))
-    history = trial.history()
+    history, choice = trial.history(), trial.plan.config.training.epoch
 
     def report(row: EpochMetrics) -> None:
         history.append(row)
-        tune.report(_progress(history))
+        tune.report(_progress(history, choice))
 
     for epochs in range(1, len(history) + 1):  # the scheduler judges by earlier epochs, too
-        tune.report(_progress(history[:epochs]))
+        tune.report(_progress(history[:epochs], choice))
     if trial.plan.config.training.workers > 1:
-        fit_on_ray(trial.plan, [_Forward(history)], share.concurrent_fits)
+        fit_on_ray(trial.plan, [_Forward(history, choice)], share.concurrent_fits)
     else:
         run_plan(trial.plan, resolve_device(), report)
     kept = trial.history()
-    epoch = best_epoch(kept)
+    epoch = best_epoch(kept, choice)
     if (last := trial.last_fit(epoch)) is not trial.plan:
         _run_to_end(last, share)
     result = TrialResult(kept, study.scoring(trial, epoch))
@@ -184,13 +184,13 @@ def _run_to_end(plan: FitPlan, share: _Share) -> None:
 class _Forward(TuneReportCallback):  # type: ignore[misc]
     """Forwards to Ray Tune what the workers of a trial's group report."""
 
-    def __init__(self, history: Sequence[EpochMetrics]) -> None:
+    def __init__(self, history: Sequence[EpochMetrics], choice: EpochChoice) -> None:
         super().__init__()
-        self._history = list(history)
+        self._history, self._choice = list(history), choice
 
     def after_report(self, run_context: Any, metrics: list[EpochMetrics], checkpoint: Any) -> None:
         self._history.append(metrics[0])
-        super().after_report(run_context, [_progress(self._history)], None)
+        super().after_report(run_context, [_progress(self._history, self._choice)], None)
 
 
 class _Messenger(tune.Callback):  # type: ignore[misc]
@@ -223,22 +223,22 @@ def _point(config: Mapping[str, Any]) -> Point:
     return listed
 
 
-def _progress(history: Sequence[EpochMetrics]) -> dict[str, float]:
-    """Return what a trial is judged by: its number of epochs, and the validation AUC of the best (NaN without)."""
-    return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history)].get(AUC, math.nan)}
+def _progress(history: Sequence[EpochMetrics], choice: EpochChoice) -> dict[str, float]:
+    """Return what a trial is judged by: its number of epochs, and the validation AUC of the chosen (NaN without)."""
+    return {EPOCHS: history[-1]["epoch"] + 1, OBJECTIVE: history[best_epoch(history, choice)].get(AUC, math.nan)}
 
 
-def _optuna(draw: Draw, todo: Sequence[Point], seed: int) -> OptunaSearch:
+def _optuna(draw: Draw, todo: Sequence[Point], training: TrainingConfig) -> OptunaSearch:
     """Return a sampler that knows the finished trials, and first returns the points to resume."""
     sampler = OptunaSearch(
         OptunaSearch.convert_search_space({name: _domain(values) for name, values in draw.space.rows.items()}),
         metric=OBJECTIVE,
         mode="max",
         points_to_evaluate=[dict(point) for point in todo],
-        seed=seed + len(draw.past),  # else it would draw the first ones again
+        seed=training.seed + len(draw.past),  # else it would draw the first ones again
     )
     for trial in draw.past:
-        value = _progress(trial.history)[OBJECTIVE] if trial.history else 0.0
+        value = _progress(trial.history, training.epoch)[OBJECTIVE] if trial.history else 0.0
         sampler.add_evaluated_point(dict(trial.point), value, error=not trial.history)
     return sampler
 
@@ -259,7 +259,7 @@ def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
         known = SimpleNamespace(trial_id=f"past-{number}")
         asha.on_trial_add(None, known)
         for epochs in range(1, len(trial.history) + 1):
-            asha.on_trial_result(None, known, _progress(trial.history[:epochs]))
+            asha.on_trial_result(None, known, _progress(trial.history[:epochs], training.epoch))
     return asha
 
 

@@ -75,7 +75,7 @@ class ScoreTestVideos:
             scorer = bundle_scorer(bundle, device)
             store = FeatureStore(trial.folder.storage, plan.fingerprint)
             score_manifest(scorer, self.test, self.manifest_digest, store, evaluation / PREDICTIONS)
-            figures = write_report(evaluation).flat()
+            figures = write_report(evaluation).metrics.flat()
             trial.folder.publish(bundle, MODEL)
             trial.folder.publish(evaluation, EVALUATION)
         return figures

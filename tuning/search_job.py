@@ -93,7 +93,7 @@ def run(job: Job, prepared: Training, manifest_path: Path | None, space: Space) 
             job.storage.delete(f"{RunKind.TRAINING}/{prepared.run.name}{WINNER}")
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
-        prepared = training.replan(job, prepared, extracted)
+        prepared = training.replan(tracking, job, prepared, extracted)
         trials = study(job, prepared, extracted)
         with stage("search", "trials judged on the validation part"):
             outcomes = run_trials(tracking, prepared, trials, space)

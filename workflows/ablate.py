@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anomalyclip import cli
+from anomalyclip.presets import BENCHMARK
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     )
     command.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per row (default 3)")
     cli.add_config_options(command)
+    command.set_defaults(preset=BENCHMARK)  # the paper's method, with sizes for few videos
     cli.add_run_options(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)

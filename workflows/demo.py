@@ -1,4 +1,4 @@
-"""Demonstration on drawn footage: a benchmark, a trained and registered model, and zero-shot CLIP to compare."""
+"""Demonstration on drawn footage: a benchmark, a trained and registered model, and baselines to compare."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from anomalyclip import cli
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Draw, extract, train, evaluate, register, and compare the model with zero-shot CLIP."""
+    """Draw, extract, train, evaluate, register, and compare the model with baselines."""
     command = cli.parser(
-        "Draw the benchmark, train on it with two workers, and compare the model with zero-shot CLIP.\n"
+        "Draw the benchmark, train on it with two workers, and compare the model with baselines.\n"
         "A second run uses all stored results, and shows the same table in seconds.",
         "python workflows/demo.py --storage demo",
     )

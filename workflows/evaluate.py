@@ -7,9 +7,9 @@ from anomalyclip.errors import UsageError
 
 
 def main(argv: Sequence[str]) -> cli.Result:
-    """Score the test videos of a manifest with a trained model or zero-shot CLIP."""
+    """Score the test videos of a manifest with a trained model and its baselines, or with zero-shot CLIP."""
     command = cli.parser(
-        "Evaluate a model on the test rows of a manifest.\n"
+        "Evaluate a model on the test rows of a manifest, beside the baselines that its training has kept.\n"
         "`zero-shot` instead of a model is CLIP without training: it compares frames with the text of each class.",
         "python workflows/evaluate.py models:/anomalyclip/1 videos/manifest.csv\n"
         "  python workflows/evaluate.py zero-shot videos/manifest.csv",

@@ -20,8 +20,10 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument(
         "--as", required=True, dest="name", metavar="NAME", help="import name: the model that made them"
     )
-    command.add_argument("--every", type=_positive, default=1, metavar="N",
-                         help="frames per feature (default 1)")  # fmt: skip
+    spacing = command.add_mutually_exclusive_group()
+    spacing.add_argument("--every", type=_positive, metavar="N", help="frames per feature (default 1)")
+    spacing.add_argument("--snippets", type=_positive, metavar="N",
+                         help="features per video, spread evenly over its frames")  # fmt: skip
     command.add_argument("--crops", type=_positive, metavar="N",
                          help="crops per frame, one after the other in the rows of a file (default 1)")  # fmt: skip
     command.add_argument("--made-by", default="", metavar="TEXT", help="a note about their origin, stored with them")
@@ -33,7 +35,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     from anomalyclip.jobs import feature_import
 
     tolerance = job.config.data.frame_tolerance
-    settings = ImportSettings(arguments.name, arguments.every, arguments.crops, arguments.made_by, tolerance)
+    every = None if arguments.snippets else arguments.every or 1
+    settings = ImportSettings(arguments.name, every, arguments.snippets, arguments.crops, arguments.made_by, tolerance)
     prepared = feature_import.prepare(job, arguments.manifest, arguments.folders, settings)
     return feature_import.run(job, prepared)
 

@@ -31,6 +31,12 @@ def main(argv: Sequence[str]) -> cli.Result:
         default=None,
         help="folder: leave out videos that cannot be opened, instead of refusing the folder",
     )
+    command.add_argument(
+        "--allow-missing",
+        action="store_true",
+        default=None,
+        help="a part of an official dataset: leave out the listed videos that are not there",
+    )
     command.add_argument("--no-check", dest="check", action="store_false", default=None, help="do not open the videos: "
                          "quicker on slow disks, but damaged ones are not noticed")  # fmt: skip
     options = vars(command.parse_args(argv))

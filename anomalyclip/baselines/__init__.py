@@ -1,1 +1,1 @@
-"""Competitors of the method on the same stored features, each with its authors' loss and optimiser."""
+"""Baselines on the same stored features: competitors of the method, and logistic regression."""

@@ -17,6 +17,7 @@ from anomalyclip.baselines.multi_scale import MultiScale, xavier_init
 from anomalyclip.baselines.noise import Noise, dropout
 from anomalyclip.baselines.rtfm import DROPOUT, RTFM
 from anomalyclip.config import LossConfig, ModelConfig
+from anomalyclip.model.method import TrainingFeatures
 
 ATOMS_PER_VIDEO = 0.5
 """As on UCF-Crime; the authors have 0.9 on ShanghaiTech."""
@@ -69,9 +70,9 @@ class S3R(RTFM):
         self.de_normal = nn.Sequential(nn.Linear(dim, dim // 16), nn.ReLU(), nn.Linear(dim // 16, dim), nn.Sigmoid())
         xavier_init(self)
 
-    def prepare(self, normal_videos: Tensor) -> None:
-        """Fit the dictionary to the means of the normal training videos, `(videos, dim)`."""
-        self.dictionary = learn_dictionary(normal_videos).to(self.dictionary)
+    def prepare(self, training: TrainingFeatures) -> None:
+        """Fit the dictionary to the means of the normal training videos."""
+        self.dictionary = learn_dictionary(training.means[training.labels < 0]).to(self.dictionary)
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Any:
         """Return the `S3ROutput` of clips `(videos, segments, frames, dim)`."""

@@ -89,14 +89,14 @@ def check_frame_counts(
     df: pl.DataFrame,
     counts: Mapping[str, int],
     feature_counts: Mapping[str, int],
-    sampling_rate: int = 1,
+    sampling_rate: int | None = 1,
     frame_tolerance: int = 0,
 ) -> pl.DataFrame:
     """Compare the frame counts of annotations, decoded videos and features.
 
-    `counts` are decoded frames and `feature_counts` stored rows (every `sampling_rate`-th frame), by
-    video_id; both hold every video of `df`. Counts of annotations and video may differ by
-    `frame_tolerance`. Returns the table with num_frames as decoded and intervals cut to it, those of whole videos
+    `counts` are decoded frames and `feature_counts` stored rows (every `sampling_rate`-th frame, or spread evenly over
+    the video if that is None), by video_id; both hold every video of `df`. Counts of annotations and video may differ
+    by `frame_tolerance`. Returns the table with num_frames as decoded and intervals cut to it, those of whole videos
     among them; a UsageError names the three numbers of every video whose counts differ or whose intervals go past
     the last frame.
     """
@@ -114,13 +114,14 @@ def check_frame_counts(
 
 
 def _count_fault(
-    row: Mapping[str, Any], video: int | None, features: int | None, sampling_rate: int, frame_tolerance: int
+    row: Mapping[str, Any], video: int | None, features: int | None, sampling_rate: int | None, frame_tolerance: int
 ) -> str | None:
     if video is None or features is None:
         return "extract its features, or leave it out"
-    whole, started = video // sampling_rate, -(-video // sampling_rate)
-    if features not in (whole, started):  # imported ones often leave out the frames of an incomplete last snippet
-        return f"features must be {started} (sampling rate {sampling_rate}): extract them again"
+    if sampling_rate is not None:
+        whole, started = video // sampling_rate, -(-video // sampling_rate)
+        if features not in (whole, started):  # imported ones often leave out the frames of an incomplete last snippet
+            return f"features must be {started} (sampling rate {sampling_rate}): extract them again"
     if row["num_frames"] is not None and abs(row["num_frames"] - video) > frame_tolerance:
         return "fix num_frames, or allow a frame tolerance"
     decoded = {**row, "num_frames": video}

@@ -75,12 +75,16 @@ def check_contents(df: pl.DataFrame, index: pl.DataFrame) -> None:
     """Raise UsageError if videos of the same content are in two splits, which then are not independent.
 
     `df` is a manifest with `source`, `index` the feature store's index. The same content twice in one split is
-    allowed, with a warning for test videos; copies that were encoded again are not noticed.
+    allowed; copies that were encoded again are not noticed.
     """
     found = df.join(index, left_on="source", right_on="video", maintain_order="left")
     if pairs := in_two_splits(found.select("video_id", "split", "hash").iter_rows()):
         raise UsageError(f"videos of the same content are in two splits: {first_names(pairs)}: keep one of each pair")
-    test = found.filter(pl.col("split") == "test")
+
+
+def warn_of_repeats(df: pl.DataFrame, index: pl.DataFrame) -> None:
+    """Log a warning about test videos that repeat the content of another; the tables are those of `check_contents`."""
+    test = df.filter(pl.col("split") == "test").join(index, left_on="source", right_on="video")
     if repeats := test.height - test["hash"].n_unique():
         log.warning(
             "%d of %d test videos repeat the content of another: intervals count all of them, and are too narrow",

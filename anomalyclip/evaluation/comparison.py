@@ -63,19 +63,24 @@ def compare(first: Predictions, second: Predictions) -> Comparison:
 
 def compare_measured(first: Measured, second: Measured) -> Comparison:
     """Return the same of two tables that are known to be comparable."""
-    ours = aligned(second.predictions, first.predictions)
-    if ours is not second.predictions:
-        second = measure(ours)
-    mine, theirs = first.metrics, second.metrics
+    second = _in_order(second, first)
     return Comparison(
-        figures={
-            name: figure_difference(figure, mine.figures[name], theirs.figures[name])
-            for name, figure in FIGURES.items()
-            if figure.better
+        figures=figure_differences(first, second),
+        of_class={
+            name: _class_differences(first.metrics.of_class[name], second.metrics.of_class[name])
+            for name in CLASS_FIGURES
         },
-        of_class={name: _class_differences(mine.of_class[name], theirs.of_class[name]) for name in CLASS_FIGURES},
         videos=_videos(first, second),
     )
+
+
+def figure_differences(first: Measured, second: Measured) -> dict[str, Difference | None]:
+    """Return the differences in all figures of which higher or lower is better, by name, of two comparable tables."""
+    second = _in_order(second, first)
+    mine, theirs = first.metrics.figures, second.metrics.figures
+    return {
+        name: figure_difference(figure, mine[name], theirs[name]) for name, figure in FIGURES.items() if figure.better
+    }
 
 
 def figure_difference(figure: Figure, first: Estimate | None, second: Estimate | None) -> Difference | None:
@@ -138,6 +143,12 @@ def same_videos(first: Predictions, second: Predictions) -> list[int]:
     return order
 
 
+def _in_order(measured: Measured, reference: Measured) -> Measured:
+    """Return a table with its videos in the order of another one; it is measured again only if they differ."""
+    ours = aligned(measured.predictions, reference.predictions)
+    return measured if ours is measured.predictions else measure(ours)
+
+
 def _same_truth(first: Predictions, i: int, second: Predictions, j: int) -> bool:
     ours, theirs = first.frames_of(i), second.frames_of(j)
     if ours.stop - ours.start != theirs.stop - theirs.start or first.known[i] != second.known[j]:
@@ -178,7 +189,8 @@ def _ranked(frames: Predictions) -> tuple[DoubleArray, DoubleArray]:
     positives = np.add.reduceat(positive, starts, dtype=np.float64)
     negatives = np.diff(frames.offsets) - positives
     pairs = positives * negatives.sum() + negatives * positives.sum()
-    right = np.add.reduceat(concordant_frames(frames.scores, positive), starts)
+    each = np.ones(len(positive), dtype=np.int64)
+    right = np.add.reduceat(concordant_frames(frames.scores, positive, each), starts)
     return right / pairs, pairs / pairs.sum()
 
 

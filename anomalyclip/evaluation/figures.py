@@ -72,7 +72,7 @@ class Figure:
     summary: bool = True
     """Whether it is in the log's summary, in results and in comparisons; metrics.json and MLflow have all figures."""
     headline: bool = False
-    """Whether it is in the tags of a model's version and in the demo's table."""
+    """Whether it is in the tags of a model's version and in the tables that compare it with baselines."""
 
     @property
     def heading(self) -> str:
@@ -165,7 +165,7 @@ FIGURES: dict[str, Figure] = {
         Figure("m_auc", "mAUC", "frame", mean_of("auc"), headline=True),
         Figure("ap", "AP", "frame", ap),
         Figure("m_ap", "mAP", "frame", mean_of("ap")),
-        Figure("video_auc", "video AUC", "video", auc),
+        Figure("video_auc", "video AUC", "video", auc, headline=True),
         Figure("video_m_ap", "video mAP", "video", mean_of("video_ap")),
         Figure("youden_threshold", "Youden's threshold", "frame", youden, better=None, summary=False),
     )
@@ -193,7 +193,7 @@ def compared() -> list[Figure]:
 
 
 def headlines() -> list[Figure]:
-    """The main figures of a model: in its version's tags and in the demo's table."""
+    """The main figures of a model: in its version's tags and in the tables that compare it with baselines."""
     return [figure for figure in FIGURES.values() if figure.headline]
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.comparison import Comparison, Measured, check_comparable, compare_measured, measure
 from anomalyclip.evaluation.figures import CLASS_FIGURES, Estimate, Figure
 from anomalyclip.evaluation.intervals import Difference
 from anomalyclip.evaluation.policy import Baselines, Margins, Policy, judged
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.standing import CHANCE, NO_TEXT_TOWER, Standing, interval_of, measured_standing
+from anomalyclip.evaluation.standing import CHANCE, decisive_figure, interval_of, standing
 from anomalyclip.evaluation.text import UNDEFINED, difference_text, value_text
 
 MOST_NAMED = 5
@@ -37,12 +38,12 @@ def judge_figures(
     test_videos: Sequence[str],
     candidate: Predictions,
     champion: Predictions | None,
-    zero_shot: Predictions | None,
+    baselines: Mapping[str, Predictions | Absent],
 ) -> list[Gate]:
     """Return the verdicts on the candidate's predictions of the test videos.
 
-    `champion` are the predictions of the model in service (None: there is none), `zero_shot` those of zero-shot CLIP
-    with the candidate's backbone (None: it has no text tower), both of the same videos.
+    `champion` are the predictions of the model in service (None: there is none), `baselines` those of the baselines
+    that the policy asks for, by name, all of the same videos.
     """
     measured, data = measure(candidate), _data_gate(test_videos, candidate, champion)
     if champion is None:
@@ -52,8 +53,8 @@ def judge_figures(
     else:
         paired = _unpaired(policy.margins, False, "not comparable with the champion")
     floors = [_floor_gate(figure, measured, policy.floors.of(figure.name)) for figure in judged()]
-    baselines = _baseline_gates(policy.baselines, measured, zero_shot)
-    return [data, *(gate for gate in [*floors, *baselines, *paired] if gate is not None)]
+    beaten = _baseline_gates(policy.baselines, measured, baselines)
+    return [data, *(gate for gate in [*floors, *beaten, *paired] if gate is not None)]
 
 
 def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Predictions | None) -> Gate:
@@ -85,19 +86,14 @@ def _floor_gate(figure: Figure, candidate: Measured, floor: float | None) -> Gat
     return Gate(figure.name, passed, says, {"value": value, "floor": floor})
 
 
-def _baseline_gates(asked: Baselines, candidate: Measured, zero_shot: Predictions | None) -> list[Gate]:
-    """Whether the candidate is above chance and above zero-shot CLIP."""
-    try:
-        if zero_shot is not None:
-            check_comparable(candidate.predictions, zero_shot)
-        found = measured_standing(candidate, None if zero_shot is None else measure(zero_shot))
-    except UsageError as error:
-        found = measured_standing(candidate, None)
-        beats = Gate("beats_zero_shot", False, f"{error} (first: the candidate, second: zero-shot CLIP)")
-    else:
-        beats = _zero_shot_gate(found, asked.beats_zero_shot or 0.0, zero_shot is not None)
-    gates = [_chance_gate(found.figure, candidate.metrics.figures[found.figure.name])] if asked.above_chance else []
-    return [*gates, *([] if asked.beats_zero_shot is None else [beats])]
+def _baseline_gates(asked: Baselines, candidate: Measured, baselines: Mapping[str, Predictions | Absent]) -> list[Gate]:
+    """Whether the candidate is above chance and above every baseline that is asked for."""
+    figure = decisive_figure(candidate.metrics)
+    chance = [_chance_gate(figure, candidate.metrics.figures[figure.name])] if asked.above_chance else []
+    return [
+        *chance,
+        *(_beats_gate(BASELINES[name], candidate, baselines[name], margin) for name, margin in asked.margins().items()),
+    ]
 
 
 def _chance_gate(figure: Figure, estimate: Estimate | None) -> Gate:
@@ -112,10 +108,18 @@ def _chance_gate(figure: Figure, estimate: Estimate | None) -> Gate:
     return Gate("above_chance", passed, says, {"value": value, "low": bounds.low})
 
 
-def _zero_shot_gate(found: Standing, margin: float, is_compared: bool) -> Gate:
-    if not is_compared:
-        return Gate("beats_zero_shot", True, NO_TEXT_TOWER)
-    return _bound_gate("beats_zero_shot", f"{found.figure.title} minus zero-shot CLIP's", found.difference, margin)
+def _beats_gate(baseline: Baseline, candidate: Measured, other: Predictions | Absent, margin: float) -> Gate:
+    """Whether the candidate beats a baseline by the margin."""
+    if isinstance(other, Absent):
+        passed = other.is_excused
+        remedy = "" if passed else f", or set baselines.{baseline.gate} to null to judge without it"
+        return Gate(baseline.gate, passed, f"not compared with {baseline.title}: {other.why}{remedy}")
+    try:
+        found = standing(candidate, {baseline.name: measure(other)})
+    except UsageError as error:
+        return Gate(baseline.gate, False, f"{error} (first: the candidate, second: {baseline.title})")
+    difference = found.against[0].differences[found.figure.name]
+    return _bound_gate(baseline.gate, f"{found.figure.title} minus that of {baseline.title}", difference, margin)
 
 
 def _unpaired(margins: Margins, passed: bool, says: str) -> list[Gate | None]:

@@ -67,16 +67,17 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
 
     `scores` and `positive` are (frames,), video i owning the frames `offsets[i]:offsets[i + 1]`.
     """
-    positives = np.add.reduceat(positive, offsets[:-1], dtype=np.float64)
+    scores, positive, frames, edges = _runs(scores, positive, offsets)
+    positives = np.add.reduceat(positive * frames, edges[:-1], dtype=np.float64)
     negatives = np.diff(offsets) - positives
     if not positives.any() or not negatives.any():
         return None
-    concordant = np.add.reduceat(concordant_frames(scores, positive), offsets[:-1])
+    concordant = np.add.reduceat(concordant_frames(scores, positive, frames) * frames, edges[:-1])
     within = np.zeros(len(positives))
     for video in np.flatnonzero((positives > 0) & (negatives > 0)):
-        own = slice(offsets[video], offsets[video + 1])
+        own = slice(edges[video], edges[video + 1])
         # its row and its column both contain it: taken off twice, it must be added once
-        within[video] = concordant_frames(scores[own], positive[own]).sum() / 2
+        within[video] = (concordant_frames(scores[own], positive[own], frames[own]) * frames[own]).sum() / 2
     # Every concordant pair was counted at both its frames, so a pair within a video came twice.
     total = concordant.sum() / 2
     pairs = (positives.sum() - positives) * (negatives.sum() - negatives)
@@ -92,23 +93,25 @@ def average_precision_replicates(scores: FloatArray, positive: BoolArray, offset
     Only thresholds at which there are positives count, so a video is left out by subtracting its frames from their
     counts. Time and memory grow with videos times distinct scores of positives.
     """
-    if (counted := _frames_at_thresholds(scores, positive)) is None:
+    scores, positive, counts, edges = _runs(scores, positive, offsets)
+    if (counted := _frames_at_thresholds(scores, positive, counts)) is None:
         return None
     reached, positives, frames = counted
     size = len(frames)
     left_out = np.empty(len(offsets) - 1)
-    for video, (start, end) in enumerate(pairwise(offsets)):
-        own, own_positive = reached[start:end], positive[start:end]
-        fewer = positives - np.bincount(own[own_positive], minlength=size)
-        left_out[video] = _precision_sum(fewer, frames - np.bincount(own, minlength=size + 1)[:size])
-    holding = np.add.reduceat(positive, offsets[:-1], dtype=np.int64)
+    for video, (start, end) in enumerate(pairwise(edges)):
+        own, own_positive, own_counts = reached[start:end], positive[start:end], counts[start:end]
+        fewer = positives - np.bincount(own[own_positive], own_counts[own_positive], minlength=size)
+        left_out[video] = _precision_sum(fewer, frames - np.bincount(own, own_counts, minlength=size + 1)[:size])
+    holding = np.add.reduceat(positive * counts, edges[:-1], dtype=np.int64)
     clusters = int(min((holding > 0).sum(), (holding < np.diff(offsets)).sum()))
     return Replicates(_precision_sum(positives, frames), left_out, clusters, most=1.0)
 
 
 def average_precision(scores: FloatArray, positive: BoolArray) -> float | None:
     """Average precision alone: its leave-one-out values take long where most frames are positive."""
-    counted = _frames_at_thresholds(scores, positive)
+    scores, positive, counts, _ = _runs(scores, positive, np.array([0, len(scores)]))
+    counted = _frames_at_thresholds(scores, positive, counts)
     return None if counted is None else _precision_sum(*counted[1:])
 
 
@@ -185,10 +188,26 @@ def averaged(trainings: Sequence[Replicates | None]) -> Replicates | None:
     return Replicates(float(np.mean(points)), np.mean(left_out, axis=0), defined[0].clusters, defined[0].most)
 
 
+def _runs(
+    scores: FloatArray, positive: BoolArray, offsets: IntArray
+) -> tuple[FloatArray, BoolArray, IntArray, IntArray]:
+    """Join the frames of a video that follow each other with one score and one truth.
+
+    A feature often stands for many frames, so there are far fewer runs than frames to sort, and all counts stay the
+    same. Returns score, truth and number of frames of each run, and `offsets` into the runs.
+    """
+    starts = np.ones(len(scores), dtype=np.bool_)
+    starts[1:] = (scores[1:] != scores[:-1]) | (positive[1:] != positive[:-1])
+    starts[offsets[1:-1]] = True
+    places = np.flatnonzero(starts)
+    counts = np.diff(np.append(places, len(scores)))
+    return scores[places], positive[places], counts, np.searchsorted(places, offsets)
+
+
 def _frames_at_thresholds(
-    scores: FloatArray, positive: BoolArray
+    scores: FloatArray, positive: BoolArray, counts: IntArray
 ) -> tuple[npt.NDArray[np.intp], DoubleArray, DoubleArray] | None:
-    """The first threshold that each frame reaches, and the positives and all frames that reach each first.
+    """The first threshold that each run of `counts` frames reaches, and the positives and all frames that reach each.
 
     Thresholds are the distinct scores of positives, descending; their number means "none". None without
     positives or without negatives.
@@ -198,8 +217,8 @@ def _frames_at_thresholds(
     if not len(thresholds) or positive.all():
         return None
     reached, size = np.searchsorted(-thresholds, -scores), len(thresholds)
-    frames = np.bincount(reached, minlength=size)[:size].astype(np.float64)
-    return reached, np.bincount(reached[positive], minlength=size).astype(np.float64), frames
+    frames = np.bincount(reached, counts, minlength=size)[:size].astype(np.float64)
+    return reached, np.bincount(reached[positive], counts[positive], minlength=size).astype(np.float64), frames
 
 
 def _precision_sum(positives: DoubleArray, frames: DoubleArray) -> float:
@@ -210,14 +229,14 @@ def _precision_sum(positives: DoubleArray, frames: DoubleArray) -> float:
     return float((positives * precision).sum() / total)
 
 
-def concordant_frames(scores: FloatArray, positive: BoolArray) -> DoubleArray:
-    """For every frame, how many frames of the other kind it is ranked correctly against; a tie counts ½."""
+def concordant_frames(scores: FloatArray, positive: BoolArray, counts: IntArray) -> DoubleArray:
+    """For a frame of each run of `counts` frames, how many of the other kind rank as they should; a tie counts ½."""
     order = np.argsort(scores)
     ranked, is_positive = scores[order], positive[order]
     ties = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     sizes = np.diff(np.append(ties, len(ranked)))
-    positives = np.add.reduceat(is_positive, ties, dtype=np.float64)
-    negatives = sizes - positives
+    positives = np.add.reduceat(is_positive * counts[order], ties, dtype=np.float64)
+    negatives = np.add.reduceat(counts[order], ties, dtype=np.float64) - positives
     negatives_below = np.cumsum(negatives) - negatives / 2
     positives_above = positives.sum() - np.cumsum(positives) + positives / 2
     concordant = np.empty(len(scores))

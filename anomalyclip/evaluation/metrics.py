@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from anomalyclip.evaluation.figures import (
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.text import UNDEFINED, value_text
+from anomalyclip.features.spacing import first_frames
 
 NO_INTERVALS = "no test video has frame intervals"
 """Why figures of frames are undefined where anomalies are known by video only."""
@@ -127,33 +129,35 @@ def video_level(predictions: Predictions) -> Predictions:
     segments: the score of Normal is 1 minus the `video_score` of 1 - p_Normal.
     """
     videos = [predictions.frames_of(video) for video in range(len(predictions.video_ids))]
-    size, normal = predictions.segment_frames, predictions.classes.index(NORMAL)
+    sizes = [predictions.segment_length(video) for video in range(len(videos))]
+    normal = predictions.classes.index(NORMAL)
     probabilities = np.array([
         [
             1 - video_score(1 - column, size) if number == normal else video_score(column, size)
             for number, column in enumerate(predictions.probabilities[frames].T)
         ]
-        for frames in videos
+        for frames, size in zip(videos, sizes, strict=True)
     ])  # fmt: skip
     return replace(
         predictions,
         offsets=np.arange(len(videos) + 1),
-        scores=np.array([video_score(predictions.scores[frames], size) for frames in videos]),
+        scores=np.array([video_score(predictions.scores[f], size) for f, size in zip(videos, sizes, strict=True)]),
         probabilities=probabilities,
         truth=predictions.video_truth,
         known=np.ones(len(videos), dtype=np.bool_),
     )
 
 
-def video_score(scores: npt.NDArray[np.floating], segment_frames: int, top: int = 3) -> float:
+def video_score(scores: npt.NDArray[np.floating], segment_frames: int | Fraction, top: int = 3) -> float:
     """One score for a video: the mean of its `top` highest segment scores.
 
     `scores` is (frames,); a segment's score is the mean over its `segment_frames` consecutive frames, the last one's
-    over the remaining ones. A video of fewer segments takes all it has. Raises ValueError without frames.
+    over the remaining ones; of a fraction, segment k starts at floor(k `segment_frames`). A video of fewer segments
+    takes all it has. Raises ValueError without frames.
     """
     if len(scores) == 0:
         raise ValueError("a video without frames has no score")
-    starts = np.arange(0, len(scores), segment_frames)
+    starts = np.unique(first_frames(0, int(-(-len(scores) // segment_frames)), segment_frames))
     sizes = np.diff(np.append(starts, len(scores)))
     segments = np.add.reduceat(scores, starts, dtype=np.float64) / sizes
     return float(np.sort(segments)[-top:].mean())

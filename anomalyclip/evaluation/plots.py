@@ -40,7 +40,7 @@ def save_plots(predictions: Predictions, metrics: Metrics, folder: Path) -> list
         figures["roc.png"] = _roc(frames, metrics)
         figures["precision_recall.png"] = _precision_recall(frames, metrics)
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=130)
+        _save(figure, folder / name)
     return [folder / name for name in sorted(figures)]
 
 
@@ -49,6 +49,14 @@ def save_timeline(predictions: Predictions, video: int, path: Path) -> None:
     figure, axes = single_figure(7.2, 2.6)
     timeline(axes, predictions, video)
     axes.set(xlabel="frame", ylabel="anomaly score")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.set_dpi(130)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)  # here once: as part of the drawing it would draw the figure twice
+        figure.set_layout_engine("none")
     figure.savefig(path, dpi=130)
 
 
@@ -148,6 +156,6 @@ def _most_interesting(predictions: Predictions) -> list[int]:
         labels = predictions.labels_of(video)
         (by_class[labels[0]] if labels else normal).append(video)
     in_turn = [v for turn in zip_longest(*by_class.values()) for v in turn if v is not None]
-    size = predictions.segment_frames
-    normal.sort(key=lambda video: -video_score(predictions.scores[predictions.frames_of(video)], size))
+    scores = {video: predictions.scores[predictions.frames_of(video)] for video in normal}
+    normal.sort(key=lambda video: -video_score(scores[video], predictions.segment_length(video)))
     return (in_turn + normal)[:MOST_TIMELINES]

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.features.spacing import frames_per_feature
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -76,7 +79,8 @@ class Predictions:
     the order of `classes`. The truth is `truth` (frames, label_classes) of frames and `video_truth` (videos,
     label_classes) of videos, in the order of `label_classes`: the model's abnormal classes that occur, then the
     occurring ones it does not know. `known` (videos,) marks videos with a known truth of frames; the rows of `truth` of
-    the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model.
+    the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model; if the model
+    reads `snippets`, so many per video, spread evenly, these are `segment_frames` snippets.
     """
 
     video_ids: tuple[str, ...]
@@ -90,8 +94,9 @@ class Predictions:
     label_classes: tuple[str, ...]
     digests: Digests
     segment_frames: int
+    snippets: int | None = None
 
-    @property
+    @cached_property
     def anomalous(self) -> BoolArray:
         """Whether a frame carries any label, known to the model or not: (frames,)."""
         return np.asarray(self.truth.any(axis=1), dtype=np.bool_)
@@ -111,6 +116,13 @@ class Predictions:
     def frames_of(self, video: int) -> slice:
         """The frames of the video at this position."""
         return slice(int(self.offsets[video]), int(self.offsets[video + 1]))
+
+    def segment_length(self, video: int) -> int | Fraction:
+        """Frames in a segment of the video at this position."""
+        if self.snippets is None:
+            return self.segment_frames
+        frames = int(self.offsets[video + 1] - self.offsets[video])
+        return frames_per_feature(frames, self.snippets, None) * self.segment_frames
 
     def labels_of(self, video: int) -> tuple[str, ...]:
         """The classes of the video at this position; none: Normal."""
@@ -134,7 +146,9 @@ class Predictions:
         )
 
 
-def predictions_schema(classes: Sequence[str], digests: Digests, segment_frames: int) -> pa.Schema:
+def predictions_schema(
+    classes: Sequence[str], digests: Digests, segment_frames: int, snippets: int | None = None
+) -> pa.Schema:
     """The table's columns and file metadata for a model of these classes (model order, Normal among them).
 
     `video_labels` is the same in all rows of a video; `labels` is null if the truth of a frame is unknown.
@@ -153,21 +167,28 @@ def predictions_schema(classes: Sequence[str], digests: Digests, segment_frames:
         metadata={
             "classes": json.dumps(list(classes)),
             "segment_frames": str(segment_frames),
+            **({} if snippets is None else {"snippets": str(snippets)}),
             **{f"{name}_digest": value for name, value in asdict(digests).items()},
         },
     )
 
 
 def write_predictions(
-    path: Path, videos: Iterable[VideoPrediction], classes: Sequence[str], digests: Digests, segment_frames: int
+    path: Path,
+    videos: Iterable[VideoPrediction],
+    classes: Sequence[str],
+    digests: Digests,
+    segment_frames: int,
+    snippets: int | None = None,
 ) -> None:
     """Write the table to a local file, one row group per video as it arrives.
 
-    `segment_frames` is the number of frames in a segment of the model: video-level scores are means over segments.
+    `segment_frames` is the number of frames in a segment of the model, or of snippets if there are `snippets` per
+    video: video-level scores are means over segments.
     The file appears under its name only when it is complete. Raises JobError if a video comes twice or has another
     number of classes, or if there is no video; errors that `videos` raises pass through.
     """
-    schema = predictions_schema(classes, digests, segment_frames)
+    schema = predictions_schema(classes, digests, segment_frames, snippets)
     partial = path.with_name(path.name + ".partial")
     seen: set[str] = set()
     try:
@@ -203,25 +224,30 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
-    expected = len(schema) - schema.get_field_index("score") - 1
-    if video.probabilities.shape[1:] != (expected,):
-        shape = video.probabilities.shape
+    shape, expected = video.probabilities.shape, len(schema) - schema.get_field_index("score") - 1
+    if shape[1:] != (expected,):
         raise JobError(f"video {video.video_id}: probabilities of shape {shape} for {expected} classes")
-    frames = len(video.scores)
+    frames, kind = len(video.scores), schema.field("labels").type
     columns = [
         pa.repeat(video.video_id, frames),
-        np.arange(frames, dtype=np.int32),
-        [list(video.video_labels)] * frames,
-        [None] * frames if video.labels is None else [list(names) for names in video.labels],
-        np.asarray(video.scores, dtype=np.float32),
-        *np.asarray(video.probabilities, dtype=np.float32).T,
+        pa.array(np.arange(frames, dtype=np.int32)),
+        _lists([video.video_labels] * frames, kind),
+        pa.nulls(frames, kind) if video.labels is None else _lists(video.labels, kind),
+        *(pa.array(np.asarray(column, dtype=np.float32)) for column in (video.scores, *video.probabilities.T)),
     ]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+    return pa.table(columns, schema=schema)
+
+
+def _lists(lists: Sequence[Sequence[str]], kind: pa.DataType) -> pa.ListArray:
+    """The lists as a column; equal ones, of which there are millions, are converted once."""
+    places: dict[tuple[str, ...], int] = {}
+    rows = [places.setdefault(tuple(names), len(places)) for names in lists]
+    return pa.array([list(names) for names in places], kind).take(pa.array(rows))
 
 
 def _checked(table: pa.Table) -> Predictions:
-    classes, digests, segment_frames = _metadata(table.schema)
-    schema = predictions_schema(classes, digests, segment_frames)
+    classes, digests, segment_frames, snippets = _metadata(table.schema)
+    schema = predictions_schema(classes, digests, segment_frames, snippets)
     if not table.schema.equals(schema):
         wrong = [f.name for f in schema if f not in list(table.schema)] or ["unexpected columns or order"]
         raise JobError(f"columns missing or of another type: {', '.join(wrong)}")
@@ -246,10 +272,11 @@ def _checked(table: pa.Table) -> Predictions:
         label_classes=label_classes,
         digests=digests,
         segment_frames=segment_frames,
+        snippets=snippets,
     )
 
 
-def _metadata(schema: pa.Schema) -> tuple[tuple[str, ...], Digests, int]:
+def _metadata(schema: pa.Schema) -> tuple[tuple[str, ...], Digests, int, int | None]:
     metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     try:
         classes, segment_frames = json.loads(metadata["classes"]), metadata["segment_frames"]
@@ -258,9 +285,11 @@ def _metadata(schema: pa.Schema) -> tuple[tuple[str, ...], Digests, int]:
         raise JobError(f"its metadata lack classes, segment_frames or digests ({error}): evaluate again") from error
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise JobError("`classes` in its metadata is not a list of names")
-    if not segment_frames.isdecimal() or not int(segment_frames):
-        raise JobError(f"`segment_frames` in its metadata is not a number of frames: {segment_frames!r}")
-    return tuple(classes), digests, int(segment_frames)
+    snippets = metadata.get("snippets")
+    for name, count in (("segment_frames", segment_frames), ("snippets", snippets)):
+        if count is not None and (not count.isdecimal() or not int(count)):
+            raise JobError(f"`{name}` in its metadata is not a number of frames: {count!r}")
+    return tuple(classes), digests, int(segment_frames), None if snippets is None else int(snippets)
 
 
 def _videos(table: pa.Table) -> tuple[tuple[str, ...], IntArray]:

@@ -4,8 +4,9 @@ import json
 import logging
 from pathlib import Path
 
+from anomalyclip.evaluation.comparison import Measured, measure
 from anomalyclip.evaluation.figures import summarised
-from anomalyclip.evaluation.metrics import Metrics, compute_metrics
+from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.plots import save_plots
 from anomalyclip.evaluation.predictions import read_predictions
 from anomalyclip.evaluation.tables import aligned
@@ -15,10 +16,10 @@ log = logging.getLogger("anomalyclip")
 PREDICTIONS, METRICS, PLOTS = "predictions.parquet", "metrics.json", "plots"
 
 
-def write_report(folder: Path) -> Metrics:
+def write_report(folder: Path) -> Measured:
     """Compute figures and plots from the predictions table in a folder, and write them beside it."""
-    predictions = read_predictions(folder / PREDICTIONS)
-    metrics = compute_metrics(predictions)
+    measured = measure(read_predictions(folder / PREDICTIONS))
+    metrics = measured.metrics
     notes = {
         "absent_classes": metrics.absent_classes,
         "unknown_classes": metrics.unknown_classes,
@@ -26,8 +27,8 @@ def write_report(folder: Path) -> Metrics:
     }
     (folder / METRICS).write_text(json.dumps(metrics.flat() | notes, indent=2))
     (folder / PLOTS).mkdir(exist_ok=True)
-    save_plots(predictions, metrics, folder / PLOTS)
-    return metrics
+    save_plots(measured.predictions, metrics, folder / PLOTS)
+    return measured
 
 
 def log_summary(metrics: Metrics) -> None:

@@ -1,7 +1,8 @@
 """Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
+from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.bundle import bundle_digest
@@ -31,12 +33,19 @@ class Scorer:
     """In the order of the probabilities, Normal among them."""
     dim: int
     """Numbers in a stored feature."""
-    sampling_rate: int
-    """Frames of the video per stored frame."""
+    sampling_rate: int | None
+    """Frames of the video per stored frame; None: a video's features are spread evenly over its frames."""
     segment_frames: int
-    """Frames in a segment of the model: video-level scores are means over segments."""
+    """Frames in a segment of the model, or its stored features without a sampling rate: video-level scores are means
+    over segments."""
     digest: str
     """Identifies everything that decides the scores of given features."""
+
+    def segment_length(self, num_frames: int, features: int) -> int | Fraction:
+        """Return the frames in a segment of a video with so many frames and stored features."""
+        if self.sampling_rate is not None:
+            return self.segment_frames
+        return self.segment_frames * frames_per_feature(num_frames, features, None)
 
 
 def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
@@ -45,19 +54,19 @@ def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     return model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
 
 
-def model_scorer(model: Method, sampling_rate: int, digest: str = "") -> Scorer:
+def model_scorer(model: Method, sampling_rate: int | None, digest: str = "") -> Scorer:
     """Return a model in evaluation mode as what scores; one in training needs no `digest`."""
 
     def score(features: Tensor) -> tuple[Tensor, Tensor]:
         scores = model.score_video(features)
         return scores.scores, scores.probabilities
 
-    dim, segment_frames = len(model.normality_prototype), model.config.frames_per_segment * sampling_rate
+    dim, segment_frames = len(model.normality_prototype), model.config.frames_per_segment * (sampling_rate or 1)
     return Scorer(score, model.classes, dim, sampling_rate, segment_frames, digest)
 
 
 def with_frame_counts(
-    manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int, frame_tolerance: int = 0
+    manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int | None, frame_tolerance: int = 0
 ) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
@@ -75,10 +84,11 @@ def score_features(
     """Score the stored features of a video `(stored frames, crops, dim)`, averaged over its crops.
 
     Returns the anomaly scores `(num_frames,)` and the class probabilities `(num_frames, classes)` of all frames: a
-    stored frame's value applies to the frames up to the next stored one, the last one's for all that remain.
+    stored frame's value applies to the frames that it stands for (`covering_features`).
     """
     scores, probabilities = mean_over_crops(scorer.score, features)
-    stored = (torch.arange(num_frames) // scorer.sampling_rate).clamp(max=len(features) - 1)
+    length = frames_per_feature(num_frames, len(features), scorer.sampling_rate)
+    stored = torch.from_numpy(covering_features(num_frames, len(features), length))
     return scores.cpu()[stored].numpy(), probabilities.cpu()[stored].numpy()
 
 
@@ -86,10 +96,13 @@ def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
     """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
-    objects = dict(store.index().select("video", "object").iter_rows())
+    index = store.index()
+    objects = dict(index.select("video", "object").iter_rows())
+    counts = index.filter(pl.col("video").is_in(manifest["source"].implode()))["frames"]
+    snippets = None if scorer.sampling_rate else int(counts[0])  # an import has the same number for all videos
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
     predictions = _predictions(scorer, manifest, objects, store)
-    write_predictions(target, predictions, scorer.classes, digests, scorer.segment_frames)
+    write_predictions(target, predictions, scorer.classes, digests, scorer.segment_frames, snippets)
 
 
 def _predictions(
@@ -98,9 +111,13 @@ def _predictions(
     for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
         features = torch.from_numpy(store.read_features(objects[row["source"]]))
         frames = row["num_frames"]
-        labels = None
-        if row["known"]:
-            names, truth = frame_labels(row["anomalies"], row["labels"], frames)
-            labels = [[name for name, holds in zip(names, flags, strict=True) if holds] for flags in truth]
+        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
         scored = score_features(scorer, features, frames)
         yield VideoPrediction(row["video_id"], row["labels"], labels, *scored)
+
+
+def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:
+    """Return the labels of each frame; frames with the same labels share one list, as there are millions of them."""
+    codes = (truth @ (1 << np.arange(len(names)))).tolist()
+    lists = {code: [name for place, name in enumerate(names) if code >> place & 1] for code in set(codes)}
+    return [lists[code] for code in codes]

@@ -56,9 +56,9 @@ def estimate(
     """
     settings = config.extraction
     precision = resolve_precision(settings.precision, resolve_device())
-    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate, settings.crops))
+    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     missing = store.missing(manifest["source"].to_list(), retry)["video"].to_list()
-    frames = [_kept_frames(source, settings.sampling_rate) for source in missing]
+    frames = [_kept_frames(source, settings.step) for source in missing]
     total = sum(filter(None, frames))
     rate, origin = store.rate(), "the last extraction's rate"
     if rate is None:
@@ -96,7 +96,7 @@ def _measure(sources: Iterator[str], encoder: FrameEncoder, config: RunConfig) -
         with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
             try:
                 path = fetch(source, Path(folder))
-                batches = iter(VideoReader(path, settings.sampling_rate, settings.batch_size))
+                batches = iter(VideoReader(path, settings.step, settings.batch_size))
                 first = next(batches)
                 encoder(first)
                 started, frames = time.perf_counter(), 0

@@ -85,15 +85,15 @@ def _stored(store: FeatureStore, content: str, video: Path) -> tuple[FeatureSumm
 def _write_features(
     target: Path, source: str, video: Path, encoder: Encoder, settings: ExtractionConfig, decoder: Decoder
 ) -> FeatureSummary:
-    with FeatureWriter(target, settings.sampling_rate) as writer:
-        for frames in decoder.batches(video, settings.sampling_rate, settings.batch_size):
+    with FeatureWriter(target, settings.step) as writer:
+        for frames in decoder.batches(video, settings.step, settings.batch_size):
             writer.append(encoder(frames))
         writer.describe(
             {
                 "video": source,
                 "num_frames": str(decoder.info.num_frames),
                 "fps": str(decoder.info.fps),
-                "sampling_rate": str(settings.sampling_rate),
+                "sampling_rate": str(settings.step),
                 "decoder": f"OpenCV {cv2.__version__}" if video.is_dir() else f"PyAV {av.__version__}",
                 "libraries": f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
                 f"NumPy {np.__version__}, Arrow {pyarrow.__version__}",

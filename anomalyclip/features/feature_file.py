@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from anomalyclip.features.spacing import first_frames
 
 SCHEMA_VERSION = "1"
 ROWS_A_GROUP = 2048
@@ -40,10 +43,10 @@ class FeatureWriter:
     Rows are sorted by frame and then by crop; `frames` counts the frames written.
     """
 
-    def __init__(self, path: Path, sampling_rate: int) -> None:
+    def __init__(self, path: Path, frames_per_feature: int | Fraction) -> None:
         self.frames = 0
         self._path = path
-        self._sampling_rate = sampling_rate
+        self._frames_per_feature = frames_per_feature
         self._pending: list[Features] = []
         self._crops = 1
         self._writer: Any = None
@@ -83,7 +86,7 @@ class FeatureWriter:
             self._writer = pq.ParquetWriter(
                 self._path, schema, use_dictionary=False, compression="none", write_statistics=["frame"]
             )
-        numbers = np.arange(self.frames, self.frames + frames) * self._sampling_rate
+        numbers = first_frames(self.frames, self.frames + frames, self._frames_per_feature)
         columns = {
             "frame": pa.array(np.repeat(numbers, self._crops).astype(np.int32)),
             "crop": pa.array(np.tile(np.arange(self._crops, dtype=np.int8), frames)),

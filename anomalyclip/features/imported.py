@@ -21,15 +21,22 @@ class ImportedFeatures:
     dim: int
     crops: int
     """Crops per frame."""
-    sampling_rate: int
-    """Frames of the video per stored feature."""
+    sampling_rate: int | None
+    """Frames of the video per stored feature; None for snippets."""
     made_by: str
     """The user's words about their origin."""
+    snippets: int | None = None
+    """Features of every video, spread evenly over its frames; None for features at a sampling rate."""
 
     @property
     def fingerprint(self) -> str:
         """Fingerprint of their feature store."""
         return f"{PREFIX}{self.name}"
+
+    @property
+    def spacing(self) -> str:
+        """Which frames a feature stands for, in words."""
+        return f"one per {self.sampling_rate} frame(s)" if self.snippets is None else f"{self.snippets} per video"
 
 
 def check_name(name: str) -> None:

@@ -105,10 +105,10 @@ def extract_missing(
     save_backbone(backbone, storage)
     settings = config.extraction
     precision = resolve_precision(settings.precision, torch.device("cuda" if cluster.gpus() else "cpu"))
-    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.sampling_rate, settings.crops))
+    store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     sources = manifest["source"].unique(maintain_order=True)
     missing = store.missing(sources.to_list(), retry).join(
-        manifest.unique("source").select(video="source", frames=_kept_frames(settings.sampling_rate)),
+        manifest.unique("source").select(video="source", frames=_kept_frames(settings.step)),
         on="video",
         maintain_order="left",
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.housekeeping.inventory import Entry, newest
 from anomalyclip.housekeeping.records import RunRecord, is_run, read_jsons
 from anomalyclip.housekeeping.removal import Removal, run_folder, whole_folder
@@ -18,7 +19,6 @@ from anomalyclip.runs import (
     RESULT,
     TABLES,
     TRIALS_TABLE,
-    ZERO_SHOT,
     RunKind,
 )
 from anomalyclip.storage import COMPLETE, Storage
@@ -26,7 +26,7 @@ from anomalyclip.tracking.references import Tracked, Version
 
 PARTIAL = re.compile(r"\.[0-9a-f]{8}\.partial$")
 EPOCH = re.compile(rf"(.*/{CHECKPOINTS}/epoch-\d+)/[^/]+$")
-PUBLISHED = (MODEL, EVALUATION, ZERO_SHOT, TABLES, REPORT)
+PUBLISHED = (MODEL, EVALUATION, *(baseline.folder for baseline in BASELINES.values()), TABLES, REPORT)
 """Folders of a run that appear with their marker."""
 
 

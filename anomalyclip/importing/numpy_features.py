@@ -15,6 +15,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.imported import ImportedFeatures, check_name, read_import, save_import
 from anomalyclip.features.sources import content_hash, stamp
+from anomalyclip.features.spacing import frames_per_feature
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.importing.numpy_files import NumpyFeatures, group_files, open_features
 from anomalyclip.storage import Storage, scratch
@@ -28,8 +29,10 @@ class ImportSettings:
 
     name: str
     """The import name."""
-    sampling_rate: int = 1
-    """Frames of the video per feature."""
+    sampling_rate: int | None = 1
+    """Frames of the video per feature; None for snippets."""
+    snippets: int | None = None
+    """Features of every video, spread evenly over its frames; None for features at a sampling rate."""
     crops: int | None = None
     """Crops per frame in arrays of two axes; None takes the number that the files show."""
     made_by: str = ""
@@ -52,7 +55,8 @@ class ImportReport:
     """Ids of the videos that have none yet."""
     dim: int
     crops: int
-    sampling_rate: int
+    sampling_rate: int | None
+    snippets: int | None
 
 
 def import_features(
@@ -66,22 +70,24 @@ def import_features(
     check_name(settings.name)
     videos = _videos_by_name(manifest)
     found, faults = _open_all(folders, videos, settings)
-    common = read_import(storage, settings.name) or _common(found, settings)
-    if settings.sampling_rate != common.sampling_rate:
+    asked = _common(found, settings)
+    common = read_import(storage, settings.name) or asked
+    if asked.spacing != common.spacing:
         raise UsageError(
-            f"features {common.name} are one per {common.sampling_rate} frames, not per {settings.sampling_rate}: "
-            "import these under another import name"
+            f"features {common.name} are {common.spacing}, not {asked.spacing}: import these under another import name"
         )
     checked, wrong = _check_all(found, videos, common, settings.frame_tolerance)
     if faults := [*faults, *wrong]:
         raise UsageError("\n  ".join([f"{len(faults)} fault(s) in the features, none of which was imported:", *faults]))
     store = FeatureStore(storage, common.fingerprint)
+    stored = [_store(features, videos[features.name], frames, common, store) for features, frames in checked]
+    # last: an import that breaks off must not decide what the next one may contain
     save_import(storage, common)
-    store.record([_store(features, videos[features.name], frames, common, store) for features, frames in checked])
+    store.record(stored)
     missing = store.without_features(manifest)
     return ImportReport(
         common.name, common.fingerprint, storage.uri(store.key), manifest.height - len(missing), missing,
-        common.dim, common.crops, common.sampling_rate,
+        common.dim, common.crops, common.sampling_rate, common.snippets,
     )  # fmt: skip
 
 
@@ -113,7 +119,7 @@ def _common(found: Sequence[NumpyFeatures], settings: ImportSettings) -> Importe
     """Return what most of the features agree on."""
     shapes = Counter((features.dim, features.crops) for features in found)
     (dim, crops), _ = shapes.most_common(1)[0] if shapes else ((0, settings.crops or 1), 0)
-    return ImportedFeatures(settings.name, dim, crops, settings.sampling_rate, settings.made_by)
+    return ImportedFeatures(settings.name, dim, crops, settings.sampling_rate, settings.made_by, settings.snippets)
 
 
 def _check_all(
@@ -138,7 +144,10 @@ def _check(features: NumpyFeatures, video: Mapping[str, Any], common: ImportedFe
             f"{features.crops} crop(s) of {features.dim} numbers, but features {common.name} have "
             f"{common.crops} of {common.dim}"
         )
-    num_frames = _frames_covered(features.frames, common.sampling_rate, video["num_frames"], tolerance)
+    if common.sampling_rate is None:
+        num_frames = _frames_divided(features.frames, common.snippets, video["num_frames"])
+    else:
+        num_frames = _frames_covered(features.frames, common.sampling_rate, video["num_frames"], tolerance)
     for _ in features.batches():
         pass  # raises for a number that cannot be stored
     return num_frames
@@ -170,6 +179,17 @@ def _frames_covered(features: int, sampling_rate: int, annotated: int | None, to
     return covered
 
 
+def _frames_divided(features: int, snippets: int | None, annotated: int | None) -> int:
+    """Return the frames of a video, which its snippets divide evenly."""
+    if features != snippets:
+        raise ValueError(f"{features} features, not {snippets} snippets: give the right --snippets")
+    if annotated is None:
+        raise ValueError(
+            "num_frames is empty in the manifest, and snippets do not show how many frames the video has: fill it in"
+        )
+    return annotated
+
+
 def _content(features: NumpyFeatures) -> str:
     """Return the hash of the files' content and of how it was read, which names the object."""
     hashes = [content_hash(file) for file in features.files]
@@ -177,7 +197,8 @@ def _content(features: NumpyFeatures) -> str:
 
 
 def _write(target: Path, features: NumpyFeatures, source: str, num_frames: int, common: ImportedFeatures) -> None:
-    with FeatureWriter(target, common.sampling_rate) as writer:
+    length = frames_per_feature(num_frames, features.frames, common.sampling_rate)
+    with FeatureWriter(target, length) as writer:
         for batch in features.batches():
             writer.append(batch)
         writer.describe(
@@ -185,7 +206,7 @@ def _write(target: Path, features: NumpyFeatures, source: str, num_frames: int, 
                 "video": source,
                 "num_frames": str(num_frames),
                 "fps": "0.0",
-                "sampling_rate": str(common.sampling_rate),
+                "sampling_rate": str(length),
                 "provenance": f"imported as {common.name}; {common.made_by}".removesuffix("; "),
                 "files": " ".join(file.name for file in features.files),
             }

@@ -57,10 +57,11 @@ def zero_shot_for(job: Job, manifest: pl.DataFrame) -> Candidate:
     return zero_shot_candidate(job, load_backbone(job.config.backbone), classes)
 
 
-def zero_shot_scorer(backbone: Backbone, classes: Sequence[str], sampling_rate: int) -> Scorer:
+def zero_shot_scorer(backbone: Backbone, classes: Sequence[str], sampling_rate: int | None) -> Scorer:
     """Return zero-shot CLIP as a scorer; raises UsageError if the text tower cannot read the prompts."""
     model = zero_shot(backbone, classes)
-    return Scorer(model.score, model.classes, backbone.dim, sampling_rate, SEGMENT * sampling_rate, model.digest)
+    segment_frames = SEGMENT * (sampling_rate or 1)
+    return Scorer(model.score, model.classes, backbone.dim, sampling_rate, segment_frames, model.digest)
 
 
 def zero_shot_of(job: Job, card: ModelCard) -> Candidate | None:
@@ -143,7 +144,9 @@ def _imported(job: Job, card: ModelCard) -> str | None:
     if asked is not None and asked != card.features:
         understood = f"features imported as {card.features}" if card.features else "extracted features only"
         raise UsageError(f"the model understands {understood}, not those imported as {asked}")
-    return asked or (card.features if card.backbone_identity is None else None)
+    # snippets cannot be extracted: a video's frames do not say how others cut it
+    only_imported = card.backbone_identity is None or card.sampling_rate is None
+    return asked or (card.features if only_imported else None)
 
 
 def _backbone(job: Job, card: ModelCard) -> Backbone:

@@ -1,4 +1,4 @@
-"""Stages of the demo: drawing the benchmark, and comparing a trained model with zero-shot CLIP on its test videos."""
+"""Stages of the demo: drawing the benchmark, and comparing a trained model with baselines on its test videos."""
 
 import logging
 from dataclasses import dataclass
@@ -11,14 +11,17 @@ import numpy as np
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import JobError
 from anomalyclip.evaluation import comparison as paired
+from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.figures import headlines, summarised_by_class
 from anomalyclip.evaluation.metrics import Metrics, video_level
 from anomalyclip.evaluation.plots import save_timeline
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS
+from anomalyclip.evaluation.standing import standing
 from anomalyclip.evaluation.tables import aligned
 from anomalyclip.evaluation.text import difference_text, difference_values, value_text
 from anomalyclip.job import Job
+from anomalyclip.jobs.baselines import log_standing
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.lifecycle import stage, where_runs_are
 from anomalyclip.jobs.sources import drawn_manifest
@@ -39,15 +42,6 @@ class Comparison:
     trained: Metrics
     difference: paired.Comparison
     """Trained minus zero-shot."""
-
-    def table(self) -> str:
-        """Return the headline figures of both with 95 % intervals, and the paired differences."""
-        figures = headlines()
-        rows = [["", *(figure.heading for figure in figures)]]
-        for name, metrics in ((BEFORE, self.zero_shot), (AFTER, self.trained)):
-            rows.append([name, *map(metrics.text, figures)])
-        rows.append(["difference", *(difference_text(self.difference.figures[each.name]) for each in figures)])
-        return aligned(rows)
 
     def class_table(self) -> str:
         """Return the figures of every class against the rest."""
@@ -84,17 +78,17 @@ def draw(job: Job) -> Path:
 def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[str, Any]:
     """Compare two finished evaluations; log the table and the places of all results, and store both."""
     with stage("compare", "the two on the same test videos, paired by video"):
-        after = _predictions(job.storage, RunKind.TRAINING, trained)
-        before = _predictions(job.storage, RunKind.EVALUATION, zero_shot)
-        first, second = paired.measure(before), paired.measure(after)
-        comparison = Comparison(first.metrics, second.metrics, paired.compare_measured(second, first))
+        after = _measured(job.storage, RunKind.TRAINING, trained)
+        before = _measured(job.storage, RunKind.EVALUATION, zero_shot)
+        comparison = Comparison(before.metrics, after.metrics, paired.compare_measured(after, before))
+        found = standing(after, {"zero_shot": before, **_baselines(job.storage, trained)})
         key = f"{RunKind.COMPARISON}/{trained.run}"
-        video = _most_anomalous(after)
-        _publish(job.storage, key, comparison, after, video)
+        video = _most_anomalous(after.predictions)
+        _publish(job.storage, key, f"{found.table()}\n\n{comparison.class_table()}\n", after.predictions, video)
     log.info("by class, one against the rest:\n\n%s\n", comparison.class_table())
-    log.info("%d test videos, 95 %% intervals:\n\n%s\n", len(after.video_ids), comparison.table())
+    log_standing(found)
     timeline = job.storage.uri(f"{key}/timeline.png")
-    _log_places(job, trained, zero_shot, after.video_ids[video], timeline)
+    _log_places(job, trained, zero_shot, after.predictions.video_ids[video], timeline)
     result = {
         "run": trained.run,
         "zero_shot": zero_shot.run,
@@ -107,11 +101,21 @@ def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[
     return result
 
 
-def _predictions(storage: Storage, kind: RunKind, result: ScoredResult) -> Predictions:
+def _measured(storage: Storage, kind: RunKind, result: ScoredResult, folder: str = EVALUATION) -> paired.Measured:
     if EVALUATION not in result.paths:
         raise JobError(f"{result.run} has scored no test video, so there is nothing to compare")
-    with storage.local(f"{kind}/{result.run}/{EVALUATION}/{PREDICTIONS}") as path:
-        return read_predictions(path)
+    with storage.local(f"{kind}/{result.run}/{folder}/{PREDICTIONS}") as path:
+        return paired.measure(read_predictions(path))
+
+
+def _baselines(storage: Storage, trained: TrainingResult) -> dict[str, paired.Measured]:
+    """Return the baselines that the training has fitted."""
+    fitted = {name: baseline.folder for name, baseline in BASELINES.items() if name != "zero_shot"}
+    return {
+        name: _measured(storage, RunKind.TRAINING, trained, folder)
+        for name, folder in fitted.items()
+        if folder in trained.paths
+    }
 
 
 def _most_anomalous(predictions: Predictions) -> int:
@@ -119,10 +123,10 @@ def _most_anomalous(predictions: Predictions) -> int:
     return int(np.argmax(video_level(predictions).scores))
 
 
-def _publish(storage: Storage, key: str, comparison: Comparison, predictions: Predictions, video: int) -> None:
+def _publish(storage: Storage, key: str, table: str, predictions: Predictions, video: int) -> None:
     with TemporaryDirectory(dir=scratch()) as folder:
         save_timeline(predictions, video, Path(folder) / "timeline.png")
-        (Path(folder) / "table.txt").write_text(f"{comparison.table()}\n\n{comparison.class_table()}\n")
+        (Path(folder) / "table.txt").write_text(table)
         storage.publish_folder(Path(folder), key)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -11,20 +11,25 @@ import polars as pl
 
 from anomalyclip.data.labels import unknown_test_classes
 from anomalyclip.device import resolve_device
-from anomalyclip.evaluation.metrics import Metrics, summary_values
-from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.baselines import BASELINES
+from anomalyclip.evaluation.comparison import Measured
+from anomalyclip.evaluation.metrics import summary_values
 from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
-from anomalyclip.evaluation.standing import Standing, chance_warning, standing
+from anomalyclip.evaluation.standing import chance_warning
 from anomalyclip.job import Job
+from anomalyclip.jobs.baseline_models import Maker
+from anomalyclip.jobs.baselines import kept_makers, log_standing, make_and_compare
 from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_for
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
+from anomalyclip.methods import METHODS
+from anomalyclip.model.bundle import load_card
 from anomalyclip.runs import EVALUATION, MODEL, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
-from anomalyclip.tracking.pages import BESIDE, run_note
-from anomalyclip.tracking.resolve import ZERO_SHOT
+from anomalyclip.tracking.pages import run_note
+from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
@@ -37,6 +42,8 @@ class Evaluation:
     source: Source
     candidate: Candidate
     run: RunFolder
+    makers: Mapping[str, Maker] = field(default_factory=dict)
+    """The baselines to compare it with, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +74,11 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
     # a wrong name is answered before the manifest's videos are looked at, or the benchmark's drawn
     trained = None if model == ZERO_SHOT else trained_candidate(job, model)
     source = load_source(job, manifest)
-    return prepare_candidate(job, source, trained or zero_shot_for(job, source.table))
+    if trained is None:
+        return prepare_candidate(job, source, zero_shot_for(job, source.table))
+    assert isinstance(trained.scorer, Path)
+    makers = kept_makers(job, resolve(model, job.storage, job.tracking_uri), load_card(trained.scorer))
+    return replace(prepare_candidate(job, source, trained), makers=makers)
 
 
 def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluation:
@@ -82,7 +93,8 @@ def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluat
         "precision": job.config.extraction.precision,
         "frame_tolerance": job.config.data.frame_tolerance,
     }
-    prefix = f"{source.dataset}-{ZERO_SHOT}" if candidate.tags["model"] == ZERO_SHOT else source.dataset
+    kind = candidate.tags["model_kind"]
+    prefix = source.dataset if kind in METHODS else f"{source.dataset}-{kind}"
     run = find_run(job.storage, RunKind.EVALUATION, job.name, prefix, content, job.fresh)
     return Evaluation(source, candidate, run)
 
@@ -99,11 +111,14 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
         extracted = obtain_features(job, candidate.extraction, test, candidate.backbone, candidate.imported)
         folder.keep_needs(extracted.needs(source.path, candidate.backbone_identity))
         with stage("evaluate", f"{model} on the test videos"):
-            metrics = evaluate(tracking, folder, source, extracted, candidate.scorer, candidate.model_id)
-        if metrics and (line := chance_warning(metrics)):
+            measured = evaluate(tracking, folder, source, extracted, candidate.scorer, candidate.model_id)
+        if evaluation.makers and measured:
+            with stage("baselines", "those of the model on the same videos"):
+                log_standing(make_and_compare(tracking, folder, source, extracted, measured, evaluation.makers))
+        elif measured and (line := chance_warning(measured.metrics)):
             log.warning("%s", line)
         tracking.log_note(run_note(tracking.read(), folder.uri()))
-        return finish(folder, EvaluationResult(**scored(tracking, job, folder, metrics, extracted), model=model))
+        return finish(folder, EvaluationResult(**scored(tracking, job, folder, measured, extracted), model=model))
 
 
 def evaluate(
@@ -113,7 +128,7 @@ def evaluate(
     extracted: Extracted,
     scorer: Path | Scorer,
     model_id: str | None,
-) -> Metrics | None:
+) -> Measured | None:
     """Score the test part; log figures, plots and predictions, and publish them in the run's folder.
 
     `scorer` may be the folder of a trained model. Returns None if no test video has features.
@@ -127,56 +142,25 @@ def evaluate(
         scorer = bundle_scorer(scorer, resolve_device()) if isinstance(scorer, Path) else scorer
         score_manifest(scorer, test, source.digest, extracted.store, folder / PREDICTIONS)
         log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
-        metrics = write_report(folder)
+        measured = write_report(folder)
         dataset = tracking.log_dataset(source.path, source.dataset, source.digest, "evaluation")
-        tracking.log_metrics(metrics.flat(), model_id, dataset)
+        tracking.log_metrics(measured.metrics.flat(), model_id, dataset)
         tracking.log_artifacts(folder, EVALUATION)
         run.publish(folder, EVALUATION)
-    log_summary(metrics)
-    return metrics
-
-
-def zero_shot_standing(
-    tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, zero_shot: Scorer | None
-) -> Standing:
-    """Compare a scored model with chance and with zero-shot CLIP on the same videos; log it, as a warning if doubtful.
-
-    Zero-shot's predictions are published in the run's folder `zero-shot`; None if there is no text tower.
-    """
-    with run.storage.local(run.part(f"{EVALUATION}/{PREDICTIONS}")) as path:
-        model = read_predictions(path)
-    baseline = None if zero_shot is None else zero_shot_predictions(tracking, run, source, extracted, zero_shot)
-    found = standing(model, baseline)
-    log.log(logging.WARNING if found.doubtful else logging.INFO, "%s", found.sentence)
-    tracking.log_tags(found.tags())
-    return found
-
-
-def zero_shot_predictions(
-    tracking: TrackedRun, run: RunFolder, source: Source, extracted: Extracted, zero_shot: Scorer
-) -> Predictions:
-    """Score the test videos with zero-shot CLIP, and log and publish that beside the run's own figures."""
-    test = extracted.manifest.filter(pl.col("split") == "test")
-    with TemporaryDirectory(dir=scratch()) as temporary:
-        folder = Path(temporary)
-        score_manifest(zero_shot, test, source.digest, extracted.store, folder / PREDICTIONS)
-        metrics = write_report(folder)
-        tracking.log_metrics({f"{BESIDE}{name}": value for name, value in metrics.flat().items() if "/" not in name})
-        tracking.log_artifacts(folder, ZERO_SHOT)
-        run.publish(folder, ZERO_SHOT)
-        return read_predictions(folder / PREDICTIONS)
+    log_summary(measured.metrics)
+    return measured
 
 
 def scored(
-    tracking: TrackedRun, job: Job, run: RunFolder, metrics: Metrics | None, extracted: Extracted
+    tracking: TrackedRun, job: Job, run: RunFolder, measured: Measured | None, extracted: Extracted
 ) -> dict[str, Any]:
     """Return the fields of a ScoredResult."""
     return {
         "run": run.name,
         "run_id": tracking.run_id,
-        "paths": run.published(MODEL, EVALUATION, ZERO_SHOT),
+        "paths": run.published(MODEL, EVALUATION, *(baseline.folder for baseline in BASELINES.values())),
         "tracking_uri": job.tracking_uri,
-        "figures": summary_values(metrics),
+        "figures": summary_values(measured.metrics if measured else None),
         "quarantined": len(extracted.quarantined),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from anomalyclip.config import ExtractionConfig, Precision, digest
-from anomalyclip.data.splits import check_contents
+from anomalyclip.data.splits import check_contents, warn_of_repeats
 from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import with_frame_counts
 from anomalyclip.features.backbone import Backbone, save_backbone
@@ -67,7 +67,9 @@ def obtain_features(
             extracted = _extract(job, settings, manifest, backbone)
     else:
         extracted = _imported(job, settings, manifest, backbone, imported)
-    check_contents(extracted.manifest, extracted.store.index())
+    index = extracted.store.index()
+    check_contents(extracted.manifest, index)
+    warn_of_repeats(extracted.manifest, index)
     return extracted
 
 
@@ -84,11 +86,15 @@ def _imported(
 
 
 def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
-    """Return the store of the features of an import name; raises UsageError if a video has none."""
+    """Return the store of the features of an import name.
+
+    Raises UsageError if a video has none, or if features of the same content are in two splits.
+    """
     store = FeatureStore(job.storage, require_import(job.storage, name).fingerprint)
     if absent := store.without_features(manifest):
         names, count = first_names(absent), f"{len(absent)} of {manifest.height}"
         raise UsageError(f"{count} videos have no imported features {name}: {names}; import them")
+    check_contents(manifest, store.index())
     return store
 
 

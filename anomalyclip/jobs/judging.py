@@ -11,14 +11,17 @@ import polars as pl
 
 from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.gates import Gate, judge_figures
 from anomalyclip.evaluation.policy import Policy
 from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
 from anomalyclip.job import Job
 from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import trained_candidate, zero_shot_of
+from anomalyclip.jobs.baselines import kept_candidate
+from anomalyclip.jobs.candidates import trained_candidate
 from anomalyclip.jobs.lifecycle import stage
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
@@ -60,8 +63,8 @@ def judge(job: Job, policy: Policy, test: Examination, name: str, number: str, c
             return [*gates, Gate("data", False, "not scored on the policy's manifest, as other gates failed")]
         theirs = None if champion is None else _champion(job, f"models:/{name}/{champion}", policy, test)
         _check_classes(policy, [*candidate.classes, *(theirs.classes if theirs else ())])
-        zero_shot = _zero_shot(job, model, policy, test)
-        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs, zero_shot)]
+        asked = {name: _baseline(job, BASELINES[name], model, policy, test) for name in policy.baselines.margins()}
+        return [*gates, *judge_figures(policy, test.videos["video_id"].to_list(), candidate, theirs, asked)]
 
 
 def _model_gates(job: Job, model: str, policy: Policy, test: Examination) -> list[Gate]:
@@ -123,14 +126,18 @@ def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_ev
     return _evaluated(plain, evaluation.prepare_candidate(plain, test.source, trained_candidate(plain, model)))
 
 
-def _zero_shot(job: Job, model: str, policy: Policy, test: Examination) -> Predictions | None:
-    """Return the predictions of zero-shot CLIP with a model's backbone and classes; None if no gate needs them."""
-    if policy.baselines.beats_zero_shot is None:
-        return None
+def _baseline(job: Job, baseline: Baseline, model: str, policy: Policy, test: Examination) -> Predictions | Absent:
+    """Return the predictions of a model's baseline on the test part: its training's own, else an evaluation's."""
     plain = _plain(job, policy)
-    card = load_card(resolve(model, job.storage, job.tracking_uri).bundle()[0])
-    candidate = zero_shot_of(plain, card)
-    return None if candidate is None else _evaluated(plain, evaluation.prepare_candidate(plain, test.source, candidate))
+    candidate = kept_candidate(plain, baseline, model)
+    if isinstance(candidate, Absent):
+        return candidate
+    folder = resolve(model, job.storage, job.tracking_uri).part(baseline.folder)
+    if folder is not None and (folder / PREDICTIONS).is_file():
+        own = read_predictions(folder / PREDICTIONS)
+        if _is_of(own, test) and own.digests.model == candidate.content["model"]:
+            return own
+    return _evaluated(plain, evaluation.prepare_candidate(plain, test.source, candidate))
 
 
 def _plain(job: Job, policy: Policy) -> Job:

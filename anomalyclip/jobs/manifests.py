@@ -29,11 +29,17 @@ class Adapter(NamedTuple):
 
 
 ADAPTERS = {
-    **{name: Adapter(partial(official, name), ("frame_tolerance", "check")) for name in DATASETS},
+    **{name: Adapter(partial(official, name), ("frame_tolerance", "check", "allow_missing")) for name in DATASETS},
     "ped2": Adapter(ped2, ("seed",)),
     "folder": Adapter(folder, ("frame_tolerance", "seed", "skip_bad")),
 }
-FLAGS = {"frame_tolerance": "--frame-tolerance", "seed": "--seed", "check": "--no-check", "skip_bad": "--skip-bad"}
+FLAGS = {
+    "frame_tolerance": "--frame-tolerance",
+    "seed": "--seed",
+    "check": "--no-check",
+    "allow_missing": "--allow-missing",
+    "skip_bad": "--skip-bad",
+}
 
 
 def make_manifest(dataset: str, root: Path, output: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +60,7 @@ def make_manifest(dataset: str, root: Path, output: Path | None, options: Mappin
     if made.skipped:
         shown = "".join(f"\n  {line}" for line in made.skipped[:MOST_NAMED])
         more = "\n  …" if len(made.skipped) > MOST_NAMED else ""
-        log.warning("%d faulty video(s) left out:%s%s", len(made.skipped), shown, more)
+        log.warning("%d video(s) left out:%s%s", len(made.skipped), shown, more)
     for note in made.notes:
         log.info("note: %s", note)
     table = _write(made.table, root, path, tolerance)

@@ -122,7 +122,7 @@ def _asked(registry: ModelRegistry, version: str | None, settled: Sequence[Entry
 
 def _log_gates(gates: Sequence[Gate]) -> None:
     for gate in gates:
-        log.info("%s  %-12s %s", "passed" if gate.passed else "FAILED", gate.name, gate.says)
+        log.info("%s  %-15s %s", "passed" if gate.passed else "FAILED", gate.name, gate.says)
 
 
 def _keep(

@@ -12,28 +12,28 @@ from typing import Any
 import polars as pl
 import torch
 
-from anomalyclip.config import RunConfig, to_yaml
-from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.metrics import Metrics
-from anomalyclip.evaluation.scoring import Scorer
-from anomalyclip.evaluation.standing import Standing
+from anomalyclip.config import EpochChoice, RunConfig, to_yaml
+from anomalyclip.evaluation.baselines import BASELINES
+from anomalyclip.evaluation.comparison import Measured
+from anomalyclip.evaluation.standing import Standing, unknown_standing
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
-from anomalyclip.jobs import evaluation
-from anomalyclip.jobs.candidates import zero_shot_scorer
+from anomalyclip.jobs import baselines, evaluation
+from anomalyclip.jobs.baseline_models import makers
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS
-from anomalyclip.model.bundle import ModelCard, load_card
+from anomalyclip.model.bundle import load_card
 from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import WARNING, run_note
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.training.adaptation import Length, adapt
 from anomalyclip.training.checkpoints import Checkpoint
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
@@ -44,6 +44,9 @@ from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
+
+UNKNOWN_RATE = 25.0
+"""Frames per second of videos whose features were imported without them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ class TrainingResult(ScoredResult):
 
     model_version: str
     standing: str | None
-    """The model compared with chance and zero-shot CLIP; None without test videos."""
+    """The model compared with chance and the baselines; None without test videos."""
+    above_chance: str
+    """yes, no or unknown, as the next ones."""
+    beats_zero_shot: str
+    beats_linear: str
+    beats_mil: str
 
 
 def prepare(
@@ -82,17 +90,17 @@ def prepare(
 
     `more` is what decides the result beside manifest, backbone and settings.
     """
-    backbone = None if _is_without_text(job.config) else load_backbone(job.config.backbone)
+    config, backbone = _with_directions(job)
     source = load_source(job, manifest)
-    if job.config.data.features:
-        imported_store(job, source.table, job.config.data.features)
-    plan = plan_training(source.table, job.config)
+    if config.data.features:
+        imported_store(job, source.table, config.data.features)
+    plan = plan_training(source.table, config)
     warn_of_unknown(plan.unknown_classes)
     if needs_test:
         source.test_part("compare on")
     elif not (source.table["split"] == "test").any():
         log.warning("the manifest has no test videos: the model will be registered without figures")
-    build_model(plan.classes, backbone, torch.zeros(feature_dim(job, backbone)), job.config)  # refuses what is wrong
+    build_model(plan.classes, backbone, torch.zeros(feature_dim(job, backbone)), config)  # refuses what is wrong
     content = {
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
@@ -110,28 +118,30 @@ def run(job: Job, training: Training) -> TrainingResult:
     with tracked(job, training.run) as tracking, TemporaryDirectory(dir=scratch()) as folder:
         describe(tracking, job, training)
         extracted = obtain(job, training)
-        training = replan(job, training, extracted)
+        training = replan(tracking, job, training, extracted)
         with stage("train", f"{len(training.plan.classes)} classes, from video-level labels alone"):
             checkpoint = train(tracking, job, training, extracted)
             bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
             model_id = log_model(tracking, bundle)
         with stage("evaluate", "the trained model on the test videos"):
-            metrics, found = _evaluate(tracking, training, extracted, bundle, model_id)
+            measured = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
+        with stage("baselines", f"{', '.join(each.title for each in BASELINES.values())} on the same videos"):
+            found = _baselines(tracking, job, training, extracted, bundle, measured)
         with stage("register", f"as a version of {job.config.tracking.model_name}"):
             standing = found.sentence if found else None
             version = register_model(tracking, model_id, job.config.tracking.model_name, standing)
         tracking.log_note(run_note(tracking.read(), training.run.uri(), standing))
-        scored = evaluation.scored(tracking, job, training.run, metrics, extracted)
+        baselines.log_standing(found)
+        scored = evaluation.scored(tracking, job, training.run, measured, extracted)
+        scored |= found.tags() if found else unknown_standing()
         result = TrainingResult(**scored, model_version=version, standing=standing)
         return evaluation.finish(training.run, result)
 
 
 def describe(tracking: TrackedRun, job: Job, training: Training) -> None:
-    """Log the run's inputs: configuration, tags and the manifest."""
+    """Log the run's inputs: tags and the manifest."""
     config = training.plan.config
     source = training.source
-    job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
-    tracking.log_config(config)
     tracking.log_tags(
         {
             **source.tags(),
@@ -154,14 +164,31 @@ def obtain(job: Job, training: Training) -> Extracted:
     return obtain_features(job, settings, training.source.table, training.backbone, imported)
 
 
-def replan(job: Job, training: Training, extracted: Extracted) -> Training:
-    """Plan again if videos could not be decoded, so that the others are split as the protocol requires.
+def replan(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Training:
+    """Plan again with what the features tell: videos that could not be decoded, and lengths; log the configuration.
 
     Raises UsageError if too little is left, or the features are not those of an earlier attempt.
     """
     needs = extracted.needs(training.source.path, training.backbone_identity)
     training.run.keep_features(extracted.digest(), needs)
-    return replace(training, plan=plan_training(extracted.manifest, training.plan.config))
+    plan = plan_training(extracted.manifest, training.plan.config)
+    bags, lengths = plan.bags("train"), _lengths(extracted)
+    config, choices = adapt(plan.config, bags, [lengths[bag.video_id] for bag in bags])
+    for line in choices:
+        log.info("chosen for these videos: %s", line)
+    tracking.log_tags({"chosen": "; ".join(choices) or "nothing"})
+    job.storage.write(training.run.part(CONFIG), to_yaml(config).encode())
+    tracking.log_config(config)
+    return replace(training, plan=replace(plan, config=config))
+
+
+def _lengths(extracted: Extracted) -> dict[str, Length]:
+    """Return the length of each video of the manifest, by its id."""
+    rate = pl.when(pl.col("fps") > 0).then(pl.col("fps")).otherwise(UNKNOWN_RATE)
+    index = extracted.store.index().select("video", "frames", seconds=pl.col("num_frames") / rate)
+    found = extracted.manifest.join(index, left_on="source", right_on="video")
+    rows = found.select("video_id", "frames", "seconds").iter_rows()
+    return {video_id: Length(frames, seconds) for video_id, frames, seconds in rows}
 
 
 def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
@@ -186,19 +213,18 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     """Fit, and on request fit again on all training videos; returns the checkpoint to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
-    counts = extracted.manifest.join(extracted.store.index(), left_on="source", right_on="video")
-    frames = dict(counts.select("video_id", "frames").iter_rows())
+    frames = {video_id: length.stored for video_id, length in _lengths(extracted).items()}
     warnings = warnings_before(training.plan, frames, training.source.is_benchmark)
     for line in warnings:
         log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
-    epoch = best_epoch(history)
-    tracking.log_metrics(chosen(history))
+    choice = plan.config.training.epoch
+    epoch = best_epoch(history, choice)
+    tracking.log_metrics(chosen(history, choice))
     if AUC in history[epoch]:
-        log.info("best epoch on the validation part: %d, video-level AUC %.4f (epochs without learning rate do not "
-                 "count; ties go to the lower loss)", epoch, history[epoch][AUC])  # fmt: skip
-    doubts = warnings_after(history, plan.validation)
+        log.info("%s epoch: %d, video-level AUC on the validation part %.4f", choice, epoch, history[epoch][AUC])
+    doubts = warnings_after(history, plan.validation, choice)
     for line in doubts:
         log.warning("%s", line)
     if warnings or doubts:
@@ -209,49 +235,43 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     return plan.checkpoints().load(epoch)
 
 
-def chosen(history: Sequence[EpochMetrics]) -> EpochMetrics:
+def chosen(history: Sequence[EpochMetrics], choice: EpochChoice) -> EpochMetrics:
     """Return which epoch was chosen, and its figures on the validation part."""
-    epoch = best_epoch(history)
+    epoch = best_epoch(history, choice)
     best = {f"best_{name.removeprefix('val/')}": value for name, value in history[epoch].items() if "val/" in name}
     return {"best_epoch": float(epoch), **best}
 
 
 def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint: Checkpoint, folder: Path) -> Path:
     """Write a checkpoint's model to a local folder, and publish it in the run's folder."""
-    weights, backbone = checkpoint.weights, training.backbone
-    model = build_model(training.plan.classes, backbone, weights["normality_prototype"], job.config)
+    weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
+    model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
     bundle = folder / MODEL
-    save_trained(bundle, model, weights, job.config, training.backbone_identity, extracted.precision)
+    save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision)
     training.run.publish(bundle, MODEL)
     return bundle
 
 
-def _evaluate(
-    tracking: TrackedRun, training: Training, extracted: Extracted, bundle: Path, model_id: str
-) -> tuple[Metrics | None, Standing | None]:
-    """Score the test videos with the model and with zero-shot CLIP, which costs seconds; None without test videos."""
-    run, source = training.run, training.source
-    metrics = evaluation.evaluate(tracking, run, source, extracted, bundle, model_id)
-    if metrics is None:
-        return None, None
-    zero_shot = _zero_shot(training, load_card(bundle))
-    return metrics, evaluation.zero_shot_standing(tracking, run, source, extracted, zero_shot)
+def _baselines(
+    tracking: TrackedRun, job: Job, training: Training, extracted: Extracted, bundle: Path, model: Measured | None
+) -> Standing | None:
+    """Make the baselines, and compare the model with them on the test videos; None without test videos."""
+    by_name = makers(fit_plan(job, training, extracted), load_card(bundle), training.backbone)
+    return baselines.make_and_compare(tracking, training.run, training.source, extracted, model, by_name)
 
 
-def _zero_shot(training: Training, card: ModelCard) -> Scorer | None:
-    """Return zero-shot CLIP with the model's classes; None if no text tower belongs to the features."""
-    backbone = training.backbone
-    if backbone is None:
-        return None
-    try:
-        return zero_shot_scorer(backbone, card.classes, card.sampling_rate)
-    except UsageError as error:  # a text tower that reads no prompts, which free directions do not need
-        log.warning("not compared with zero-shot CLIP: %s", error)
-        return None
-
-
-def _is_without_text(config: RunConfig) -> bool:
-    return config.data.features is not None and not METHODS[config.model.method].reads_text(config.model)
+def _with_directions(job: Job) -> tuple[RunConfig, Backbone | None]:
+    """Return the configuration with a source of directions, and the backbone; None if no text tower is needed."""
+    config, imported = job.config, job.config.data.features
+    if config.model.directions == "auto":
+        backbone = load_backbone(config.backbone)
+        has_text = imported is None or require_import(job.storage, imported).dim == backbone.dim
+        model = config.model.model_copy(update={"directions": "finetuned" if has_text else "free"})
+        config = config.model_copy(update={"model": model})
+        if not has_text:
+            log.info("model.directions=free: features %s are not those of %s", imported, backbone.name)
+    is_without_text = imported is not None and not METHODS[config.model.method].reads_text(config.model)
+    return config, None if is_without_text else load_backbone(config.backbone)
 
 
 def feature_dim(job: Job, backbone: Backbone | None) -> int:

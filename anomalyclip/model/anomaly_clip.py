@@ -5,15 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyclip.config import LossConfig, ModelConfig, TrainingConfig
 from anomalyclip.model import losses, schedule
-from anomalyclip.model.directions import FixedDirections
-from anomalyclip.model.method import Method
+from anomalyclip.model.directions import FixedDirections, FreeDirections
+from anomalyclip.model.frame_regression import FrameRegression
+from anomalyclip.model.method import Method, TrainingFeatures
 from anomalyclip.model.selector import CosineSelector, Selector, segment_sums
+from anomalyclip.model.smoothing import smooth
 from anomalyclip.model.temporal import TemporalModel
 
+DIRECTIONS_COSINE = "directions/mean_cosine"
+"""Name of the mean cosine between the directions of different classes, in metrics."""
 _LEARNT_PROMPTS = {
     "prompts.context": "directions.prompt_learner.context",
     "prompts.text_projection": "directions.text_encoder.text_projection",
@@ -42,6 +47,8 @@ class AnomalyCLIP(Method):
     """
 
     title = "AnomalyCLIP"
+    deviation: Tensor
+    """Standard deviation of each number over the training videos, `(dim,)`; 1 without `standardise`."""
 
     def __init__(
         self,
@@ -55,6 +62,9 @@ class AnomalyCLIP(Method):
         abnormal = len(classes) - 1
         dim = len(normality_prototype)
         self.directions = directions
+        # part of checkpoints and bundles only where it is used: those of the paper's settings stay as they were
+        self.register_buffer("deviation", torch.ones(dim), persistent=config.standardise)
+        self.linear = FrameRegression(dim) if config.linear else None
         self.selector = CosineSelector() if config.likelihood == "cosine" else Selector(abnormal)
         self.temporal = TemporalModel(
             dim + abnormal if config.concat_logits else dim,
@@ -65,17 +75,42 @@ class AnomalyCLIP(Method):
             config.frames_per_segment,
             config.temporal,
         )
+        self.temporal.scale_positions(config.position_std)
 
     @classmethod
     def reads_text(cls, config: ModelConfig) -> bool:
         """Return whether the directions come from prompts."""
         return config.directions != "free"
 
+    def prepare(self, training: TrainingFeatures) -> None:
+        """Compute deviation, initial directions and logistic regression from the training videos, as configured."""
+        config = self.config
+        if config.initial_directions == "class_means" and isinstance(self.directions, FreeDirections):
+            self.directions.start_at_means(training)
+        if not (config.standardise or config.linear):
+            return
+        frames = training.frames()
+        if config.standardise:
+            deviation = frames.flatten(0, 1).std(dim=0, correction=0)
+            self.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
+        if self.linear is not None:
+            self.linear.fit(self.recentre(frames.to(self.deviation)), training.labels >= 0)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return the mean cosine between the directions of different classes: near 1, they select the same segments."""
+        with torch.no_grad():
+            directions = F.normalize((self.directions() - self.normality_prototype) / self.deviation, dim=-1)
+        count = len(directions)
+        if count < 2:
+            return {}
+        others = (directions @ directions.T).sum() - count
+        return {DIRECTIONS_COSINE: others.item() / (count * (count - 1))}
+
     def forward(self, features: Tensor, noise: Tensor | None = None) -> ClipOutput:
         """Return logits of clips `(videos, segments, frames, dim)`; nothing is drawn here, so `noise` has no use."""
         x = self.recentre(features)
         with torch.autocast(features.device.type, enabled=False):  # offsets of close points need all their digits
-            logits = self.selector(x, self.directions(), self.normality_prototype)
+            logits = self.selector(x, self.directions() / self.deviation, self.normality_prototype / self.deviation)
         inputs = torch.cat([logits, x], dim=-1) if self.config.concat_logits else x
         by_magnitude = self.config.selection == "magnitude"
         ranked_by = x.norm(dim=-1, keepdim=True).expand_as(logits) if by_magnitude else logits
@@ -97,15 +132,24 @@ class AnomalyCLIP(Method):
     def window_logits(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the logits of p_A of test windows."""
         output: ClipOutput = self(windows)
-        return output.logits, output.anomaly_logits
+        if self.linear is None:
+            return output.logits, output.anomaly_logits
+        return output.logits, (output.anomaly_logits + self.linear(self.recentre(windows))) / 2
+
+    def along_video(self, logits: Tensor, anomaly_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a whole video's logits, smoothed as configured."""
+        std = self.config.smoothing
+        return smooth(logits, std), smooth(anomaly_logits[:, None], std)[:, 0]
 
     def recentre(self, features: Tensor) -> Tensor:
         """Return the x of both models: offsets from the normality prototype m, or CLIP's own features.
 
         In the row "cosine sim." of Table 4 the column Features is CLIP; in the others it is CLIP - m. So the
-        Temporal model gets features without re-centring too.
+        Temporal model gets features without re-centring too. With `standardise`, each number is divided by its
+        deviation.
         """
-        return features if self.config.likelihood == "cosine" else features - self.normality_prototype
+        offsets = features if self.config.likelihood == "cosine" else features - self.normality_prototype
+        return offsets / self.deviation if self.config.standardise else offsets
 
     def optimizer(self, training: TrainingConfig) -> torch.optim.Optimizer:
         """Return AdamW."""

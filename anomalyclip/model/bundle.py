@@ -30,8 +30,8 @@ class ModelCard(Section):
     """Hash of the image tower; features of another one are refused. None if it understands imported features only."""
     features: str | None = None
     """Import name of the imported features that the model understands."""
-    sampling_rate: int
-    """Frames of the video per stored feature."""
+    sampling_rate: int | None
+    """Frames of the video per stored feature; None: a video's features are spread evenly over its frames."""
     crops: int = 1
     """Views of a frame whose scores are averaged."""
     precision: Precision = "auto"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anomalyclip.config import ModelConfig
+from anomalyclip.model.method import TrainingFeatures
 from anomalyclip.model.prompts import PromptLearner, Tokenizer
 
 if TYPE_CHECKING:
@@ -85,6 +86,12 @@ class FreeDirections(nn.Module):
     def __init__(self, abnormal_classes: int, dim: int, std: float) -> None:
         super().__init__()
         self.class_features = nn.Parameter(torch.randn(abnormal_classes, dim) * std)
+
+    @torch.no_grad()
+    def start_at_means(self, training: TrainingFeatures) -> None:
+        """Start at the mean feature of each class's training videos; a class without any keeps what was drawn."""
+        for index in training.labels[training.labels >= 0].unique():
+            self.class_features[index] = training.means[training.labels == index].mean(dim=0)
 
     def forward(self) -> Tensor:
         """Return the class features `(abnormal classes, dim)`."""

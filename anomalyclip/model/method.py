@@ -1,7 +1,8 @@
 """What training, scoring and bundles need of a method: AnomalyCLIP and its competitors fulfil it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -22,6 +23,18 @@ class VideoScores(NamedTuple):
     """Anomaly probability p_A, `(stored features,)`."""
     probabilities: Tensor
     """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFeatures:
+    """Features of the training videos, for what a method computes before its fit."""
+
+    labels: Tensor
+    """Index of each video's class among the abnormal ones, negative for a normal video, `(videos,)`."""
+    means: Tensor
+    """Mean feature of each video, `(videos, dim)`."""
+    frames: Callable[[], Tensor]
+    """Reads the same number of frames of each video, evenly spread: `(videos, frames, dim)`."""
 
 
 class Method(nn.Module, ABC):
@@ -49,11 +62,12 @@ class Method(nn.Module, ABC):
     def reads_text(cls, config: ModelConfig) -> bool:
         """Return whether the method needs a text tower."""
 
-    def prepare(self, normal_videos: Tensor) -> None:
-        """Take what the method needs of the normal training videos before its fit: their mean features `(videos, dim)`.
+    def prepare(self, training: TrainingFeatures) -> None:
+        """Compute what the method needs of the training videos before its fit; most need nothing."""
 
-        Most methods need nothing.
-        """
+    def diagnostics(self) -> dict[str, float]:
+        """Return figures of the model's state to log with an epoch."""
+        return {}
 
     @abstractmethod
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Any:
@@ -130,8 +144,13 @@ class Method(nn.Module, ABC):
             repeat(rearrange(torch.cat(parts), layout), "steps ... -> (steps stride) ...", stride=stride)[:count]
             for parts in zip(*outputs, strict=True)
         )
+        logits, anomaly_logits = self.along_video(logits, anomaly_logits)
         scores = anomaly_logits.sigmoid()
         return VideoScores(logits, scores, self.class_probabilities(logits, scores))
+
+    def along_video(self, logits: Tensor, anomaly_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a whole video's logits in order of time, `(stored features, ...)`, changed by what is around them."""
+        return logits, anomaly_logits
 
     def class_probabilities(self, logits: Tensor, scores: Tensor) -> Tensor:
         """Return p_A,c = p_A softmax(z)_c and p_N = 1 - p_A, `(frames, classes)` in the order of the classes."""

@@ -84,6 +84,13 @@ class TemporalModel(nn.Module):
         self.norm = nn.LayerNorm(embedding_dim)
         self.classifier = nn.Linear(embedding_dim, 1)
 
+    @torch.no_grad()
+    def scale_positions(self, factor: float) -> None:
+        """Multiply the axial transformer's positions, drawn from N(0, 1); the other architectures have none like it."""
+        if self.architecture == "axial":
+            self.axial.segment_positions.mul_(factor)
+            self.axial.frame_positions.mul_(factor)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits `(videos, segments, frames)` of `(videos, segments, frames, input_dim)`."""
         hidden = self.get_submodule(self.architecture)(self.projection(inputs))

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from mlflow.entities import Run
 
+from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.figures import Figure, headlines, summarised
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.tables import markdown
 from anomalyclip.evaluation.text import value_text
 from anomalyclip.methods import METHODS
 
-BESIDE = "zero_shot_"
-"""Before the names of the figures of zero-shot CLIP on a run's test videos."""
 WARNING = "warning"
 """Tag of a run whose model must be doubted: why."""
 DESCRIPTION_LENGTH = 5000
@@ -33,7 +32,7 @@ what it was trained on and how good it is."""
 def run_note(run: Run, folder: str, standing: str | None = None) -> str:
     """Return the description of a training, an evaluation or an import, whose files are in a folder.
 
-    `standing` is what a model is worth beside chance and zero-shot CLIP, a sentence. The figures come first, for the
+    `standing` is what a model is worth beside chance and the baselines, a sentence. The figures come first, for the
     page shows only a few lines until the reader asks for more.
     """
     files = f"All files: `{folder}`."
@@ -102,7 +101,8 @@ def _figures(run: Run) -> str:
         return "No test video was scored: there are no figures."
     videos = f"{run.data.tags.get('test_videos', '')} test videos".strip()
     rows = [[videos, *(figure.heading for figure in figures)]]
-    for title, prefix in (("this model", ""), ("zero-shot CLIP", BESIDE)):
+    beside = ((baseline.title, baseline.prefix) for baseline in BASELINES.values())
+    for title, prefix in (("this model", ""), *beside):
         if any(f"{prefix}{figure.name}" in metrics for figure in figures):
             rows.append([title, *(_figure(metrics, f"{prefix}{figure.name}") for figure in figures)])
     return f"{table(rows)}\n\nIntervals are 95 % ones over videos."

@@ -1,8 +1,9 @@
 """A registered model as MLflow loads it: this module and data files, no code from the registry.
 
 Input: a row per video, with `path` (a video below `ANOMALYCLIP_VIDEO_ROOT`) or `features` (stored features
-`(frames, dim)`). Output: a row per video, with the anomaly score and the probability of each class for every frame, or
-with `error`, one sentence for the client: it names nothing of the server, whose log has the rest.
+`(frames, dim)`). Output: a row per video, with the anomaly score and the probability of each class for every frame (for
+every snippet, if the model reads snippets: how many frames they stand for is not known), or with `error`, one sentence
+for the client: it names nothing of the server, whose log has the rest.
 """
 
 import logging
@@ -105,16 +106,16 @@ class VideoScorer:
             raise UsageError(f"`features` must have the shape (frames, {dim}), not {tuple(tensor.shape)}")
         if not tensor.isfinite().all():
             raise UsageError("`features` have a value that is NaN or infinite")
-        return tensor[:, None], len(tensor) * self._card.sampling_rate
+        return tensor[:, None], len(tensor) * (self._card.sampling_rate or 1)
 
     def _extract(self, path: Path) -> tuple[Tensor, int]:
         """Return the features `(stored frames, crops, dim)` of a video, and how many frames it has."""
         if self._encoder is None:
             self._encoder = self._new_encoder()
-        settings = ExtractionConfig()
+        settings = ExtractionConfig(sampling_rate=self._card.sampling_rate)
         decoder = Decoder(settings.decode_timeout)
         try:
-            batches = decoder.batches(path, self._card.sampling_rate, settings.batch_size)
+            batches = decoder.batches(path, settings.step, settings.batch_size)
             features = np.concatenate([self._encoder(frames) for frames in batches])
             return torch.from_numpy(features), decoder.info.num_frames
         except DecodeError as error:
@@ -124,7 +125,7 @@ class VideoScorer:
 
     def _new_encoder(self) -> FrameEncoder:
         card = self._card
-        if card.backbone_identity is None:
+        if card.backbone_identity is None or card.sampling_rate is None:
             raise UsageError(f"give `features`: the model takes no videos, only the imported features {card.features}")
         try:
             backbone = load_stored_backbone(Storage(default_root()), card.backbone_identity)

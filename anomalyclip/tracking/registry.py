@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from safetensors.torch import load_file
 
+from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.figures import headlines
 from anomalyclip.model.bundle import TENSORS, load_card
 from anomalyclip.tracking import pages
@@ -23,7 +24,7 @@ LOADER = "anomalyclip.tracking.pyfunc_model"
 EXAMPLE_FRAMES = 4
 VERSION_TAGS = (
     "dataset", "demonstration", "backbone", "imported_features", "protocol", "classes", "above_chance",
-    "beats_zero_shot", pages.WARNING,
+    *(baseline.gate for baseline in BASELINES.values()), pages.WARNING,
 )  # fmt: skip
 """Tags that a version copies from its run."""
 
@@ -52,7 +53,7 @@ def register_model(tracking: TrackedRun, model_id: str, name: str, standing: str
     """Register a logged model, once, and return the version's number.
 
     The version's tags and description state what it was made from and how good it is: its run's headline figures, and
-    its `standing` beside chance and zero-shot CLIP, a sentence (None if it is not known).
+    its `standing` beside chance and the baselines, a sentence (None if it is not known).
     """
     client, source = tracking.client, f"models:/{model_id}"
     for found in client.search_model_versions(f"name='{name}'"):

@@ -47,6 +47,10 @@ class LocalFiles:
             raise _unscored(str(self.path))
         return found
 
+    def part(self, folder: str) -> Path | None:
+        """Return another folder of the run that this is, or that this is the model of; None if there is none."""
+        return next((path for path in (self.path / folder, self.path.parent / folder) if path.is_dir()), None)
+
     def is_there(self) -> bool:
         """Return whether there is a file, or a folder with a model or predictions."""
         anything = (CARD, f"{MODEL}/{CARD}", PREDICTIONS, f"{EVALUATION}/{PREDICTIONS}")
@@ -78,6 +82,15 @@ class StoredRun:
         if key is None:
             raise _unscored(self.name)
         return self._fetch(key, "predictions", PREDICTIONS) / PREDICTIONS
+
+    def part(self, folder: str) -> Path | None:
+        """Return the files directly in another folder of the run with the model; None if it has none."""
+        model = self._part(MODEL)
+        key = model and f"{model.removesuffix(MODEL)}{folder}"
+        if not key or not self.storage.is_complete(key):
+            return None
+        files = [name for name in self.storage.list(key) if self.storage.stat(f"{key}/{name}")]
+        return self._fetch(key, "predictions", *files)
 
     def is_there(self) -> bool:
         """Return whether a run of that name has a complete model or complete predictions."""
@@ -129,14 +142,22 @@ class MlflowName:
 
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
-        client, artifact = reach(self.tracking_uri), f"{EVALUATION}/{PREDICTIONS}"
+        folder = self.part(EVALUATION)
+        if folder is None or not (folder / PREDICTIONS).is_file():
+            raise _unscored(self.name)
+        return folder / PREDICTIONS
+
+    def part(self, folder: str) -> Path | None:
+        """Return the files directly in a folder of the run, or the model's own training run; None if it has none."""
+        client = reach(self.tracking_uri)
         with mlflow_errors(self.tracking_uri):
             run_id = mlflow.models.get_model_info(self.name).run_id if self._is_model() else self.name
-            if run_id is None or artifact not in [file.path for file in client.list_artifacts(run_id, EVALUATION)]:
-                raise _unscored(self.name)
-            target = scratch() / "predictions" / run_id
+            found = [] if run_id is None else client.list_artifacts(run_id, folder)
+            files = [file.path for file in found if not file.is_dir]
+            target = scratch() / "predictions" / str(run_id) / folder
             target.mkdir(parents=True, exist_ok=True)
-            return Path(client.download_artifacts(run_id, artifact, str(target)))
+            local = [client.download_artifacts(run_id, file, str(target)) for file in files]
+        return Path(local[0]).parent if local else None
 
     def _is_model(self) -> bool:
         return self.name.startswith("models:/")

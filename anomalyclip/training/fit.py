@@ -90,7 +90,7 @@ def fit(
             group["lr"] = rate
         with tf32_allowed(resolve_precision(config.training.precision, device)):
             losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
-        metrics = {"epoch": float(epoch), "learning_rate": rate, **losses}
+        metrics = {"epoch": float(epoch), "learning_rate": rate, **losses, **model.diagnostics()}
         _refuse_broken_weights(model.learnt_parameters(), epoch)  # the epoch's last update has no loss after it
         if data.validation:
             metrics |= validate(model.eval().for_scoring(), data.validation, data.cache, config)
@@ -99,7 +99,7 @@ def fit(
         # saved before it is reported: an epoch that MLflow knows can always be resumed from
         if rank() == 0:
             saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
-            checkpoints.save(saved, keep=[best_epoch(history)])
+            checkpoints.save(saved, keep=[best_epoch(history, config.training.epoch)])
         on_epoch(metrics)
     return history
 

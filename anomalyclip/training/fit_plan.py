@@ -14,7 +14,7 @@ from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import EpochMetrics, FitData, fit
 from anomalyclip.training.sampling import Bag, split_bags
-from anomalyclip.training.setup import build_model, normality_prototype, video_means
+from anomalyclip.training.setup import build_model, normality_prototype, training_features
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ def run_plan(
     cache = FeatureCache.build(store, dict(plan.sources), plan.config.cache.max_gigabytes)
     _, normal = split_bags(plan.train)
     # from the cache's sums per video in every worker, so that the plan stays small, without tensors
-    normal_ids = [bag.video_id for bag in normal]
-    prototype = normality_prototype(cache, normal_ids)
+    prototype = normality_prototype(cache, [bag.video_id for bag in normal])
     backbone = load_stored_backbone(storage, plan.backbone_identity) if plan.backbone_identity else None
     model = build_model(plan.classes, backbone, prototype, plan.config).to(device)
-    model.prepare(video_means(cache, normal_ids))
+    model.prepare(training_features(cache, plan.train))
     fit(model, FitData(plan.train, plan.validation, cache), plan.config, plan.checkpoints(), on_epoch, plan.stop_after)
     return model

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from anomalyclip.config import RunConfig, TrainingConfig
+from anomalyclip.config import EpochChoice, RunConfig, TrainingConfig
 from anomalyclip.data.labels import NORMAL, class_names, unknown_test_classes
 from anomalyclip.data.splits import with_validation
 from anomalyclip.errors import UsageError
+from anomalyclip.model.anomaly_clip import DIRECTIONS_COSINE
 from anomalyclip.training.sampling import Bag, split_bags, steps_per_epoch
 from anomalyclip.training.setup import bags_of
 from anomalyclip.training.validation import AUC, best_epoch
@@ -18,6 +19,8 @@ BATCH_SIZES = (64, 32, 16, 8, 4)
 STEPS_PER_EPOCH = 8
 """Least number of steps per epoch that the choice of a batch size aims at."""
 FEW_STEPS = 200
+EQUAL_DIRECTIONS = 0.95
+"""Mean cosine between the directions of different classes above which they count as one."""
 ONE_IN_TWENTY = 1.645
 """Standard deviations above the mean that a normal variable exceeds once in 20 times."""
 
@@ -96,16 +99,30 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
     return lines
 
 
-def warnings_after(history: Sequence[Mapping[str, float]], validation: Sequence[Bag]) -> list[str]:
-    """Return the warnings after a training, one line each: validation at chance, or too small to tell.
+def warnings_after(history: Sequence[Mapping[str, float]], validation: Sequence[Bag], choice: EpochChoice) -> list[str]:
+    """Return the warnings after a training, one line each: equal directions, and validation at chance or too small.
 
     Validation is at chance if random scores would reach its AUC more often than once in 20 times. Their AUC has the
     mean 0.5 and the deviation sqrt((a + n + 1) / (12 a n)) for a abnormal and n normal videos (Mann and Whitney). The
     best of several epochs reaches it more often: the rule finds the clear cases only.
     """
-    best = history[best_epoch(history)].get(AUC)
-    if best is None:
+    lines = _directions_warning(history)
+    best = history[best_epoch(history, choice)].get(AUC)
+    return lines if best is None else lines + _validation_warning(best, validation)
+
+
+def _directions_warning(history: Sequence[Mapping[str, float]]) -> list[str]:
+    start, end = (history[epoch].get(DIRECTIONS_COSINE, 0.0) for epoch in (0, -1))
+    if max(start, end) <= EQUAL_DIRECTIONS:
         return []
+    return [
+        f"directions of different classes are nearly one: mean cosine {start:.3f} after the first epoch, {end:.3f} "
+        "after the last: all classes select the same segments; try model.directions=free and "
+        "model.initial_directions=class_means"
+    ]
+
+
+def _validation_warning(best: float, validation: Sequence[Bag]) -> list[str]:
     abnormal, normal = map(len, split_bags(validation))
     least = 0.5 + ONE_IN_TWENTY * math.sqrt((abnormal + normal + 1) / (12 * abnormal * normal))
     if best > least:

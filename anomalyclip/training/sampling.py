@@ -98,6 +98,11 @@ def draw_clip(draw: Draw, num_features: int, epoch: int, seed: int, config: Mode
     return Clip(clip_frames(num_features, offsets, config), keep_top, keep_bottom, crop, noise)
 
 
+def span(config: ModelConfig) -> int:
+    """Return the number of stored features from a segment's first frame to its last."""
+    return (config.frames_per_segment - 1) * config.stride + 1
+
+
 def segment_spacing(num_features: int, config: ModelConfig) -> int:
     """Return D, the distance of the earliest starts of neighbouring segments in stored features."""
     shortest = config.segments * config.frames_per_segment * config.stride
@@ -110,11 +115,18 @@ def offset_bound(num_features: int, config: ModelConfig) -> int:
     On a short video, segments longer than their number leave no room to move: they overlap and start at their
     earliest position.
     """
+    if config.clips == "even":
+        return max(1, num_features // config.segments - span(config) + 1)
     return max(1, segment_spacing(num_features, config) - (config.frames_per_segment - 2))
 
 
 def clip_frames(num_features: int, offsets: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
     """Return the indices `(segments, frames)` of a clip whose segments start `offsets` after their earliest start."""
+    if config.clips == "even":
+        # the last segment can reach the last frame; in a short video segments overlap before any frame is repeated
+        last = max(0, num_features - span(config) - offset_bound(num_features, config) + 1)
+        starts = np.linspace(0, last, config.segments).astype(np.int64) + offsets
+        return (starts[:, None] + np.arange(config.frames_per_segment) * config.stride) % num_features
     # over the whole video: nothing less is sure to contain the anomaly that its label promises
     starts = np.arange(config.segments) * segment_spacing(num_features, config) + offsets
     # a video shorter than a clip starts again, as in the authors' code

@@ -14,13 +14,17 @@ from anomalyclip.data.labels import NORMAL, video_class
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.features.cache import FeatureCache
+from anomalyclip.features.feature_file import Features
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, write_bundle
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.engineered import engineered_features
-from anomalyclip.model.method import Method
+from anomalyclip.model.method import Method, TrainingFeatures
 from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
+
+FRAMES = 32
+"""Frames of a training video that deviation and logistic regression are computed from."""
 
 
 def bags_of(manifest: pl.DataFrame, split: str, classes: Sequence[str]) -> list[Bag]:
@@ -38,11 +42,22 @@ def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor
     return torch.from_numpy(total / count).float()
 
 
-def video_means(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor:
-    """Return the mean feature of each video over its frames and crops, `(videos, dim)`, in the order of the ids."""
-    ids = sorted(video_ids)
+def training_features(cache: FeatureCache, bags: Sequence[Bag]) -> TrainingFeatures:
+    """Return the features of the training videos, in the order of their ids."""
+    ordered = sorted(bags)
+    ids = [bag.video_id for bag in ordered]
     means = [cache.feature_sum(each) / (cache.num_frames(each) * cache.crops(each)) for each in ids]
-    return torch.from_numpy(np.stack(means)).float()
+    return TrainingFeatures(
+        labels=torch.tensor([bag.label for bag in ordered]),
+        means=torch.from_numpy(np.stack(means)).float(),
+        frames=lambda: torch.from_numpy(np.stack([_spread_frames(cache, each) for each in ids])).float(),
+    )
+
+
+def _spread_frames(cache: FeatureCache, video_id: str) -> Features:
+    """Return `FRAMES` features of a video, evenly spread, its crops in turn, `(frames, dim)`."""
+    spread = np.linspace(0, cache.num_frames(video_id) - 1, FRAMES).astype(np.int64)
+    return cache.video(video_id)[spread, np.arange(FRAMES) % cache.crops(video_id)]
 
 
 def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Tensor, config: RunConfig) -> Method:

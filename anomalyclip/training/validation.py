@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from sklearn.metrics import roc_auc_score
 
-from anomalyclip.config import RunConfig
+from anomalyclip.config import EpochChoice, RunConfig
 from anomalyclip.evaluation.metrics import video_score
 from anomalyclip.evaluation.scoring import model_scorer, score_features
 from anomalyclip.features.cache import FeatureCache
@@ -42,12 +42,12 @@ def validate(model: Method, bags: Sequence[Bag], cache: FeatureCache, config: Ru
     return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
 
 
-def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """Return the epoch to keep: the highest video-level AUC, then the lower loss, then the earlier epoch.
+def best_epoch(history: Sequence[Mapping[str, float]], choice: EpochChoice) -> int:
+    """Return the epoch to keep: the last, or the highest video-level AUC, then the lower loss, then the earlier epoch.
 
     Epochs with learning rate 0 are skipped if there are others; without validation it is the last epoch.
     """
-    if AUC not in history[-1]:
+    if choice == "last" or AUC not in history[-1]:
         return len(history) - 1
     # an untrained model may have the highest AUC of a small validation part by luck
     trained = [epoch for epoch, row in enumerate(history) if row["learning_rate"] > 0] or [0]
@@ -57,8 +57,9 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
 def score_video(model: Method, video: str, cache: FeatureCache, config: RunConfig) -> float:
     """Return the score of a video, by its id, that its epoch is judged by; the model is in evaluation mode."""
     scorer = model_scorer(model, config.extraction.sampling_rate)
-    scores, _ = score_features(scorer, torch.from_numpy(cache.video(video)), cache.video_frames(video))
-    return video_score(scores, scorer.segment_frames)
+    features, frames = torch.from_numpy(cache.video(video)), cache.video_frames(video)
+    scores, _ = score_features(scorer, features, frames)
+    return video_score(scores, scorer.segment_length(frames, len(features)))
 
 
 def _judge(model: Method, bag: Bag, cache: FeatureCache, config: RunConfig) -> tuple[float, Any]:

@@ -10,6 +10,7 @@ from sklearn.decomposition import MiniBatchDictionaryLearning
 from anomalyclip.baselines.multi_scale import MultiScale
 from anomalyclip.baselines.s3r import S3R, EnNormal, S3ROutput, learn_dictionary
 from anomalyclip.config import LossConfig, ModelConfig
+from anomalyclip.model.method import TrainingFeatures
 from anomalyclip.training.checkpoints import learnt_state, load_learnt_state
 
 CLASSES = ("Arson", "Fighting", "Normal")
@@ -18,6 +19,11 @@ CLASSES = ("Arson", "Fighting", "Normal")
 def model_of(dim: int = 16) -> S3R:
     torch.manual_seed(0)
     return S3R(CLASSES, 2, torch.zeros(dim), ModelConfig(k=1))
+
+
+def normal_videos(count: int) -> TrainingFeatures:
+    means = torch.randn(count, 16)
+    return TrainingFeatures(torch.full((count,), -1), means, lambda: means[:, None])
 
 
 def test_a_video_is_rebuilt_from_atoms_by_unscaled_attention() -> None:
@@ -39,7 +45,7 @@ def test_a_video_is_rebuilt_from_atoms_by_unscaled_attention() -> None:
 
 def test_what_the_atoms_explain_is_weighed_against_the_video() -> None:
     model = model_of().double().eval()
-    model.prepare(torch.randn(6, 16))
+    model.prepare(normal_videos(6))
     features = torch.randn(2, 5, 3, 16, dtype=torch.float64)
     found = model(features)
     segments = features.mean(dim=2)
@@ -89,7 +95,7 @@ def test_the_dictionary_sees_a_hundred_batches_of_32_channels(monkeypatch: pytes
 
 def test_a_checkpoint_brings_its_dictionary() -> None:
     model = model_of()
-    model.prepare(torch.randn(12, 16))
+    model.prepare(normal_videos(12))
     resumed = model_of()
     load_learnt_state(resumed, learnt_state(model))
     assert resumed.dictionary.shape == (6, 16)

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from anomalyclip.data.schema import SCHEMA
-from anomalyclip.data.splits import check_contents, with_validation
+from anomalyclip.data.splits import check_contents, warn_of_repeats, with_validation
 from anomalyclip.errors import UsageError
 
 
@@ -86,6 +86,6 @@ def test_repeated_test_videos_are_counted(caplog: pytest.LogCaptureFixture) -> N
     rows = [["a", "train", "/a"], ["a2", "train", "/a2"], *([f"t{n}", "test", f"/t{n}"] for n in range(4))]
     df = pl.DataFrame(rows, schema=["video_id", "split", "source"], orient="row")
     hashes = ["1", "1", "2", "3", "3", "3"]
-    check_contents(df, pl.DataFrame({"video": df["source"], "hash": hashes}))
+    warn_of_repeats(df, pl.DataFrame({"video": df["source"], "hash": hashes}))
     (message,) = caplog.messages
     assert message.startswith("2 of 4 test videos repeat the content of another")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.baselines import NO_TEXT_TOWER, Absent
 from anomalyclip.evaluation.gates import Gate, judge_figures
 from anomalyclip.evaluation.policy import Policy, load_policy
 from anomalyclip.evaluation.predictions import Digests, Predictions
@@ -15,7 +16,9 @@ from tests.predicted import in_memory
 CLASSES = ("Arson", "Fighting", "Normal")
 VIDEOS = tuple(f"v{number}" for number in range(12))
 FRAMES = 20
-BASELINES = ("above_chance", "beats_zero_shot")
+BEATS = ("beats_zero_shot", "beats_linear", "beats_mil")
+BASELINES = ("above_chance", *BEATS)
+EXCUSED = dict.fromkeys(("zero_shot", "linear", "mil"), NO_TEXT_TOWER)
 
 
 def predictions(
@@ -49,9 +52,10 @@ def policy(**sections: Any) -> Policy:
 
 
 def judged(
-    given: Policy, candidate: Predictions, champion: Predictions | None = None, zero_shot: Predictions | None = None
+    given: Policy, candidate: Predictions, champion: Predictions | None = None, **baselines: Predictions | Absent
 ) -> dict[str, Gate]:
-    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion, zero_shot)}
+    """The gates by name; baselines that are not given are no hurdle."""
+    return {gate.name: gate for gate in judge_figures(given, VIDEOS, candidate, champion, {**EXCUSED, **baselines})}
 
 
 def test_the_first_model_needs_its_floors_alone() -> None:
@@ -128,7 +132,7 @@ def test_models_scored_on_other_data_are_not_compared(champion: Predictions, say
 
 
 def test_videos_of_another_manifest_fail_and_missing_ones_are_counted() -> None:
-    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None, None)}
+    gates = {gate.name: gate for gate in judge_figures(policy(), VIDEOS[:9], predictions(0.4), None, EXCUSED)}
     assert (gates["data"].passed, "3 videos are not in the policy's manifest" in gates["data"].says) == (False, True)
     gates = judged(policy(), predictions(0.4, videos=9))
     assert (gates["data"].passed, gates["data"].says) == (True, "9 of 12 test videos, annotations a")
@@ -144,7 +148,7 @@ def test_an_undefined_figure_passes_no_gate_but_one_that_is_not_asked_for() -> N
     undefined = "AUC undefined; set floors.auc to null to judge without it"
     assert (gates["auc"].passed, gates["auc"].says) == (False, undefined)
     off = {"floors": {"auc": None, "m_auc": None}, "margins": {"auc": None, "m_auc": None, "class_auc": None},
-           "baselines": {"above_chance": False, "beats_zero_shot": None}}  # fmt: skip
+           "baselines": {"above_chance": False, **dict.fromkeys(BEATS)}}  # fmt: skip
     assert list(judged(policy(**off), nothing, nothing)) == ["data"]
 
 
@@ -162,31 +166,40 @@ def test_a_model_must_be_above_chance() -> None:
 
 def test_a_perfect_model_is_above_chance_although_its_figure_has_no_interval() -> None:
     perfect = predictions(1.0)
-    gates = judged(policy(), perfect, None, predictions(0.3, seed=1))
+    gates = judged(policy(), perfect, zero_shot=predictions(0.3, seed=1))
     assert gates["auc"].figures["value"] == 1.0
     assert all(gates[name].passed for name in BASELINES)
 
 
-def test_a_model_must_beat_zero_shot_by_the_bound_of_the_paired_interval() -> None:
-    zero_shot = predictions(0.2, seed=1)
-    gate = judged(policy(), predictions(0.4), None, zero_shot)["beats_zero_shot"]
+@pytest.mark.parametrize("name, title", [
+    ("zero_shot", "zero-shot CLIP"), ("linear", "logistic regression"), ("mil", "MIL ranking"),
+])  # fmt: skip
+def test_a_model_must_beat_a_baseline_by_the_bound_of_the_paired_interval(name: str, title: str) -> None:
+    baseline, gate_name = {name: predictions(0.2, seed=1)}, f"beats_{name}"
+    gate = judged(policy(), predictions(0.4), **baseline)[gate_name]
     low = gate.figures["low"]
     assert isinstance(low, float) and low > 0
-    assert gate.passed and gate.says.startswith("AUC minus zero-shot CLIP's +0.")
+    assert gate.passed and gate.says.startswith(f"AUC minus that of {title} +0.")
     for margin, passed in ((low - 1e-6, True), (low + 1e-6, False), (0.0, True)):
-        asked = policy(baselines={"beats_zero_shot": margin})
-        assert judged(asked, predictions(0.4), None, zero_shot)["beats_zero_shot"].passed is passed
-    assert not judged(policy(), predictions(0.2, seed=2), None, zero_shot)["beats_zero_shot"].passed
-    off = policy(baselines={"beats_zero_shot": None})
-    assert "beats_zero_shot" not in judged(off, predictions(0.2), None, zero_shot)
+        asked = policy(baselines={gate_name: margin})
+        assert judged(asked, predictions(0.4), **baseline)[gate_name].passed is passed
+    gates = judged(policy(), predictions(0.2, seed=2), **baseline)
+    assert [each for each in BEATS if not gates[each].passed] == [gate_name]
+    assert gate_name not in judged(policy(baselines={gate_name: None}), predictions(0.2), **baseline)
 
 
-def test_without_a_text_tower_zero_shot_is_no_hurdle_and_on_other_videos_it_is_no_comparison() -> None:
+def test_a_baseline_that_is_missing_fails_with_the_remedy_unless_it_cannot_exist() -> None:
     gate = judged(policy(), predictions(0.4))["beats_zero_shot"]
     assert (gate.passed, gate.says) == (True, "not compared with zero-shot CLIP: there is no text tower")
-    gates = judged(policy(), predictions(0.4), None, predictions(0.2, videos=11))
-    assert not gates["beats_zero_shot"].passed
-    assert "1 only in the first: v11 (first: the candidate, second: zero-shot CLIP)" in gates["beats_zero_shot"].says
+    gate = judged(policy(), predictions(0.4), linear=Absent("train again"))["beats_linear"]
+    remedy = "train again, or set baselines.beats_linear to null to judge without it"
+    assert (gate.passed, gate.says) == (False, f"not compared with logistic regression: {remedy}")
+
+
+def test_a_baseline_on_other_videos_is_no_comparison() -> None:
+    gates = judged(policy(), predictions(0.4), mil=predictions(0.2, videos=11))
+    assert not gates["beats_mil"].passed
+    assert "1 only in the first: v11 (first: the candidate, second: MIL ranking)" in gates["beats_mil"].says
     assert gates["above_chance"].passed
 
 
@@ -200,11 +213,11 @@ def test_test_videos_without_intervals_are_judged_by_video_figures() -> None:
     )
     good = unlocated(predictions(0.45, 1))
     worse = replace(good, scores=1 - good.scores)
-    gates = judged(asked, good, worse, worse)
+    gates = judged(asked, good, worse, zero_shot=worse)
     assert list(gates) == ["data", "video_auc", *BASELINES, "delta_video_auc", "delta_video_m_ap"]
     assert all(gate.passed for gate in gates.values())
     assert gates["above_chance"].says.startswith("video AUC ")
-    assert gates["beats_zero_shot"].says.startswith("video AUC minus zero-shot CLIP's")
+    assert gates["beats_zero_shot"].says.startswith("video AUC minus that of zero-shot CLIP")
     gates = judged(policy(), good, worse)
     undefined = "AUC undefined: no test video has frame intervals; set floors.auc to null to judge without it"
     assert gates["auc"].says == undefined

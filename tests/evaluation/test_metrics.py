@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -133,6 +134,18 @@ def test_video_score_is_the_mean_of_the_three_highest_segments() -> None:
     scores = np.repeat([0.1, 0.9, 0.2, 0.6, 0.3], 16)
     assert video_score(scores, 16) == pytest.approx((0.9 + 0.6 + 0.3) / 3)
     assert video_score(scores, segment_frames=32, top=1) == pytest.approx(0.5)
+
+
+def test_segments_of_a_fraction_of_a_frame_divide_the_video_evenly() -> None:
+    scores = np.array([0.1, 0.1, 0.5, 0.9, 0.9])  # segments of 5/2 frames: 0 and 1, then 2 to 4
+    assert video_score(scores, Fraction(5, 2), top=1) == pytest.approx((0.5 + 0.9 + 0.9) / 3)
+    assert video_score(scores, Fraction(1, 2), top=1) == pytest.approx(0.9)
+
+
+def test_segments_of_snippets_are_as_long_as_their_video_makes_them() -> None:
+    table = replace(predictions([[[]] * 80, [["Arson"]] * 40]), snippets=32)
+    assert [table.segment_length(video) for video in range(2)] == [40, 20]
+    assert video_level(table).scores[1] == pytest.approx(video_score(table.scores[80:], 20))
 
 
 def test_video_score_of_a_short_video_takes_the_segments_there_are() -> None:

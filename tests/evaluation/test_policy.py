@@ -31,6 +31,7 @@ def test_a_model_without_a_policy_is_told_how_to_write_one() -> None:
 
 def test_only_the_benchmarks_models_are_judged_on_drawn_footage(tmp_path: Path) -> None:
     assert policy_for("anomalyclip-benchmark", None).evaluation.manifest == Path("benchmark")
+    assert set(policy_for("anomalyclip-benchmark", None).baselines.margins()) == {"zero_shot"}
     policy = written(tmp_path, "evaluation: {manifest: benchmark}")
     assert policy_for("anomalyclip-benchmark", policy).evaluation.manifest == Path("benchmark")
     with pytest.raises(UsageError, match="judges on the drawn benchmark, which is for anomalyclip-benchmark only"):

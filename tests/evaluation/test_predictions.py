@@ -161,6 +161,7 @@ def column(name: str, values: list[object]) -> Callable[[pa.Table], pa.Table]:
         (column("score", [0.1, None, 0.2, 0.2, 0.2]), "empty cells in score"),
         (column("p_Normal", [0.1, 0.1, 0.2, 0.2, float("nan")]), "video a, frame 1"),
         (lambda table: table.replace_schema_metadata(table.schema.metadata | {b"segment_frames": b"0"}), "'0'"),
+        (lambda table: table.replace_schema_metadata(table.schema.metadata | {b"snippets": b"x"}), "`snippets` .*'x'"),
         (column("labels", [[], [], [None], [], []]), "empty cell"),
         (column("labels", [[], None, [], [], []]), "video b: labels are null in some of its frames"),
         (column("labels", [[], [], [], None, None]), "video a: a video without labels is normal in every frame"),

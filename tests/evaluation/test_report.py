@@ -28,7 +28,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_figures_and_plots_stand_beside_the_predictions(folder: Path) -> None:
-    metrics = write_report(folder)
+    measured = write_report(folder)
+    metrics = measured.metrics
+    assert measured.predictions.video_ids == tuple(f"v{number}" for number in range(6))
     assert metrics.flat() == compute_metrics(read_predictions(folder / PREDICTIONS)).flat()
     written = json.loads((folder / METRICS).read_text())
     expected = {"absent_classes": ["Arson"], "unknown_classes": ["Strange"], "videos_without_intervals": 0}
@@ -67,7 +69,7 @@ def test_the_report_of_videos_without_intervals_names_what_is_missing(
         own, labels = (["Fighting"], None) if number % 2 else ([], [[]] * 40)
         videos.append(VideoPrediction(f"v{number}", own, labels, 1 - probabilities[:, 2], probabilities))
     write_predictions(folder / PREDICTIONS, videos, CLASSES, Digests("m", "a", "b"), 16)
-    metrics = write_report(folder)
+    metrics = write_report(folder).metrics
     with caplog.at_level(logging.INFO, "anomalyclip"):
         log_summary(metrics)
     assert "  AUC        undefined: no test video has frame intervals" in caplog.messages[0]

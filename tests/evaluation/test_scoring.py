@@ -23,14 +23,14 @@ from anomalyclip.storage import Storage
 CLASSES = ("Arson", "Fighting", "Normal")
 FRAMES = {"v1": 700, "v2": 50}
 CPU = torch.device("cpu")
-NewBundle = Callable[[int], Path]
+NewBundle = Callable[[int | None], Path]
 
 
 @pytest.fixture
 def new_bundle(tmp_path: Path) -> NewBundle:
     """Save an untrained model of a sampling rate."""
 
-    def new(sampling_rate: int) -> Path:
+    def new(sampling_rate: int | None) -> Path:
         torch.manual_seed(0)
         config = ModelConfig(embedding_dim=16, heads=2)
         model = AnomalyCLIP(FixedDirections(torch.randn(2, 8)), CLASSES, 2, torch.zeros(8), config)
@@ -115,6 +115,22 @@ def test_the_last_value_stands_for_frames_that_no_stored_one_covers(
     scores = load_bundle(bundle)[0].score_video(torch.from_numpy(features)).scores
     expected = [scores[min(frame // 16, 2)].item() for frame in range(50)]
     assert read_predictions(tmp_path / "predictions.parquet").scores.tolist() == expected
+
+
+@pytest.mark.parametrize("frames", [50, 20])
+def test_snippets_stand_for_even_parts_of_the_frames(
+    frames: int, new_bundle: NewBundle, storage: Storage, put_features: Callable[..., None], tmp_path: Path
+) -> None:
+    store, bundle, target = FeatureStore(storage, "print"), new_bundle(None), tmp_path / "predictions.parquet"
+    features = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float16)
+    put_features(store, "/v2.mp4", features, num_frames=frames)
+    one = manifest().filter(pl.col("video_id") == "v2")
+    score_manifest(bundle_scorer(bundle, CPU), with_frame_counts(one, store, None), "m", store, target)
+    scores = load_bundle(bundle)[0].score_video(torch.from_numpy(features)).scores
+    covered = [range(k * frames // 32, (k + 1) * frames // 32) for k in range(32)]
+    found = read_predictions(target)
+    assert found.scores.tolist() == [scores[k].item() for k in range(32) for _ in covered[k]]
+    assert (found.segment_frames, found.snippets, found.segment_length(0)) == (16, 32, frames / 2)
 
 
 def test_features_are_scored_per_frame_over_crops_by_one_function() -> None:

@@ -99,6 +99,26 @@ def test_one_feature_every_16_frames_stands_for_the_last_few_too(put: Import, fo
     assert counts == [(2, 40), (3, 48)]
 
 
+def test_snippets_divide_the_frames_of_every_video(put: Import, folder: Path, storage: Storage) -> None:
+    np.save(folder / "a.npy", numbers(32, DIM))
+    report = put(sampling_rate=None, snippets=32)
+    assert (report.sampling_rate, report.snippets) == (None, 32)
+    store = FeatureStore(storage, "imported-i3d")
+    assert store.index().select("frames", "num_frames").rows() == [(32, 40)]
+    frames = pq.read_table(storage.path(store.index().item(0, "object")))["frame"].to_pylist()
+    assert frames == [k * 40 // 32 for k in range(32)]
+
+
+def test_another_number_of_snippets_or_an_unknown_number_of_frames_is_refused(
+    put: Import, folder: Path, storage: Storage
+) -> None:
+    np.save(folder / "a.npy", numbers(31, DIM))
+    np.save(folder / "b.npy", numbers(32, DIM))
+    message = refusal(put, storage, sampling_rate=None, snippets=32)
+    assert "a.npy: 31 features, not 32 snippets" in message
+    assert "b.npy: num_frames is empty in the manifest" in message
+
+
 def test_videos_without_a_file_are_named_and_can_follow(put: Import, folder: Path) -> None:
     np.save(folder / "a.npy", numbers(40, DIM))
     assert put().without_features == ["b"]
@@ -120,6 +140,22 @@ def test_every_fault_is_named_at_once_and_nothing_is_imported(put: Import, folde
     assert "stranger.npy: no video of the manifest is called stranger" in message
 
 
+def test_an_import_that_breaks_off_leaves_the_name_free_for_another_kind(
+    put: Import, folder: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(folder / "a.npy", numbers(40, DIM))
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureStore, "publish", full)
+        with pytest.raises(OSError, match="no space left"):
+            put()
+    assert storage.list("features") == []
+    assert put(sampling_rate=None, snippets=40).snippets == 40
+
+
 def test_another_dimension_than_most_is_refused(put: Import, folder: Path, storage: Storage, tmp_path: Path) -> None:
     np.save(folder / "a.npy", numbers(40, DIM))
     np.save(folder / "b.npy", numbers(5, DIM + 1))
@@ -133,8 +169,10 @@ def test_a_later_import_keeps_to_the_first(put: Import, folder: Path) -> None:
     with pytest.raises(UsageError, match=rf"b.npy: 1 crop\(s\) of {DIM + 1} numbers, .* have 1 of {DIM}"):
         put()
     (folder / "b.npy").unlink()
-    with pytest.raises(UsageError, match="one per 1 frames, not per 16"):
+    with pytest.raises(UsageError, match=r"one per 1 frame\(s\), not one per 16 frame\(s\): import these under"):
         put(sampling_rate=16)
+    with pytest.raises(UsageError, match=r"one per 1 frame\(s\), not 40 per video: import these under"):
+        put(sampling_rate=None, snippets=40)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +230,13 @@ def test_a_configuration_takes_rate_and_crops_from_what_was_imported(
     put(sampling_rate=16, crops=5)
     config = with_import_settings(build_config(RunConfig(), None, ["data.features=i3d"]), storage)
     assert (config.extraction.sampling_rate, config.extraction.crops) == (16, 5)
+
+
+def test_a_configuration_has_no_rate_where_snippets_were_imported(put: Import, folder: Path, storage: Storage) -> None:
+    np.save(folder / "a.npy", numbers(8, DIM))
+    put(sampling_rate=None, snippets=8)
+    config = with_import_settings(build_config(RunConfig(), None, ["data.features=i3d"]), storage)
+    assert config.extraction.sampling_rate is None
 
 
 def test_an_unknown_name_says_what_there_is(put: Import, folder: Path, storage: Storage) -> None:

@@ -100,6 +100,13 @@ def test_features_of_another_backbone_are_refused(storage: Storage, bundle: Path
     assert storage.list("evaluations") == []
 
 
+def test_a_model_of_snippets_asks_for_its_imported_features(storage: Storage, bundle: Path, tmp_path: Path) -> None:
+    card = json.loads((bundle / "model.json").read_text())
+    (bundle / "model.json").write_text(json.dumps(card | {"sampling_rate": None, "features": "i3d"}))
+    with pytest.raises(UsageError, match="no features were imported as i3d"):
+        prepare(job(storage), str(bundle), manifest(tmp_path))
+
+
 def test_classes_that_the_model_does_not_know_are_named(
     storage: Storage, bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,7 @@ from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.importing.numpy_features import ImportSettings, import_features
 from anomalyclip.job import Job
-from anomalyclip.jobs.features import obtain_features
+from anomalyclip.jobs.features import imported_store, obtain_features
 from anomalyclip.storage import Storage
 
 
@@ -38,3 +38,13 @@ def test_features_of_one_content_in_two_splits_are_refused(obtain: Callable[[int
     obtain(1)
     with pytest.raises(UsageError, match=r"in two splits: 'a' \(train\) and 'b' \(test\)"):
         obtain(0)
+
+
+def test_imported_features_of_one_content_in_two_splits_are_refused_before_a_job_starts(
+    obtain: Callable[[int], None], storage: Storage, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="in two splits"):
+        obtain(0)
+    job, manifest = Job(storage, RunConfig(), None, False, ""), load_manifest(tmp_path / "manifest.csv")
+    with pytest.raises(UsageError, match=r"in two splits: 'a' \(train\) and 'b' \(test\)"):
+        imported_store(job, manifest, "i3d")

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from anomalyclip.config import ModelConfig
-from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.directions import FixedDirections
-from anomalyclip.model.method import video_windows
+from anomalyclip.model.anomaly_clip import DIRECTIONS_COSINE, AnomalyCLIP
+from anomalyclip.model.directions import FixedDirections, FreeDirections
+from anomalyclip.model.method import TrainingFeatures, video_windows
+from anomalyclip.model.smoothing import smooth
 
 CONFIG = ModelConfig(embedding_dim=16, heads=2, concat_logits=True)
 
@@ -93,3 +94,67 @@ def test_with_cosine_similarity_nothing_is_recentred() -> None:
     for expected, found in zip(before, model(clips), strict=True):
         assert torch.equal(found, expected)
     assert not list(model.selector.state_dict())
+
+
+FULL = CONFIG.model_copy(update={"standardise": True, "linear": True, "smoothing": 1.0, "position_std": 0.02})
+
+
+def training_features(model: AnomalyCLIP) -> TrainingFeatures:
+    generator = torch.Generator().manual_seed(1)
+    frames = 3 * torch.randn(8, 5, 8, generator=generator) + model.normality_prototype
+    return TrainingFeatures(torch.tensor([0, 0, 1, 1, -1, -1, -1, -1]), frames.mean(dim=1), lambda: frames)
+
+
+def test_standardised_features_score_as_those_of_another_scale() -> None:
+    config = FULL.model_copy(update={"linear": False})
+    model, scaled = model_of(config=config), model_of(config=config)
+    features = training_features(model)
+    model.prepare(features)
+    scaled.normality_prototype *= 10
+    scaled.directions.class_features *= 10
+    scaled.prepare(TrainingFeatures(features.labels, features.means * 10, lambda: features.frames() * 10))
+    video = torch.randn(50, 8)
+    torch.testing.assert_close(scaled.score_video(video * 10).probabilities, model.score_video(video).probabilities)
+
+
+def test_a_score_is_that_of_the_mean_of_both_logits() -> None:
+    config = FULL.model_copy(update={"smoothing": 0.0})
+    model, video = model_of(config=config), torch.randn(40, 8)
+    model.prepare(training_features(model))
+    assert model.linear is not None
+    temporal = model(video[video_windows(40, config)]).anomaly_logits.reshape(-1)[:40]
+    x = (video - model.normality_prototype) / model.deviation
+    linear = x @ model.linear.weight + model.linear.bias
+    torch.testing.assert_close(model.score_video(video).scores, ((temporal + linear) / 2).sigmoid())
+
+
+def test_smoothing_follows_the_order_of_time_over_all_windows() -> None:
+    plain = model_of(config=CONFIG)
+    model = model_of(config=CONFIG.model_copy(update={"smoothing": 2.0}))
+    model.load_state_dict(plain.state_dict())
+    video = torch.randn(1100, 8)  # three windows, whose segments alternate
+    torch.testing.assert_close(model.score_video(video).logits, smooth(plain.score_video(video).logits, 2.0))
+
+
+def test_the_mean_cosine_tells_equal_directions_from_different_ones() -> None:
+    model = model_of()
+    model.normality_prototype.zero_()
+    model.directions.class_features.copy_(torch.eye(3, 8))
+    assert model.diagnostics()[DIRECTIONS_COSINE] == pytest.approx(0.0, abs=1e-6)
+    model.directions.class_features.copy_(torch.ones(3, 8))
+    assert model.diagnostics()[DIRECTIONS_COSINE] == pytest.approx(1.0)
+
+
+def test_free_directions_start_at_the_mean_features_of_their_classes() -> None:
+    config = CONFIG.model_copy(update={"initial_directions": "class_means"})
+    model = AnomalyCLIP(FreeDirections(3, 8, 1.0), ["a", "b", "c", "Normal"], 3, torch.zeros(8), config)
+    drawn, features = model.directions().clone(), training_features(model)
+    model.prepare(features)
+    torch.testing.assert_close(model.directions()[0], features.means[:2].mean(dim=0))
+    torch.testing.assert_close(model.directions()[1], features.means[2:4].mean(dim=0))
+    assert torch.equal(model.directions()[2], drawn[2])  # no training video is of this class
+
+
+def test_the_papers_settings_keep_the_names_of_all_tensors() -> None:
+    assert not {"deviation", "linear.weight", "linear.bias"} & model_of().state_dict().keys()
+    assert {"deviation", "linear.weight", "linear.bias"} <= model_of(config=FULL).state_dict().keys()

@@ -52,7 +52,7 @@ def backbone() -> Backbone:
 def new_bundle(backbone: Backbone, tmp_path: Path) -> Callable[..., Path]:
     """Save an untrained model of a sampling rate and a number of crops for the features of `clip-tiny`."""
 
-    def new(sampling_rate: int = 1, crops: int = 1) -> Path:
+    def new(sampling_rate: int | None = 1, crops: int = 1) -> Path:
         torch.manual_seed(0)
         config = ModelConfig(embedding_dim=16, heads=2)
         model = AnomalyCLIP(FixedDirections(torch.randn(2, 64)), CLASSES, 2, torch.zeros(64), config)

@@ -91,6 +91,15 @@ def test_scores_are_repeated_to_cover_the_frames_between(
     assert len(given["score"][0]) == 30
 
 
+def test_a_model_of_snippets_scores_each_snippet_and_no_video(
+    new_bundle: Callable[[int | None], Path], videos: Path, draw_video: Callable[..., Path]
+) -> None:
+    draw_video(videos / "a.mp4")
+    model = VideoScorer(new_bundle(None))
+    assert len(model.predict(pd.DataFrame({"features": [features(10)]}))["score"][0]) == 10
+    assert "give `features`" in model.predict(pd.DataFrame({"path": ["a.mp4"]}))["error"][0]
+
+
 def test_a_served_video_is_seen_in_the_models_crops(
     new_bundle: Callable[..., Path], videos: Path, backbone: Backbone, draw_video: Callable[..., Path]
 ) -> None:

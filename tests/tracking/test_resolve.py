@@ -11,7 +11,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.model.bundle import CARD, bundle_digest
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
-from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
+from anomalyclip.tracking.resolve import ZERO_SHOT, MlflowName, resolve
 from anomalyclip.tracking.runs import TrackedRun
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
@@ -46,6 +46,20 @@ def test_a_run_and_the_model_it_registered_have_its_predictions(
         tracking.client.set_registered_model_alias("detector", "champion", "1")
     for name in (tracking.run_id, "models:/detector/1", "models:/detector@champion", f"models:/{model_id}"):
         assert predictions(name, storage, tracking_uri).read_bytes() == b"scores"
+
+
+def test_a_folder_that_a_models_run_logged_is_found_without_its_plots(
+    open_run: OpenRun, bundle: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "linear" / "plots").mkdir(parents=True)
+    for name in ("linear.json", "plots/a.png"):
+        (tmp_path / "linear" / name).write_text("{}")
+    with open_run() as tracking:
+        register_model(tracking, log_model(tracking, bundle), "detector")
+        tracking.log_artifacts(tmp_path / "linear", "linear")
+    folder = MlflowName("models:/detector/1", tracking_uri).part("linear")
+    assert folder is not None and [path.name for path in folder.iterdir()] == ["linear.json"]
+    assert MlflowName("models:/detector/1", tracking_uri).part("mil") is None
 
 
 def test_what_was_never_scored_says_how_to_score_it(
@@ -131,6 +145,20 @@ def test_a_model_of_the_storage_root_is_found_by_name_key_and_folder(
         found, found_id = resolve(str(folder), storage, "").bundle()
         assert ((found / CARD).is_file(), found_id) == (True, None)
     assert "run evaluations/mine in " in refused("evaluations/mine", storage, wanted="bundle")
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_what_a_training_has_kept_beside_its_model_is_found(
+    bundle: Path, evaluation: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch, is_local: bool
+) -> None:
+    storage.publish_folder(bundle, "runs/mine/model")
+    for kind in ("runs", "evaluations"):  # an evaluation of the same name holds no model
+        storage.publish_folder(evaluation, f"{kind}/mine/linear")
+    monkeypatch.setattr(Storage, "is_local", is_local)
+    for name in ("mine", "runs/mine", storage.path("runs/mine"), storage.path("runs/mine/model")):
+        folder = resolve(name, storage, "").part("linear")
+        assert folder is not None and (folder / "predictions.parquet").read_bytes() == b"scores", name
+        assert resolve(name, storage, "").part("mil") is None
 
 
 def test_a_folder_has_what_it_holds(bundle: Path, evaluation: Path, storage: Storage) -> None:

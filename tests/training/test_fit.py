@@ -132,15 +132,16 @@ def test_old_checkpoints_go_but_the_best_and_the_last_stay(
 ) -> None:
     checkpoints = store(tmp_path)
     history = fit(new_model(), FitData(bags, bags, data.cache), config, checkpoints)
-    assert set(checkpoints.epochs()) == {best_epoch(history), 2}
+    assert set(checkpoints.epochs()) == {best_epoch(history, "best"), 2}
     assert all({AUC, LOSS} <= row.keys() for row in history)
 
 
 def test_the_best_epoch_breaks_ties_by_loss_then_by_age() -> None:
     rows = [(0.0, 0.9, 1.0), (0.1, 0.8, 3.0), (0.1, 0.8, 2.0), (0.1, 0.8, 2.0), (0.1, 0.7, 1.0)]
     history = [{"learning_rate": rate, AUC: auc, LOSS: loss} for rate, auc, loss in rows]
-    assert best_epoch(history) == 2
-    assert best_epoch([{"learning_rate": 0.1}] * 4) == 3
+    assert best_epoch(history, "best") == 2
+    assert best_epoch([{"learning_rate": 0.1}] * 4, "best") == 3
+    assert best_epoch(history, "last") == 4
 
 
 @pytest.mark.parametrize("precision, arithmetic", [("auto", "ieee"), ("tf32", "tf32")])

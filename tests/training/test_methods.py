@@ -14,11 +14,11 @@ from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone
 from anomalyclip.methods import METHODS, load_bundle
 from anomalyclip.model.collectives import rank, world_size
-from anomalyclip.model.method import Method
+from anomalyclip.model.method import Method, TrainingFeatures
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
 from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
-from anomalyclip.training.sampling import Bag
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, LOSS
 
@@ -32,7 +32,8 @@ def settings(method: str) -> RunConfig:
 
 def new_model(backbone: Backbone, config: RunConfig) -> Method:
     model = build_model(CLASSES, backbone, torch.zeros(64), config)
-    model.prepare(torch.randn(6, 64, generator=torch.Generator().manual_seed(0)))
+    means = torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
+    model.prepare(TrainingFeatures(torch.full((6,), NORMAL_LABEL), means, lambda: means[:, None]))
     return model
 
 
@@ -144,5 +145,6 @@ def test_features_without_a_text_tower_suit_competitors_that_read_no_names(metho
                 build_model(CLASSES, tower, torch.zeros(400), config)
         else:
             built = build_model(CLASSES, tower, torch.zeros(400), config)
-            built.prepare(torch.randn(4, 400))
+            means = torch.randn(4, 400)
+            built.prepare(TrainingFeatures(torch.full((4,), NORMAL_LABEL), means, lambda means=means: means[:, None]))
             assert built.eval().score_video(torch.randn(20, 400)).scores.shape == (20,)

@@ -199,15 +199,15 @@ def test_videos_shorter_than_a_window_are_warned_of_with_the_share_of_repeated_f
 @pytest.mark.parametrize("auc, warned", [(0.4, True), (0.5, True), (0.682, True), (0.684, False), (1.0, False)])
 def test_validation_at_chance_is_warned_of(auc: float, warned: bool) -> None:
     history = [{"learning_rate": 0.1, AUC: value, LOSS: 1.0} for value in (0.3, auc)]
-    lines = warnings_after(history, bags(14, 14))
+    lines = warnings_after(history, bags(14, 14), "best")
     assert len(lines) == warned
     assert all(f"AUC {auc:.3f} at the best epoch, where random scores reach 0.683 once in 20" in line for line in lines)
 
 
 def test_one_video_of_a_kind_cannot_tell_validation_from_chance() -> None:
-    (few,) = warnings_after([{"learning_rate": 0.1, AUC: 1.0, LOSS: 1.0}], bags(1, 1))
+    (few,) = warnings_after([{"learning_rate": 0.1, AUC: 1.0, LOSS: 1.0}], bags(1, 1), "best")
     assert few == "validation has too few videos to tell the model from chance: 1 abnormal and 1 normal videos"
-    assert warnings_after([{"learning_rate": 0.1}], []) == []
+    assert warnings_after([{"learning_rate": 0.1}], [], "best") == []
 
 
 def test_a_part_that_quarantine_left_without_a_kind_is_refused() -> None:

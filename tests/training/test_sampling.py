@@ -114,3 +114,19 @@ def test_every_crop_is_drawn_equally_often_by_a_pure_function() -> None:
     assert np.bincount(drawn).tolist() == pytest.approx([100] * 5, abs=35)
     assert drawn == [crop(f"v{i}") for i in range(500)]
     assert {draw_clip(Draw(Bag(f"v{i}", 0), 0), 800, 0, 0, CONFIG).crop for i in range(20)} == {0}
+
+
+@pytest.mark.parametrize("length", [1, 20, 64, 65, 200, 382, 1000])
+@pytest.mark.parametrize("frames, stride", [(1, 1), (2, 1), (6, 1), (16, 1), (2, 2)])
+def test_even_clips_reach_from_the_first_frame_to_the_last(length: int, frames: int, stride: int) -> None:
+    config = ModelConfig(clips="even", frames_per_segment=frames, stride=stride)
+    drawn = [draw_clip(Draw(Bag("v", 0), pass_), length, 0, 0, config).frames for pass_ in range(200)]
+    assert min(clip.min() for clip in drawn) == 0
+    assert max(clip.max() for clip in drawn) == length - 1
+    assert all((np.diff(clip[:, 0]) >= 0).all() for clip in drawn if length > 2 * 32 * frames * stride)
+
+
+def test_even_clips_of_a_video_that_fits_repeat_no_frame_but_where_segments_overlap() -> None:
+    clip = draw_clip(Draw(Bag("v", 0), 0), 200, 0, 0, ModelConfig(clips="even", frames_per_segment=6)).frames
+    assert (np.diff(clip, axis=1) == 1).all()
+    assert len(np.unique(clip)) == 192

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +40,26 @@ def test_the_figure_is_the_auc_of_the_videos_scores(
     assert validate(model, bags, cache, config)[AUC] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("rate", [1, 5])
+@pytest.mark.parametrize("rate", [1, 5, None])
 def test_a_videos_score_is_that_of_its_rows_in_the_predictions_table(
     model: AnomalyCLIP, bags: list[Bag], put_features: Callable[..., None], storage: Storage, tmp_path: Path,
-    config: RunConfig, monkeypatch: pytest.MonkeyPatch, rate: int,
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, rate: int | None,
 ) -> None:  # fmt: skip
     store, generator = FeatureStore(storage, f"every-{rate}"), np.random.default_rng(0)
     lengths = {bag.video_id: 160 + 7 * number for number, bag in enumerate(bags)}  # most end within a segment
     for video, length in lengths.items():
-        put_features(store, video, generator.normal(size=(-(-length // rate), DIM)).astype(np.float16), rate, length)
+        features = generator.normal(size=(-(-length // rate) if rate else 100, DIM)).astype(np.float16)
+        put_features(store, video, features, rate or 1, length)
     rows = [(bag.video_id, bag.video_id, "test", [], [], lengths[bag.video_id], bag.video_id) for bag in bags]
     manifest = pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}, orient="row")
     scorer = model_scorer(model, rate, "d")
     score_manifest(scorer, manifest, "m", store, tmp_path / "p.parquet")
     predictions = read_predictions(tmp_path / "p.parquet")
     expected = {
-        video: video_score(predictions.scores[predictions.frames_of(number)], config.model.frames_per_segment * rate)
+        video: video_score(
+            predictions.scores[predictions.frames_of(number)],
+            config.model.frames_per_segment * (rate or Fraction(lengths[video], 100)),
+        )
         for number, video in enumerate(predictions.video_ids)
     }
     judged: list[float] = []
@@ -103,5 +108,5 @@ def test_segment_dropout_plays_no_part(model: AnomalyCLIP, bags: list[Bag], cach
 
 def test_an_epoch_that_trained_nothing_is_not_chosen() -> None:
     history = [{"learning_rate": rate, AUC: auc, LOSS: 1.0} for rate, auc in ((0.0, 0.9), (0.1, 0.5), (0.1, 0.6))]
-    assert best_epoch(history) == 2
-    assert best_epoch(history[:1]) == 0
+    assert best_epoch(history, "best") == 2
+    assert best_epoch(history[:1], "best") == 0

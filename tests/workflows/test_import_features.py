@@ -95,6 +95,25 @@ def test_features_that_are_not_clips_train_and_score_every_frame(on_others: Resu
     assert counts == dict(test.select("video_id", "num_frames").iter_rows())
 
 
+def test_a_fixed_number_of_snippets_trains_scores_and_is_found_again(
+    drawn_manifest: Path, rooted: Sequence[str], storage_root: Path, tmp_path: Path
+) -> None:
+    for row in load_manifest(drawn_manifest).iter_rows(named=True):
+        features = np.random.default_rng(sum(row["video_id"].encode())).normal(size=(8, OTHERS)).astype(np.float32)
+        np.save(tmp_path / f"{row['video_id']}.npy", features)
+    root = ["--storage", str(storage_root)]
+    given = import_features([str(drawn_manifest), str(tmp_path), "--as", "spread", "--snippets", "8", *root])
+    assert (given["snippets"], given["sampling_rate"]) == (8, None)
+    settings = ("data.features=spread", "model.directions=free", "model.segments=8", "model.frames_per_segment=1")
+    trained = train([str(drawn_manifest), "--name", "spread", *rooted, *(p for s in settings for p in ("--set", s))])
+    rows = pl.read_parquet(Path(trained["paths"]["evaluation"]) / "predictions.parquet")
+    test = load_manifest(drawn_manifest).filter(pl.col("split") == "test")
+    counts = dict(rows.group_by("video_id").len().iter_rows())
+    assert counts == dict(test.select("video_id", "num_frames").iter_rows())
+    again = evaluate([f"models:/anomalyclip/{trained['model_version']}", str(drawn_manifest), *root])
+    assert again["auc"] == trained["auc"] is not None
+
+
 def test_evaluating_such_a_model_finds_its_features_by_itself(
     on_others: Result, drawn_manifest: Path, storage_root: Path
 ) -> None:

@@ -93,7 +93,8 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once_and_nothing_written(tree:
     assert code == 2 and "Traceback" not in errors
     assert lines[0] == (
         f"error: {tree} has 6 fault(s) (1 missing, 1 in no list, 1 shorter, 2 cut or unreadable, 1 longer; "
-        "decoders differ by a frame or two, which --frame-tolerance N allows):"
+        "decoders differ by a frame or two, which --frame-tolerance N allows; --allow-missing leaves out the missing "
+        "ones):"
     )
     assert len(lines) == 7
     for words in (
@@ -108,7 +109,26 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once_and_nothing_written(tree:
     assert sorted(tree.rglob("*")) == before
 
     code, errors = run("shanghaitech", str(tree), "--frame-tolerance", "1")
-    assert code == 2 and "has 4 fault(s) (1 missing, 1 in no list, 2 cut or unreadable)" in errors
+    assert code == 2 and "has 4 fault(s) (1 missing, 1 in no list, 2 cut or unreadable; --allow-missing" in errors
+
+
+def test_a_part_of_a_dataset_must_be_asked_for_and_what_is_missing_is_counted(
+    tree: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = sorted((tree / "training/videos").iterdir())
+    for video in videos[2:]:
+        video.unlink()
+    gone = len(videos) - 2
+    code, errors = run("shanghaitech", str(tree), "--no-check")
+    assert code == 2 and f"({gone} missing; --allow-missing leaves out the missing ones):" in errors
+    made = main(["shanghaitech", str(tree), "--allow-missing"])
+    assert (made["skipped"], sum(made["videos"].values())) == (gone, 48 - gone)
+    assert load_manifest(tree / "manifest.csv").height == 48 - gone
+    (listed,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert listed.startswith(f"{gone} video(s) left out:\n  {videos[2].stem} is missing\n")
+    (tree / "training/videos/extra.avi").touch()
+    code, errors = run("shanghaitech", str(tree), "--allow-missing", "--no-check")
+    assert code == 2 and "has 1 fault(s) (1 in no list)" in errors
 
 
 def test_a_manifest_that_is_there_outlives_a_refusal_and_is_replaced_by_success(tree: Path, run: Run) -> None:
@@ -148,7 +168,7 @@ def test_faulty_clips_are_listed_ten_at_most_and_counted(
     assert (made["skipped"], made["videos"]) == (12, {"train": 2})
     (listed,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     lines = listed.splitlines()
-    assert lines[0] == "12 faulty video(s) left out:" and len(lines) == 12 and lines[-1].strip() == "…"
+    assert lines[0] == "12 video(s) left out:" and len(lines) == 12 and lines[-1].strip() == "…"
     assert "Riot/bad 09.mp4" in lines[-2]
 
 
@@ -159,6 +179,7 @@ def test_faulty_clips_are_listed_ten_at_most_and_counted(
         (("shangai", "."), "invalid choice: 'shangai'"),
         (("ucf-crime", ".", "--seed", "1"), "ucf-crime does not use --seed"),
         (("ped2", ".", "--frame-tolerance", "1", "--no-check"), "ped2 does not use --frame-tolerance, --no-check"),
+        (("ped2", ".", "--allow-missing"), "ped2 does not use --allow-missing"),
         (("ucf-crime", ".", "--frame-tolerance", "-1"), "--frame-tolerance -1"),
         (("ucf-crime", ".", "--output", "manifest.txt"), "must end in .csv or .parquet"),
     ],

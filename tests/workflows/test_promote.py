@@ -17,6 +17,7 @@ import mlflow
 import pytest
 import ray
 import requests
+import torch
 import yaml
 
 import anomalyclip.workflows.promote
@@ -31,7 +32,7 @@ from anomalyclip.jobs.evaluation import Evaluation
 from anomalyclip.jobs.sources import Source
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.promotion import ModelRegistry, new_entry
-from tests.registered import draw_manifest, register
+from tests.registered import draw_manifest, register, write_table
 from tests.servers import TOOLS, free_port, mlflow_server, postgresql, serving
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,7 +42,8 @@ POLICY: Settings = {
     "evaluation": {"manifest": "videos/manifest.csv"},
     "floors": {"auc": 0.7, "m_auc": 0.7},
     "margins": {"auc": 0.02, "m_auc": 0.02, "class_auc": 0.05},
-    "baselines": {"beats_zero_shot": None},  # which would score the videos
+    # zero-shot CLIP would score the videos; the versions are as old as those without fitted baselines
+    "baselines": {"beats_zero_shot": None, "beats_linear": None, "beats_mil": None},
 }
 GATES = ["backbone", "loads", "data", "auc", "m_auc", "above_chance", "delta_auc", "delta_m_auc", "class_auc"]
 
@@ -363,6 +365,58 @@ def test_a_model_is_compared_with_zero_shot_clip_on_the_policys_videos(
     assert line.endswith("gates that failed: beats_zero_shot")
     assert [each.candidate.tags["model_kind"] for each in asked] == ["zero-shot"]
     assert asked[0].candidate.classes == ("Arson", "Fighting", "Normal")
+
+
+def test_a_model_must_beat_the_baselines_that_its_training_has_kept(place: Place) -> None:
+    policy = str(place.policy(baselines={"beats_linear": 0.0, "beats_mil": 0.0}))
+    place.train(0.5, 1, baselines={"linear": 0.1, "mil": 0.1})
+    code, result, _ = place.promote(NAME, "--version", "1", "--policy", policy)
+    said = {gate["name"]: gate["says"] for gate in result["gates"]}
+    assert (code, result["decision"]) == (0, "promoted")
+    assert said["beats_linear"].startswith("AUC minus that of logistic regression +0.")
+    assert said["beats_mil"].startswith("AUC minus that of MIL ranking +0.")
+
+    place.train(0.5, 2, baselines={"linear": 0.5, "mil": 0.1})
+    code, _, line = place.promote(NAME, "--version", "2", "--dry-run", "--policy", policy)
+    assert (code, "beats_linear" in line, "beats_mil" in line) == (1, True, False)
+
+
+def test_a_version_from_before_the_baselines_is_told_how_to_get_them(place: Place) -> None:
+    place.train(0.5, 1)
+    policy = str(place.policy(baselines={"beats_linear": 0.0, "beats_mil": 0.0}))
+    code, _, line = place.promote(NAME, "--version", "1", "--policy", policy)
+    assert (code, line.endswith("gates that failed: beats_linear, beats_mil")) == (1, True)
+    says = gates(place, "1")["beats_mil"]
+    assert "not compared with MIL ranking: the model has none" in says
+    assert "train again, or set baselines.beats_mil to null" in says
+    assert place.promote(NAME, "--version", "1", "--policy", str(place.policy()))[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["linear", "mil"])
+def test_kept_baselines_are_scored_on_the_policys_videos_if_the_training_saw_others(place: Place, kind: str) -> None:
+    place.train(0.5, 1, baselines={kind: 0.1})
+    manifest = place.folder / "videos/manifest.csv"
+    (place.folder / "videos/fewer.csv").write_text(manifest.read_text().rpartition("v8,")[0])
+    asked: list[Candidate] = []
+
+    def prepare(job: Job, source: Source, candidate: Candidate) -> Candidate:
+        asked.append(candidate)
+        return candidate
+
+    def evaluated(job: Job, prepared: Candidate) -> SimpleNamespace:
+        run = prepared.tags["model_kind"]
+        path = write_table(place.folder / run / "predictions.parquet", place.folder / "videos/fewer.csv", "x", 0.1)
+        job.storage.publish_folder(path.parent, f"evaluations/{run}/evaluation")
+        return SimpleNamespace(run=run)
+
+    place.monkeypatch.setattr(judging.evaluation, "prepare_candidate", prepare)
+    place.monkeypatch.setattr(judging.evaluation, "run", evaluated)
+    policy = place.policy(baselines={f"beats_{kind}": 0.0}, evaluation={"manifest": "videos/fewer.csv"},
+                          floors={"auc": 0.0, "m_auc": 0.0})  # fmt: skip
+    place.promote(NAME, "--version", "1", "--dry-run", "--policy", str(policy))
+    assert [each.tags["model_kind"] for each in asked] == ["anomalyclip", kind]
+    assert asked[1].scorer.classes == asked[0].classes and asked[1].model_id is None
+    assert asked[1].scorer.score(torch.randn(5, 64))[1].shape == (5, 3)
 
 
 def test_models_scored_on_other_annotations_are_not_compared(place: Place) -> None:

@@ -18,7 +18,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from anomalyclip.baselines.linear import load_linear
 from anomalyclip.data.manifest import load_manifest
+from anomalyclip.evaluation.comparison import compare
+from anomalyclip.evaluation.metrics import compute_metrics
+from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.model.bundle import load_card
 from tests.commands import evaluate, train
 
 pytestmark = pytest.mark.cluster
@@ -35,6 +40,11 @@ def unbroken(ray_session: None, drawn_manifest: Path, storage_root: Path, option
 def client(unbroken: Result) -> mlflow.MlflowClient:
     mlflow.set_tracking_uri(unbroken["tracking_uri"])
     return mlflow.MlflowClient()
+
+
+def folder_of(result: Result, part: str) -> Path:
+    """The predictions in a folder of a run."""
+    return Path(result["paths"][part]) / "predictions.parquet"
 
 
 def last_weights(storage_root: Path, run: str) -> dict[str, torch.Tensor]:
@@ -59,6 +69,20 @@ def test_one_command_gives_a_registered_model(unbroken: Result, client: mlflow.M
     assert {"auc", "m_auc"} <= {metric.key for metric in linked.metrics}
     names = {item.path for item in client.list_artifacts(unbroken["run_id"], "evaluation/plots")}
     assert "evaluation/plots/timelines.png" in names
+
+
+def test_three_baselines_are_kept_with_the_run_and_compared_with_the_model(
+    unbroken: Result, client: mlflow.MlflowClient
+) -> None:
+    run, model = client.get_run(unbroken["run_id"]), read_predictions(folder_of(unbroken, "evaluation"))
+    for name, folder in (("zero_shot", "zero-shot"), ("linear", "linear"), ("mil", "mil")):
+        baseline = read_predictions(folder_of(unbroken, folder))
+        assert run.data.metrics[f"{name}_auc"] == compute_metrics(baseline).value("auc")
+        assert compare(model, baseline).figures["auc"]
+        assert f"{folder}/predictions.parquet" in {file.path for file in client.list_artifacts(run.info.run_id, folder)}
+        assert unbroken[f"beats_{name}"] == run.data.tags[f"beats_{name}"] in ("yes", "no", "unknown")
+    assert load_linear(folder_of(unbroken, "linear").parent).classes == model.classes
+    assert load_card(folder_of(unbroken, "mil").parent).model.method == "sultani"
 
 
 def test_every_epoch_is_logged_once(unbroken: Result, client: mlflow.MlflowClient) -> None:
@@ -153,6 +177,8 @@ def test_a_killed_and_resumed_run_ends_as_an_unbroken_one(
     assert ours.keys() == expected.keys()
     for key, value in expected.items():
         assert (ours[key] - value).norm() <= tolerance * value.norm(), key
+    for part in ("linear", "mil"):  # made again by the same process or another: the same to the last digit
+        assert pl.read_parquet(folder_of(result, part)).equals(pl.read_parquet(folder_of(unbroken, part)))
 
 
 def test_a_final_fit_trains_on_the_held_out_videos_too(

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from anomalyclip.data.datasets.media import Media
 
+MISSING = "missing"
+"""Kind of a fault: a listed video that is not there."""
+
 
 class Fault(NamedTuple):
     """Something wrong with a tree."""
@@ -45,7 +48,7 @@ def match(homes: Mapping[str, Collection[str]], copies: Collection[str], media: 
     misspelt = {name: unlisted[name.casefold()] for name in homes if not chosen[name] and name.casefold() in unlisted}
     extra = [one for name in sorted({*unlisted.values()} - {*misspelt.values()}) for one in places[name]]
     faults = [
-        *(Fault("missing", f"{name} is missing") for name in homes if not chosen[name] and name not in misspelt),
+        *(Fault(MISSING, f"{name} is missing") for name in homes if not chosen[name] and name not in misspelt),
         *_misspelt(misspelt, places, root),
         *(Fault("there twice", f"{name} is there as {_below(root, all_of)}: remove all but one")
           for name, all_of in chosen.items() if len(all_of) > 1),

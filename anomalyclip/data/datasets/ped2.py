@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from anomalyclip.data.datasets.media import manifest_path
+from anomalyclip.data.datasets.ped2_clips import Clip, Place, intervals, is_passed_on, others, pictures, places
+from anomalyclip.data.datasets.ped2_labels import frame_labels
 from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
-from anomalyclip.data.frame_folder import PictureError, frame_paths, read_picture
-from anomalyclip.data.schema import Anomaly
+from anomalyclip.data.frame_folder import PictureError, read_picture
 from anomalyclip.data.splits import keyed_part
 
 ANOMALY = "Anomaly"
-CLIPS = {"Train": 16, "Test": 12}
-"""How many clips each folder of the dataset has; clip 3 of `Test` is `Test003`, its masks `Test003_gt`."""
 TEST_FRACTION = 0.5
 
 NO_SEED = (
@@ -24,87 +21,83 @@ NO_SEED = (
 )
 
 
-class _Clip(NamedTuple):
-    path: Path
-    frames: int
-    anomalies: list[Anomaly]
-
-
 def ped2(root: Path, seed: int | None = None) -> DatasetManifest:
     """Return a manifest of UCSDped2 in which half of the anomalous and of the normal clips are test videos, by seed.
 
-    `root` is the folder that holds `Train` and `Test`, or one above it. A frame is anomalous if its mask has a
+    `root` is the folder that holds `Train` and `Test`, or one above it; or the folder that holds `training/frames` and
+    `testing/frames` of a copy with frame labels (`ped2_labels.py`). With masks, a frame is anomalous if its mask has a
     pixel that is not zero. Raises one UsageError with everything that is wrong, including a missing seed.
     """
     faults = [NO_SEED] if seed is None else []
-    clips = list[_Clip]()
     base = _base(root)
-    for folder in _clip_folders(base):
-        try:
-            clips.append(_read(folder))
-        except (ValueError, PictureError) as error:
-            faults.append(str(error).replace(f"{root}/", ""))
-    faults += [f"{path.relative_to(root)}: not one of the dataset's clips: remove it" for path in _extra(base)]
+    clips, wrong, notes = _labelled(base, root) if is_passed_on(base) else _masked(base)
+    faults += [text.replace(f"{root}/", "") for text in wrong]
+    faults += [f"{path.relative_to(root)}: not one of the dataset's clips: remove it" for path in others(base)]
     raise_faults(root, faults)
     test = _test_ids(clips, seed or 0)
-    rows = [_row(clip, clip.path.name in test, root) for clip in clips]
-    return dataset_manifest(rows, _notes(clips, test))
+    rows = [_row(clip, clip.name in test, root) for clip in clips]
+    return dataset_manifest(rows, [*_notes(clips, test), *notes])
 
 
 def _base(root: Path) -> Path:
-    """Return the folder that holds `Train` and `Test`; the root if there is none."""
-    candidates = (root, root / "UCSDped2", root / "UCSD_Anomaly_Dataset.v1p2" / "UCSDped2")
-    return next((base for base in candidates if (base / "Test").is_dir()), root)
+    """Return the folder that holds the clips; the root if there is none."""
+    candidates = (root, root / "UCSDped2", root / "UCSD_Anomaly_Dataset.v1p2" / "UCSDped2", root / "ped2")
+    return next((base for base in candidates if (base / "Test").is_dir() or is_passed_on(base)), root)
 
 
-def _clip_folders(base: Path) -> list[Path]:
-    return [base / part / f"{part}{number:03d}" for part, count in CLIPS.items() for number in range(1, count + 1)]
+def _masked(base: Path) -> tuple[list[Clip], list[str], list[str]]:
+    """Return the clips with the intervals of their masks, and what is wrong."""
+    clips, faults = list[Clip](), list[str]()
+    for place in places(base):
+        try:
+            clips.append(_read(place))
+        except (ValueError, PictureError) as error:
+            faults.append(str(error))
+    return clips, faults, []
 
 
-def _extra(base: Path) -> list[Path]:
-    known = {path.with_name(path.name + end) for path in _clip_folders(base) for end in ("", "_gt")}
-    return sorted(
-        path for part in CLIPS for path in (base / part).glob("*[0-9]*") if path.is_dir() and path not in known
-    )
+def _labelled(base: Path, root: Path) -> tuple[list[Clip], list[str], list[str]]:
+    """Return the clips with the intervals of their frame labels, what is wrong, and a note on where the labels are."""
+    clips, faults = list[Clip](), list[str]()
+    for place in places(base):
+        try:
+            clips.append(Clip(*place, len(pictures(place.folder)), []))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:  # labels can be compared with whole clips only
+        return clips, faults, []
+    test = [clip for clip in clips if clip.name.startswith("Test")]
+    try:
+        labels, source = frame_labels(base, [clip.folder for clip in test], [clip.frames for clip in test])
+    except ValueError as error:
+        return clips, [str(error)], []
+    found = [clip._replace(anomalies=intervals(flags.tolist())) for clip, flags in zip(test, labels, strict=True)]
+    return [*clips[: -len(test)], *found], [], [f"anomalous frames are those of {source.relative_to(root)}"]
 
 
-def _read(folder: Path) -> _Clip:
+def _read(place: Place) -> Clip:
     """Return a clip and its anomalous frames; raises ValueError and PictureError, which name the place."""
-    frames = _pictures(folder)
-    if folder.parent.name == "Train":
-        return _Clip(folder, len(frames), [])
-    masks = _pictures(folder.with_name(f"{folder.name}_gt"))
+    frames = pictures(place.folder)
+    if place.folder.parent.name == "Train":
+        return Clip(*place, len(frames), [])
+    masks = pictures(place.folder.with_name(f"{place.name}_gt"))
     if len(masks) != len(frames):
-        raise ValueError(f"{folder}: {len(frames)} frames but {len(masks)} masks: their numbers must be equal")
-    return _Clip(folder, len(frames), _intervals([bool(read_picture(mask).any()) for mask in masks]))
+        raise ValueError(f"{place.folder}: {len(frames)} frames but {len(masks)} masks: their numbers must be equal")
+    return Clip(*place, len(frames), intervals([bool(read_picture(mask).any()) for mask in masks]))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: the folder is missing")
-    if not (found := frame_paths(folder)):
-        raise ValueError(f"{folder}: the folder holds no pictures")
-    return found
-
-
-def _intervals(flags: Sequence[bool]) -> list[Anomaly]:
-    """Return the runs of anomalous frames, 0-based and inclusive."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags, [0]]))).reshape(-1, 2).tolist()
-    return [Anomaly(start=start, end=end - 1, labels=[]) for start, end in edges]
-
-
-def _test_ids(clips: Sequence[_Clip], seed: int) -> set[str]:
+def _test_ids(clips: Sequence[Clip], seed: int) -> set[str]:
     chosen = list[str]()
     for anomalous in (True, False):
-        ids = [clip.path.name for clip in clips if bool(clip.anomalies) == anomalous]
+        ids = [clip.name for clip in clips if bool(clip.anomalies) == anomalous]
         chosen += keyed_part(ids, TEST_FRACTION, seed, len(ids) - 1)
     return set(chosen)
 
 
-def _row(clip: _Clip, is_test: bool, root: Path) -> dict[str, Any]:
+def _row(clip: Clip, is_test: bool, root: Path) -> dict[str, Any]:
     return {
-        "video_id": clip.path.name,
-        "path": manifest_path(clip.path, root),
+        "video_id": clip.name,
+        "path": manifest_path(clip.folder, root),
         "split": "test" if is_test else "train",
         "labels": [ANOMALY] if clip.anomalies else [],
         "anomalies": clip.anomalies if is_test else [],
@@ -112,8 +105,8 @@ def _row(clip: _Clip, is_test: bool, root: Path) -> dict[str, Any]:
     }
 
 
-def _notes(clips: Sequence[_Clip], test: set[str]) -> Iterator[str]:
-    trained = sum(bool(clip.anomalies) and clip.path.name not in test for clip in clips)
+def _notes(clips: Sequence[Clip], test: set[str]) -> Iterator[str]:
+    trained = sum(bool(clip.anomalies) and clip.name not in test for clip in clips)
     yield f"split by seed: {len(clips) - len(test)} training videos, {len(test)} test videos"
     yield f"intervals of {trained} training video(s) left out: training uses their labels alone"
     yield "figures on this split are not comparable with those published for Ped2"

@@ -20,7 +20,7 @@ class DatasetManifest:
     notes: list[str]
     """What the user should know, one line each: what was fixed, left out or decided."""
     skipped: list[str]
-    """Videos that were left out because they are faulty, one line each."""
+    """Videos that were left out because they are faulty or missing, one line each."""
 
 
 def dataset_manifest(

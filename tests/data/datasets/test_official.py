@@ -71,7 +71,8 @@ def test_every_fault_of_a_tree_is_in_one_message(ucf: Path) -> None:
     lines = faults_of(ucf, lambda video: listed(video) + longer.get(video.stem, 0), tolerance=1)
     assert lines[0].endswith(
         "has 6 fault(s) (1 missing, 1 in other case, 1 there twice, 1 in no list, 1 shorter, 1 longer; "
-        "decoders differ by a frame or two, which --frame-tolerance N allows):"
+        "decoders differ by a frame or two, which --frame-tolerance N allows; --allow-missing leaves out the missing "
+        "ones):"
     )
     assert lines[1:] == [
         "Abuse001_x264 is missing",

@@ -1,0 +1,85 @@
+"""Adaptation of a configuration to the training videos: their number, their lengths, trimmed or not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from anomalyclip.config import RunConfig, Section
+from anomalyclip.training.sampling import Bag, split_bags, steps_per_epoch
+
+TRIMMED_SECONDS = 10.0
+"""Abnormal training videos count as trimmed to their anomaly if half of them are shorter."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """Length of a training video."""
+
+    stored: int
+    """Stored features."""
+    seconds: float
+
+
+Adapted = tuple[RunConfig, str | None]
+"""The configuration, and what was chosen and why (None: nothing)."""
+
+
+def adapt(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> tuple[RunConfig, list[str]]:
+    """Return the configuration with what it leaves to the data, and a line for each choice.
+
+    Args:
+        config: with a batch size.
+        bags: the training part.
+        lengths: of the bags' videos, in their order.
+    """
+    steps: list[Callable[[RunConfig, Sequence[Bag], Sequence[Length]], Adapted]] = [_trimmed, _grid, _epochs]
+    choices = []
+    for step in steps:
+        config, choice = step(config, bags, lengths)
+        choices += [choice] if choice else []
+    return config, choices
+
+
+def _trimmed(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> Adapted:
+    """Leave out the bottom-K term if abnormal videos are trimmed: their lowest segments are anomalous too."""
+    chosen, choice = config.data.trimmed, None
+    if chosen == "auto":
+        abnormal = set(split_bags(bags)[0])
+        typical = median(length.seconds for bag, length in zip(bags, lengths, strict=True) if bag in abnormal)
+        chosen = typical < TRIMMED_SECONDS
+        kind = "trimmed: no bottom-K term" if chosen else "not trimmed"
+        choice = f"data.trimmed={str(chosen).lower()}: half of the abnormal videos are below {typical:.0f} s ({kind})"
+    config = _with(config, "data", trimmed=chosen)
+    return (_with(config, "loss", bottom_k_abnormal=0.0) if chosen else config), choice
+
+
+def _grid(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> Adapted:
+    """Fit the clip to the videos: in a longer one, most frames of short videos would be repeated."""
+    model = config.model
+    if not model.fit_grid:
+        return config, None
+    typical = median(length.stored for length in lengths)
+    fitting = max(1, round(typical / (model.segments * model.stride)))
+    frames = min(model.frames_per_segment, fitting)
+    adapted = _with(config, "model", frames_per_segment=frames, fit_grid=False)
+    return (
+        adapted,
+        f"model.frames_per_segment={frames}: half of the training videos have {typical:.0f} features or less",
+    )
+
+
+def _epochs(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> Adapted:
+    """Raise the epochs to the least number of steps, and the warm-up in proportion."""
+    training = config.training
+    per_epoch = steps_per_epoch(bags, training)
+    epochs = max(training.epochs, -(-training.least_steps // per_epoch))
+    warmup = max(training.warmup_epochs, round(training.warmup_epochs * epochs / training.epochs))
+    adapted = _with(config, "training", epochs=epochs, warmup_epochs=warmup, least_steps=0)
+    if epochs == training.epochs:
+        return adapted, None
+    return adapted, f"training.epochs={epochs}: {per_epoch} steps each, at least {training.least_steps} in all"
+
+
+def _with(config: RunConfig, section: str, **changes: object) -> RunConfig:
+    part: Section = getattr(config, section)
+    return config.model_copy(update={section: part.model_copy(update=changes)})
