@@ -50,8 +50,8 @@ class Row(NamedTuple):
 
 ROWS = (
     Row("sultani", 77.92, None, "no classes, p_A / C for each; published with I3D (75.41 with C3D)"),
-    Row("rtfm", 84.03, 84.86, "class head beside the base, on its features without a gradient into them; margin scaled "
-        "to these features"),
+    Row("rtfm", 84.03, 84.86, "class head trained beside the base, without a gradient into it, not after it; margin "
+        "scaled to these features"),
     Row("s3r", 85.99, 86.55, "as RTFM; dictionary of the means of the normal training videos"),
     Row("ssrl", 87.43, 88.88, "RTFM from seed 10: the later stages need features of regions, which are not stored"),
     Row("actionclip", 82.30, 87.72, "image tower frozen, one prompt per class"),

@@ -9,8 +9,9 @@ Ours against the originals:
 - The margin 100 was made for I3D. There, ||F|| at step 0 is about sqrt((2048 + 20^2) / 0.3) = 90: batch norm gives the
   block 2,048 numbers of variance 1, the features' own norm is about 20 (a guess), dropout divides by 0.3. The margin
   here has the same ratio to the median ||F|| of the first batch; the weight of its term grows as its square shrinks.
-- The paper freezes the trained base and trains the head after it. Here the head trains beside the base, on F without a
-  gradient into it: the base is what it is without a head, and every epoch is a whole model that validation can choose.
+- The paper freezes the trained base in evaluation mode and trains the head after it. Here the head trains beside the
+  base, on F in evaluation mode without a gradient into it: the base is what it is without a head, and every epoch is a
+  whole model that validation can choose.
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,9 @@ class RTFMOutput(NamedTuple):
     anomaly_logits: Tensor
     """Of the segments' scores s, `(videos, segments)`."""
     logits: Tensor
-    """Of the classes, `(videos, segments, abnormal classes)`."""
+    """Of the classes, from F in evaluation mode, `(videos, segments, abnormal classes)`."""
+    magnitudes: Tensor
+    """||F|| in evaluation mode, by which the class head's segments are chosen, `(videos, segments)`."""
 
 
 class ScoreHead(nn.Module):
@@ -79,10 +82,22 @@ class RTFM(Baseline):
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> RTFMOutput:
         """Return features and logits of the segments of clips `(videos, segments, frames, dim)`."""
-        drawn = None if noise is None else Noise(noise)
-        embedded = dropout(self.block(features.mean(dim=2)), DROPOUT, drawn).to(features.dtype)
-        logits = self.head(embedded, drawn), self.classifier(embedded.detach())
-        return RTFMOutput(embedded, *(part.to(features.dtype) for part in logits))
+        drawn, segments = None if noise is None else Noise(noise), features.mean(dim=2)
+        embedded = self.embed(segments, drawn)
+        parts = embedded, self.head(embedded, drawn), *self.classify(segments)
+        return RTFMOutput(*(part.to(features.dtype) for part in parts))
+
+    def embed(self, segments: Tensor, noise: Noise | None) -> Tensor:
+        """Return F `(videos, segments, dim)` of segments of the same shape."""
+        return dropout(self.block(segments), DROPOUT, noise)
+
+    def classify(self, segments: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class logits and ||F|| of segments, with the base in evaluation mode and without gradient into it."""
+        training = self.training
+        with torch.no_grad():
+            embedded = self.eval().embed(segments, None)
+        self.train(training)
+        return self.classifier(embedded), embedded.norm(dim=-1)
 
     def loss_terms(
         self,
@@ -97,9 +112,11 @@ class RTFM(Baseline):
         if self.training and not self.margin:
             self.margin.fill_(MARGIN_OF_MEDIAN * magnitudes.median())
         top = select_segments(magnitudes, self.config.k, keep_top, largest=True)
+        named = select_segments(output.magnitudes, self.config.k, keep_top, largest=True)[: len(labels)]
+        logits = take_segments(output.logits[: len(labels)], named).mean(dim=1)
         return {
             **magnitude_terms(output.features, output.anomaly_logits, top, len(labels), self.margin.item()),
-            "classes": F.cross_entropy(take_segments(output.logits, top)[: len(labels)].mean(dim=1), labels),
+            "classes": F.cross_entropy(logits, labels),
         }
 
     def segment_logits(self, features: Tensor) -> tuple[Tensor, Tensor]:

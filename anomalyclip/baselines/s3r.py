@@ -32,7 +32,9 @@ class S3ROutput(NamedTuple):
     anomaly_logits: Tensor
     """Of the segments' scores, `(videos, segments)`."""
     logits: Tensor
-    """Of the classes, `(videos, segments, abnormal classes)`."""
+    """Of the classes, from F in evaluation mode, `(videos, segments, abnormal classes)`."""
+    magnitudes: Tensor
+    """||F|| in evaluation mode, `(videos, segments)`."""
     macro_logits: Tensor
     """Of the score of what the dictionary rebuilt, `(videos,)`."""
 
@@ -74,16 +76,21 @@ class S3R(RTFM):
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Any:
         """Return the `S3ROutput` of clips `(videos, segments, frames, dim)`."""
-        drawn = None if noise is None else Noise(noise)
-        segments = features.mean(dim=2)
-        rebuilt = self.en_normal(segments, self.dictionary)
-        embedded = dropout(self.block(segments), DROPOUT, drawn)
-        macro = dropout(self.macro_block(rebuilt), DROPOUT, drawn)
+        drawn, segments = None if noise is None else Noise(noise), features.mean(dim=2)
+        embedded, macro = self.weigh(segments, drawn)
+        parts = embedded, self.head(embedded, drawn), *self.classify(segments), self.head(macro.mean(dim=1), drawn)
+        return S3ROutput(*(part.to(features.dtype) for part in parts))
+
+    def embed(self, segments: Tensor, noise: Noise | None) -> Tensor:
+        """Return F after de-Normal."""
+        return self.weigh(segments, noise)[0]
+
+    def weigh(self, segments: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """Return F and M, each `(videos, segments, dim)`, weighed against each other (de-Normal)."""
+        embedded = dropout(self.block(segments), DROPOUT, noise)
+        macro = dropout(self.macro_block(self.en_normal(segments, self.dictionary)), DROPOUT, noise)
         share = self.de_normal(embedded.mean(dim=1) - macro.mean(dim=1))[:, None]
-        embedded = (embedded * share).to(features.dtype)
-        macro = (macro * (1 - share)).mean(dim=1)
-        logits = self.head(embedded, drawn), self.classifier(embedded.detach()), self.head(macro, drawn)
-        return S3ROutput(embedded, *(part.to(features.dtype) for part in logits))
+        return embedded * share, macro * (1 - share)
 
     def loss_terms(
         self,

@@ -33,7 +33,8 @@ LABELS = torch.tensor([0, 1])
 def output() -> RTFMOutput:
     logits = LOGITS.clone()
     logits[0, 0, 0], logits[0, 2, 0], logits[1, 1, 0] = 2.0, 4.0, 1.0
-    return RTFMOutput(FEATURES, torch.logit(torch.tensor(SCORES, dtype=torch.float64)), logits)
+    magnitudes = torch.tensor([[5.0, 1.0, 4.0], [13.0, 2.0, 13.5], [0, 0, 0], [0, 0, 0]])
+    return RTFMOutput(FEATURES, torch.logit(torch.tensor(SCORES, dtype=torch.float64)), logits, magnitudes)
 
 
 def test_the_loss_is_that_of_the_segments_of_the_largest_magnitude() -> None:
@@ -52,8 +53,8 @@ def test_the_loss_is_that_of_the_segments_of_the_largest_magnitude() -> None:
     smooth = sum((sequence[i + 1] - sequence[i]) ** 2 for i in range(5))
     assert terms["smooth"].item() == pytest.approx(8e-4 * smooth)
     assert terms["sparse"].item() == pytest.approx(8e-3 * math.sqrt(sum(value**2 for value in sequence)))
-    # the class logits averaged over the selected segments: (3, 0) of class 0, and (0.5, 0) of class 1
-    classes = [math.log(math.exp(3.0) + 1) - 3.0, math.log(math.exp(0.5) + 1) - 0.0]
+    # averaged over the segments of the largest magnitudes in evaluation: 0 and 2; 2 and 0, of which no logit is set
+    classes = [math.log(math.exp(3.0) + 1) - 3.0, math.log(2) - 0.0]
     assert terms["classes"].item() == pytest.approx(sum(classes) / 2)
     assert set(terms) == {"score", "magnitude", "smooth", "sparse", "classes"}
 
@@ -82,7 +83,7 @@ def test_the_margin_comes_from_the_first_step_in_proportion_to_the_median_magnit
     model.loss_terms(output(), LABELS, LossConfig())
     # 0, 0, 0.5, 1, 1, 1, 2, 3, 4, 5, 10, 13: the lower of the two in the middle
     assert model.margin.item() == pytest.approx(1.1 * 1.0)
-    model.loss_terms(RTFMOutput(10 * FEATURES, output().anomaly_logits, LOGITS), LABELS, LossConfig())
+    model.loss_terms(output()._replace(features=10 * FEATURES), LABELS, LossConfig())
     assert model.margin.item() == pytest.approx(1.1 * 1.0)
 
 
@@ -92,6 +93,17 @@ def test_the_class_head_changes_nothing_of_the_base() -> None:
     model.loss_terms(model(features, noise), LABELS, LossConfig())["classes"].backward()
     moved = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
     assert moved == {"classifier.weight", "classifier.bias"}
+
+
+def test_the_class_head_sees_the_base_in_evaluation_mode() -> None:
+    model, features, noise = model_of().train(), torch.randn(4, 5, 3, 8), torch.arange(4)
+    found = model(features, noise)
+    assert model.training and model.block.training
+    statistics = {name: value.clone() for name, value in model.named_buffers()}
+    expected = model.eval().block(features.mean(dim=2))
+    torch.testing.assert_close(found.logits, model.classifier(expected))
+    torch.testing.assert_close(found.magnitudes, expected.norm(dim=-1))
+    assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
 
 
 def test_the_optimiser_is_adam_at_a_constant_rate_with_decay_on_the_base_alone() -> None:

@@ -63,7 +63,7 @@ def test_the_loss_is_rtfms_and_that_what_is_rebuilt_looks_normal_for_all_videos(
     model = model_of().eval()
     model.margin.fill_(20.0)
     macro = torch.tensor([0.5, -1.0, 2.0])
-    output = S3ROutput(torch.ones(3, 4, 16), torch.zeros(3, 4), torch.zeros(3, 4, 2), macro)
+    output = S3ROutput(torch.ones(3, 4, 16), torch.zeros(3, 4), torch.zeros(3, 4, 2), torch.ones(3, 4), macro)
     terms = model.loss_terms(output, torch.tensor([0, 1]), LossConfig())
     assert set(terms) == {"score", "magnitude", "smooth", "sparse", "classes", "macro"}
     expected = sum(math.log(1 + math.exp(value)) for value in (0.5, -1.0, 2.0)) / 3

@@ -48,10 +48,10 @@ print(compute_metrics(predictions).flat()["score_gap"])
 
 from anomalyclip.tuning.comparison_table import ROWS
 
-config = build_config(RunConfig(), overrides=["model.method=linear", *sizes])
-linear = build_model(classes, None, torch.zeros(24), config)
-terms = linear.loss_terms(linear(torch.randn(4, 4, 4, 24)), torch.tensor([0, 0]), RunConfig().loss)
-print(ROWS[0].title, *terms, tuple(linear.eval().score_video(torch.randn(50, 24)).probabilities.shape))
+config = build_config(RunConfig(), overrides=["model.method=perceptron", *sizes])
+added = build_model(classes, None, torch.zeros(24), config)
+terms = added.loss_terms(added(torch.randn(4, 4, 4, 24)), torch.tensor([0, 0]), RunConfig().loss)
+print(ROWS[0].title, *terms, tuple(added.eval().score_video(torch.randn(50, 24)).probabilities.shape))
 """
 
 
@@ -122,7 +122,7 @@ def test_an_added_figure_is_computed_with_the_others(scored: Sequence[str]) -> N
 
 
 def test_an_added_competitor_trains_scores_and_has_a_row(scored: Sequence[str]) -> None:
-    assert scored[3] == "linear score (50, 2)"
+    assert scored[3] == "perceptron score (50, 2)"
 
 
 def test_an_added_dataset_becomes_a_manifest(extended: Path, draw_video: DrawVideo, tmp_path: Path) -> None:
