@@ -48,7 +48,7 @@ def test_what_is_not_the_papers_is_in_the_default_alone(name: str) -> None:
     ours = {
         "model": ("standardise", "position_std", "linear", "smoothing", "fit_grid", "clips", "initial_directions"),
         "data": ("trimmed",),
-        "training": ("least_steps", "chosen_epoch", "final_fit"),
+        "training": ("chosen_epoch", "final_fit"),
     }
     for section, settings in ours.items():
         found, plain, default = (getattr(one, section) for one in (preset(name), RunConfig(), preset("default")))

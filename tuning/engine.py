@@ -249,9 +249,9 @@ def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
         time_attr=EPOCHS,
         metric=OBJECTIVE,
         mode="max",
-        max_t=training.epochs + 1,  # trials end by themselves
+        max_t=training.num_epochs + 1,  # trials end by themselves
         # after the warm-up: before, the low learning rate hides how settings differ
-        grace_period=min(training.epochs, max(training.warmup_epochs + 1, training.epochs // KEPT_PART)),
+        grace_period=min(training.num_epochs, max(training.warmup_epochs + 1, training.num_epochs // KEPT_PART)),
         reduction_factor=KEPT_PART,
     )
     # from the storage root: Ray Tune's own snapshots are not used

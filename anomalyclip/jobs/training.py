@@ -298,7 +298,7 @@ def _show(shown: Bar, row: EpochMetrics) -> None:
 
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
-    epochs = plan.stop_after or plan.config.training.epochs
+    epochs = plan.stop_after or plan.config.training.num_epochs
     training = plan.config.training
     steps = steps_per_epoch(plan.train, training)
     log.info(

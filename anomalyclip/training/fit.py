@@ -84,7 +84,7 @@ def fit(
     if world_size() > 1:
         # buffers are equal without a broadcast: the batch norm computes them from the sums of all workers
         parallel = DistributedDataParallel(model, broadcast_buffers=False)
-    for epoch in range(len(history), stop_after or config.training.epochs):
+    for epoch in range(len(history), stop_after or config.training.num_epochs):
         rate = model.learning_rate(epoch, config.training)
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -78,10 +78,10 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
     config, lines = plan.config, []
     bags, training = plan.bags("train"), config.training
     steps = steps_per_epoch(bags, training)
-    if steps * training.epochs < FEW_STEPS and not is_benchmark:
+    if steps * training.num_epochs < FEW_STEPS and not is_benchmark:
         lines.append(
-            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} are seldom enough; "
-            f"raise training.epochs={training.epochs} or lower training.batch_size={training.batch_size}"
+            f"{steps} steps per epoch, {steps * training.num_epochs} in all: fewer than {FEW_STEPS} are seldom enough; "
+            f"raise training.epochs={training.num_epochs} or lower training.batch_size={training.batch_size}"
         )
     if config.backbone.name == "clip-tiny" and config.data.features is None and not is_benchmark:
         lines.append(
