@@ -29,9 +29,11 @@ OUTCOMES = {
 }  # fmt: skip
 
 
-def test_every_row_changes_one_setting_and_the_full_method_none() -> None:
+def test_every_row_of_the_paper_changes_one_setting_and_the_full_method_none() -> None:
     rows = distinct_rows(TABLES)
     assert next(iter(rows)) == DEFAULT
+    ours = rows.pop("class_means")
+    assert (ours.auc, ours.change) == (None, {"initial_directions": "class_means", "directions": "free"})
     assert set(rows) == {DEFAULT, "free", "engineered", "frozen", "cosine", "magnitude", "mlp", "transformer"}
     for name, row in rows.items():
         changed = ModelConfig(**row.change).model_dump().items() - ModelConfig().model_dump().items()
