@@ -184,14 +184,13 @@ class TrainingConfig(Section):
     """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
-    epoch: EpochChoice = "best"
+    chosen_epoch: EpochChoice = "best"
     """`clean` only: the epoch that becomes the model: best by video-level AUC on the validation part, or the last."""
     final_fit: bool = False
     """`clean` only: train once more on all training videos, for the chosen number of epochs."""
-    epochs: PositiveInt = 15
-    """Epochs of the schedule; the first has the learning rate 0."""
-    least_steps: NonNegativeInt = 0
-    """Least number of steps of a training: with few videos, `epochs` and `warmup_epochs` are raised in proportion."""
+    epochs: PositiveInt | None = 15
+    """Epochs of the schedule; the first has the learning rate 0. None (the preset `default`) chooses by the number of
+    training videos: 15, or as many as give 200 steps, with a longer warm-up then."""
     warmup_epochs: PositiveInt = 2
     """Epochs in which the learning rate rises to its highest value; then it falls along a half cosine."""
     learning_rate: PositiveFloat = 2e-4
@@ -214,6 +213,12 @@ class TrainingConfig(Section):
     """Number of times that lost workers are started again from the last checkpoint."""
 
     @property
+    def num_epochs(self) -> int:
+        """Epochs of the schedule; they must be chosen by now (`adapt`)."""
+        assert self.epochs is not None
+        return self.epochs
+
+    @property
     def half_batch(self) -> int:
         """Videos of a kind per step; the batch size must be chosen by now (`plan_training`)."""
         assert self.batch_size is not None
@@ -228,7 +233,7 @@ class TrainingConfig(Section):
                 raise ValueError(
                     f"workers={self.workers} must divide half the batch ({self.half_batch} videos of a kind)"
                 )
-        if self.warmup_epochs >= self.epochs:
+        if self.epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs={self.warmup_epochs} must be below epochs={self.epochs}: set both")
         return self
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from anomalyclip.baselines.registry import BASELINES
+from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.errors import UsageError
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, load_card, load_tensors
 from anomalyclip.model.method import Method
 
-METHODS: Mapping[str, type[Method]] = {"anomalyclip": AnomalyCLIP, **BASELINES}
+METHODS: Mapping[str, type[Method]] = {"anomalyclip": AnomalyCLIP, **COMPETITORS}
 
 
 def load_bundle(folder: Path) -> tuple[Method, ModelCard]:

@@ -51,7 +51,7 @@ _DEFAULT = RunConfig(
         fit_grid=True,
         clips="even",
     ),
-    training=TrainingConfig(batch_size=None, least_steps=200, learning_rate=3e-4, epoch="last", final_fit=True),
+    training=TrainingConfig(batch_size=None, epochs=None, learning_rate=3e-4, chosen_epoch="last", final_fit=True),
 )
 
 PRESETS: dict[str, RunConfig] = {

@@ -3,7 +3,7 @@ import pytest
 from anomalyclip.config import LossConfig, ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.data.labels import sorted_classes
 from anomalyclip.errors import UsageError
-from anomalyclip.presets import preset
+from anomalyclip.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,24 @@ def test_the_methods_own_figures_are_the_defaults() -> None:
     assert list(loss.model_dump().values()) == [1, 1, 1, 1, 1, 8e-4, 8e-3]
 
 
+def test_the_preset_of_ablations_is_the_papers_method() -> None:
+    sizes = {"batch_size": 16, "epochs": 15, "warmup_epochs": 2, "learning_rate": 3e-4}
+    assert preset("benchmark") == RunConfig(training=TrainingConfig.model_validate(sizes))
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "default"])
+def test_what_is_not_the_papers_is_in_the_default_alone(name: str) -> None:
+    ours = {
+        "model": ("standardise", "position_std", "linear", "smoothing", "fit_grid", "clips", "initial_directions"),
+        "data": ("trimmed",),
+        "training": ("chosen_epoch", "final_fit"),
+    }
+    for section, settings in ours.items():
+        found, plain, default = (getattr(one, section) for one in (preset(name), RunConfig(), preset("default")))
+        for setting in settings:
+            assert getattr(found, setting) == getattr(plain, setting) != getattr(default, setting)
+
+
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
-    assert preset("default") == RunConfig(training=TrainingConfig(batch_size=None))
-    assert preset("benchmark").training.batch_size == 16
     with pytest.raises(UsageError, match="unknown preset ucf; choose from: default, ucf-crime, shanghaitech, xd-viol"):
         preset("ucf")

@@ -144,7 +144,7 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
     try:
         trial = study.trial(_point(config))
         result = trial.result() or _fit(trial, study, share)
-        tune.report(_progress(result.history, trial.plan.config.training.epoch))
+        tune.report(_progress(result.history, trial.plan.config.training.chosen_epoch))
     except Exception as error:
         # reported, not raised: Ray Tune would retry it like a lost process, with the same outcome
         tune.report({EPOCHS: 0, OBJECTIVE: math.nan, FAILURE: cluster.reason(error)})
@@ -153,7 +153,7 @@ def _train(config: Mapping[str, Any], study: Study, share: _Share) -> None:
 def _fit(trial: Trial, study: Study, share: _Share) -> TrialResult:
     """Train or resume, score, and keep and return the result."""
     torch.set_num_threads(min(share.threads, cluster.threads()))
-    history, choice = trial.history(), trial.plan.config.training.epoch
+    history, choice = trial.history(), trial.plan.config.training.chosen_epoch
 
     def report(row: EpochMetrics) -> None:
         history.append(row)
@@ -238,7 +238,7 @@ def _optuna(draw: Draw, todo: Sequence[Point], training: TrainingConfig) -> Optu
         seed=training.seed + len(draw.past),  # else it would draw the first ones again
     )
     for trial in draw.past:
-        value = _progress(trial.history, training.epoch)[OBJECTIVE] if trial.history else 0.0
+        value = _progress(trial.history, training.chosen_epoch)[OBJECTIVE] if trial.history else 0.0
         sampler.add_evaluated_point(dict(trial.point), value, error=not trial.history)
     return sampler
 
@@ -249,9 +249,9 @@ def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
         time_attr=EPOCHS,
         metric=OBJECTIVE,
         mode="max",
-        max_t=training.epochs + 1,  # trials end by themselves
+        max_t=training.num_epochs + 1,  # trials end by themselves
         # after the warm-up: before, the low learning rate hides how settings differ
-        grace_period=min(training.epochs, max(training.warmup_epochs + 1, training.epochs // KEPT_PART)),
+        grace_period=min(training.num_epochs, max(training.warmup_epochs + 1, training.num_epochs // KEPT_PART)),
         reduction_factor=KEPT_PART,
     )
     # from the storage root: Ray Tune's own snapshots are not used
@@ -259,7 +259,7 @@ def _asha(draw: Draw, training: TrainingConfig) -> ASHAScheduler:
         known = SimpleNamespace(trial_id=f"past-{number}")
         asha.on_trial_add(None, known)
         for epochs in range(1, len(trial.history) + 1):
-            asha.on_trial_result(None, known, _progress(trial.history[:epochs], training.epoch))
+            asha.on_trial_result(None, known, _progress(trial.history[:epochs], training.chosen_epoch))
     return asha
 
 

@@ -135,7 +135,7 @@ class TrialRuns:
 
     def _end(self, trial: Trial, state: State, tags: Mapping[str, str]) -> None:
         history, result = trial.history(), trial.result()
-        figures = {**chosen(history, trial.plan.config.training.epoch), **(result.figures if result else {})}
+        figures = {**chosen(history, trial.plan.config.training.chosen_epoch), **(result.figures if result else {})}
         self._close(trial, "FINISHED" if state == "finished" else "KILLED", figures, tags)
         self._keep_outcome(trial, state, figures)
         shown = ", ".join(f"{title} {figures[name]:.4f}" for name, title in _LOGGED.items() if name in figures)

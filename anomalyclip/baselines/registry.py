@@ -10,7 +10,7 @@ from anomalyclip.baselines.ssrl import SSRL
 from anomalyclip.baselines.sultani import Sultani
 from anomalyclip.baselines.vad_clip import VadCLIP
 
-BASELINES: Mapping[str, type[Baseline]] = {
+COMPETITORS: Mapping[str, type[Baseline]] = {
     "sultani": Sultani,
     "rtfm": RTFM,
     "s3r": S3R,

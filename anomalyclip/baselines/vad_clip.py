@@ -128,7 +128,7 @@ class VadCLIP(Baseline):
 
     def learning_rate(self, epoch: int, training: TrainingConfig) -> float:
         """Return the rate, a tenth from each milestone on."""
-        return LEARNING_RATE * FALL ** sum(epoch >= part * training.epochs for part in MILESTONES)
+        return LEARNING_RATE * FALL ** sum(epoch >= part * training.num_epochs for part in MILESTONES)
 
     @torch.no_grad()
     def for_scoring(self) -> Self:

@@ -20,6 +20,7 @@ from anomalyclip.evaluation.intervals import (
     average_precision_replicates,
     logit_interval,
     mean_replicates,
+    within_video_replicates,
 )
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
 
@@ -107,6 +108,12 @@ def auc(table: Table) -> Estimate | None:
     return jackknifed(auc_replicates(p.scores, p.anomalous, p.offsets))
 
 
+def within_auc(table: Table) -> Estimate | None:
+    """Mean AUC inside the videos with both kinds of frames: knowing when, not which video."""
+    p = table.predictions
+    return jackknifed(within_video_replicates(p.scores, p.anomalous, p.offsets))
+
+
 def ap(table: Table) -> Estimate | None:
     """Average precision of anomalous frames or videos."""
     p = table.predictions
@@ -163,6 +170,7 @@ FIGURES: dict[str, Figure] = {
     for figure in (
         Figure("auc", "AUC", "frame", auc, headline=True),
         Figure("m_auc", "mAUC", "frame", mean_of("auc"), headline=True),
+        Figure("within_auc", "within-video AUC", "frame", within_auc),
         Figure("ap", "AP", "frame", ap),
         Figure("m_ap", "mAP", "frame", mean_of("ap")),
         Figure("video_auc", "video AUC", "video", auc, headline=True),

@@ -73,11 +73,8 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
     if not positives.any() or not negatives.any():
         return None
     concordant = np.add.reduceat(concordant_frames(scores, positive, frames) * frames, edges[:-1])
-    within = np.zeros(len(positives))
-    for video in np.flatnonzero((positives > 0) & (negatives > 0)):
-        own = slice(edges[video], edges[video + 1])
-        # its row and its column both contain it: taken off twice, it must be added once
-        within[video] = (concordant_frames(scores[own], positive[own], frames[own]) * frames[own]).sum() / 2
+    # its row and its column both contain a video: taken off twice, it must be added once
+    within = _concordant_within(scores, positive, frames, edges, (positives > 0) & (negatives > 0))
     # Every concordant pair was counted at both its frames, so a pair within a video came twice.
     total = concordant.sum() / 2
     pairs = (positives.sum() - positives) * (negatives.sum() - negatives)
@@ -85,6 +82,32 @@ def auc_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -
         left_out = (total - concordant + within) / pairs
     clusters = int(min((positives > 0).sum(), (negatives > 0).sum()))
     return Replicates(float(total / (positives.sum() * negatives.sum())), left_out, clusters, most=1.0)
+
+
+def within_video_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -> Replicates | None:
+    """Mean of the AUC inside each video that has both kinds of frames, like `auc_replicates`; None without any."""
+    scores, positive, frames, edges = _runs(scores, positive, offsets)
+    positives = np.add.reduceat(positive * frames, edges[:-1], dtype=np.float64)
+    negatives = np.diff(offsets) - positives
+    both = (positives > 0) & (negatives > 0)
+    if not both.any():
+        return None
+    areas = _concordant_within(scores, positive, frames, edges, both)[both] / (positives * negatives)[both]
+    left_out = np.full(len(both), areas.mean())
+    with np.errstate(invalid="ignore"):
+        left_out[both] = (areas.sum() - areas) / np.float64(len(areas) - 1)
+    return Replicates(float(areas.mean()), left_out, len(areas), most=1.0)
+
+
+def _concordant_within(
+    scores: FloatArray, positive: BoolArray, frames: IntArray, edges: IntArray, both: BoolArray
+) -> DoubleArray:
+    """Return the concordant pairs of frames inside each video `(videos,)`, 0 where a video has one kind only."""
+    within = np.zeros(len(both))
+    for video in np.flatnonzero(both):
+        own = slice(edges[video], edges[video + 1])
+        within[video] = (concordant_frames(scores[own], positive[own], frames[own]) * frames[own]).sum() / 2
+    return within
 
 
 def average_precision_replicates(scores: FloatArray, positive: BoolArray, offsets: IntArray) -> Replicates | None:

@@ -80,7 +80,7 @@ def _mil(plan: FitPlan, card: ModelCard, folder: Path) -> Scorer:
     with TemporaryDirectory(dir=scratch()) as temporary:
         checkpoints = CheckpointStore(Storage(temporary), "fit")
         fit(model, FitData(bags, (), cache), config, checkpoints)
-        weights = checkpoints.load(config.training.epochs - 1).weights
+        weights = checkpoints.load(config.training.num_epochs - 1).weights
     save_trained(folder, model, weights, config, plan.backbone_identity, card.precision)
     return bundle_scorer(folder, CPU)
 

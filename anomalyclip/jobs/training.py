@@ -13,10 +13,11 @@ import polars as pl
 import torch
 
 from anomalyclip.config import EpochChoice, RunConfig, to_yaml
+from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.standing import Standing, unknown_standing
-from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import baselines, evaluation
@@ -219,7 +220,7 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
         log.warning("%s", line)
     _fit(tracking, plan)
     history = plan.checkpoints().history()
-    choice = plan.config.training.epoch
+    choice = plan.config.training.chosen_epoch
     epoch = best_epoch(history, choice)
     tracking.log_metrics(chosen(history, choice))
     if AUC in history[epoch]:
@@ -265,13 +266,24 @@ def _with_directions(job: Job) -> tuple[RunConfig, Backbone | None]:
     config, imported = job.config, job.config.data.features
     if config.model.directions == "auto":
         backbone = load_backbone(config.backbone)
-        has_text = imported is None or require_import(job.storage, imported).dim == backbone.dim
-        model = config.model.model_copy(update={"directions": "finetuned" if has_text else "free"})
+        reason = _no_text(backbone, require_import(job.storage, imported).dim if imported else backbone.dim)
+        if reason:
+            log.info("model.directions=free: %s", reason)
+        model = config.model.model_copy(update={"directions": "free" if reason else "finetuned"})
         config = config.model_copy(update={"model": model})
-        if not has_text:
-            log.info("model.directions=free: features %s are not those of %s", imported, backbone.name)
     is_without_text = imported is not None and not METHODS[config.model.method].reads_text(config.model)
     return config, None if is_without_text else load_backbone(config.backbone)
+
+
+def _no_text(backbone: Backbone, dim: int) -> str | None:
+    """Return why directions cannot come from prompts for features of `dim` numbers; None if they can."""
+    if backbone.dim != dim:
+        return f"the features have {dim} numbers, the texts of {backbone.name} {backbone.dim}"
+    try:
+        text_tower(backbone.model)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def feature_dim(job: Job, backbone: Backbone | None) -> int:
@@ -286,7 +298,7 @@ def _show(shown: Bar, row: EpochMetrics) -> None:
 
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
-    epochs = plan.stop_after or plan.config.training.epochs
+    epochs = plan.stop_after or plan.config.training.num_epochs
     training = plan.config.training
     steps = steps_per_epoch(plan.train, training)
     log.info(

@@ -10,6 +10,9 @@ from anomalyclip.training.sampling import Bag, split_bags, steps_per_epoch
 TRIMMED_SECONDS = 10.0
 """Abnormal training videos count as trimmed to their anomaly if half of them are shorter."""
 
+LEAST_EPOCHS, LEAST_STEPS = 15, 200
+"""Of a training whose epochs are chosen."""
+
 
 @dataclass(frozen=True)
 class Length:
@@ -69,15 +72,15 @@ def _grid(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> 
 
 
 def _epochs(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> Adapted:
-    """Raise the epochs to the least number of steps, and the warm-up in proportion."""
+    """Choose the epochs by the least number of steps, with a warm-up in proportion."""
     training = config.training
+    if training.epochs is not None:
+        return config, None
     per_epoch = steps_per_epoch(bags, training)
-    epochs = max(training.epochs, -(-training.least_steps // per_epoch))
-    warmup = max(training.warmup_epochs, round(training.warmup_epochs * epochs / training.epochs))
-    adapted = _with(config, "training", epochs=epochs, warmup_epochs=warmup, least_steps=0)
-    if epochs == training.epochs:
-        return adapted, None
-    return adapted, f"training.epochs={epochs}: {per_epoch} steps each, at least {training.least_steps} in all"
+    epochs = max(LEAST_EPOCHS, training.warmup_epochs + 1, -(-LEAST_STEPS // per_epoch))
+    warmup = max(training.warmup_epochs, round(training.warmup_epochs * epochs / LEAST_EPOCHS))
+    adapted = _with(config, "training", epochs=epochs, warmup_epochs=warmup)
+    return adapted, f"training.epochs={epochs}: {per_epoch} steps each, at least {LEAST_STEPS} in all"
 
 
 def _with(config: RunConfig, section: str, **changes: object) -> RunConfig:

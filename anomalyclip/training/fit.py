@@ -84,7 +84,7 @@ def fit(
     if world_size() > 1:
         # buffers are equal without a broadcast: the batch norm computes them from the sums of all workers
         parallel = DistributedDataParallel(model, broadcast_buffers=False)
-    for epoch in range(len(history), stop_after or config.training.epochs):
+    for epoch in range(len(history), stop_after or config.training.num_epochs):
         rate = model.learning_rate(epoch, config.training)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -99,7 +99,7 @@ def fit(
         # saved before it is reported: an epoch that MLflow knows can always be resumed from
         if rank() == 0:
             saved = Checkpoint(epoch, learnt_state(model), optimizer_state(optimizer), history)
-            checkpoints.save(saved, keep=[best_epoch(history, config.training.epoch)])
+            checkpoints.save(saved, keep=[best_epoch(history, config.training.chosen_epoch)])
         on_epoch(metrics)
     return history
 

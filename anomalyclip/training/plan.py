@@ -19,6 +19,8 @@ BATCH_SIZES = (64, 32, 16, 8, 4)
 STEPS_PER_EPOCH = 8
 """Least number of steps per epoch that the choice of a batch size aims at."""
 FEW_STEPS = 200
+MANY_REPEATED = 0.25
+"""Share of repeated frames in the windows of short videos that is worth a warning: a fitted grid leaves less."""
 EQUAL_DIRECTIONS = 0.95
 """Mean cosine between the directions of different classes above which they count as one."""
 ONE_IN_TWENTY = 1.645
@@ -76,10 +78,10 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
     config, lines = plan.config, []
     bags, training = plan.bags("train"), config.training
     steps = steps_per_epoch(bags, training)
-    if steps * training.epochs < FEW_STEPS and not is_benchmark:
+    if steps * training.num_epochs < FEW_STEPS and not is_benchmark:
         lines.append(
-            f"{steps} steps per epoch, {steps * training.epochs} in all: fewer than {FEW_STEPS} are seldom enough; "
-            f"raise training.epochs={training.epochs} or lower training.batch_size={training.batch_size}"
+            f"{steps} steps per epoch, {steps * training.num_epochs} in all: fewer than {FEW_STEPS} are seldom enough; "
+            f"raise training.epochs={training.num_epochs} or lower training.batch_size={training.batch_size}"
         )
     if config.backbone.name == "clip-tiny" and config.data.features is None and not is_benchmark:
         lines.append(
@@ -89,12 +91,12 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
     window = config.model.segments * config.model.frames_per_segment
     span = window * config.model.stride
     short = [stored[bag.video_id] for bag in bags if stored[bag.video_id] < span]
-    if short:
-        repeated = 1 - sum(min(count, window) for count in short) / (window * len(short))
+    repeated = 1 - sum(min(count, window) for count in short) / (window * len(short)) if short else 0.0
+    if repeated > MANY_REPEATED:
         lines.append(
             f"{len(short)} of {len(bags)} training videos are shorter than a window of {span} stored features "
             f"(model.segments x frames_per_segment x stride): {repeated:.0%} of their windows are repeated frames; "
-            "lower these settings to fit the videos"
+            "lower these settings to fit the videos, or set model.fit_grid=true"
         )
     return lines
 

@@ -8,7 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from anomalyclip.baselines.registry import BASELINES
+from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.config import ModelConfig, Precision, RunConfig
 from anomalyclip.data.labels import NORMAL, video_class
 from anomalyclip.errors import UsageError
@@ -67,8 +67,8 @@ def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Te
     if its text features have another size than the prototype `(dim,)`.
     """
     torch.manual_seed(config.training.seed)
-    if config.model.method in BASELINES:
-        return BASELINES[config.model.method].build(classes, classes.index(NORMAL), prototype, config.model, backbone)
+    if config.model.method in COMPETITORS:
+        return COMPETITORS[config.model.method].build(classes, classes.index(NORMAL), prototype, config.model, backbone)
     directions = build_directions(classes, backbone, len(prototype), config.model)
     return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model)
 

@@ -1,6 +1,7 @@
 """Jackknife intervals: exact against brute force and scikit-learn, and covering what they promise."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from anomalyclip.evaluation.intervals import (
     difference,
     logit_interval,
     plain_interval,
+    within_video_replicates,
 )
 from anomalyclip.evaluation.predictions import Digests, Predictions
 from tests.predicted import in_memory
@@ -75,6 +77,24 @@ def test_left_out_values_equal_brute_force(levels: int) -> None:
         for v in range(len(table.video_ids))
     ]
     np.testing.assert_allclose(found.left_out, brute, atol=1e-12)
+
+
+@pytest.mark.parametrize("levels", [3, 10**6])
+def test_within_video_auc_is_the_mean_of_the_videos_that_have_both_kinds(levels: int) -> None:
+    table = predictions(1, levels=levels)
+    found = within_video_replicates(table.scores, table.anomalous, table.offsets)
+    assert found is not None
+    areas = {}
+    for video, (start, end) in enumerate(pairwise(table.offsets)):
+        if 0 < table.anomalous[start:end].sum() < end - start:
+            areas[video] = roc_auc_score(table.anomalous[start:end], table.scores[start:end])
+    assert 1 < len(areas) < len(table.video_ids)
+    assert found.point == pytest.approx(np.mean(list(areas.values())))
+    brute = [
+        np.mean([area for other, area in areas.items() if other != video]) for video in range(len(table.video_ids))
+    ]
+    np.testing.assert_allclose(found.left_out, brute, atol=1e-12)
+    assert found.clusters == len(areas)
 
 
 def test_mean_left_out_values_equal_brute_force_and_drop_a_class_with_its_only_video() -> None:

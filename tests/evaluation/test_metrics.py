@@ -168,7 +168,7 @@ def test_youden_threshold_is_a_score_that_separates_best() -> None:
 def test_flat_names_the_figures_for_a_tracking_server() -> None:
     found = compute_metrics(predictions(MIXED))
     flat = found.flat()
-    with_interval = {"auc", "m_auc", "ap", "m_ap", "video_m_ap"}
+    with_interval = {"auc", "m_auc", "within_auc", "ap", "m_ap", "video_m_ap"}
     single = {*with_interval, "video_auc", "youden_threshold"}
     intervals = {f"{name}_{end}" for name in with_interval for end in ("low", "high")}
     of_class = {f"{kind}/{name}" for kind in ("auc", "ap", "video_ap") for name in ("Arson", "Fighting", "Normal")}

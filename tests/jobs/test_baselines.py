@@ -116,6 +116,19 @@ def test_a_second_attempt_makes_the_same_whatever_the_order_of_the_videos(place:
         assert pl.read_parquet(place.file(f"{name}/predictions.parquet")).equals(table)
 
 
+def test_settings_of_the_method_change_no_baseline(place: Place) -> None:
+    place.compare(None)
+    before = {name: pl.read_parquet(place.file(f"{name}/predictions.parquet")) for name in ("linear", "mil")}
+    own = ModelConfig(standardise=True, linear=True, smoothing=4.0, depth=2)
+    training = TrainingConfig(
+        batch_size=4, epochs=40, learning_rate=1.0, workers=2, final_fit=True, chosen_epoch="last"
+    )
+    place.plan = replace(place.plan, config=RunConfig(model=own, training=training))
+    place.compare(None)
+    for name, table in before.items():
+        assert pl.read_parquet(place.file(f"{name}/predictions.parquet")).equals(table)
+
+
 def test_they_learn_from_the_held_out_videos_too(place: Place) -> None:
     place.compare(None)
     rows = place.source.table.filter(pl.col("split") != "test").sort("video_id")

@@ -77,15 +77,31 @@ def test_without_a_manifest_the_benchmark_is_drawn_in_the_storage_root(
         assert (source.path, source.dataset, source.tags()["demonstration"]) == (manifest, "benchmark", "true")
 
 
-def test_a_batch_size_that_was_chosen_is_kept_with_the_run_and_names_it(
-    manifest: Path, new_job: NewJob, storage: Storage
+@pytest.fixture
+def extracted(manifest: Path, new_job: NewJob, storage: Storage, put_features: Callable[..., None]) -> Extracted:
+    """Two features of each video of the manifest."""
+    source, store = prepare(new_job(), manifest).source, FeatureStore(storage, "print")
+    for video in source.table["source"]:
+        put_features(store, video, np.ones((2, 4), dtype=np.float16))
+    return Extracted(store, source.table, [], "float32")
+
+
+def test_what_was_chosen_for_the_videos_is_kept_with_the_run(
+    manifest: Path, new_job: NewJob, storage: Storage, extracted: Extracted
 ) -> None:
-    job = new_job("training.batch_size=null")
-    training = prepare(job, manifest)
-    logged = MagicMock()
-    training_job.describe(logged, job, training)
+    job = new_job("training.batch_size=null", "model.fit_grid=true", "data.trimmed=auto")
+    logged, training = MagicMock(), prepare(job, manifest)
+    planned = replan(logged, job, training, extracted)
     kept = yaml.safe_load(storage.read(f"{training.run.key}/config.yaml"))
-    assert kept["training"]["batch_size"] == logged.log_config.call_args.args[0].training.batch_size == 4
+    assert kept == planned.plan.config.model_dump(mode="json")
+    assert logged.log_config.call_args.args == (planned.plan.config,)
+    assert (kept["training"]["batch_size"], kept["model"]["frames_per_segment"]) == (4, 1)
+    assert (kept["data"]["trimmed"], kept["loss"]["bottom_k_abnormal"]) == (True, 0.0)
+    assert "frames_per_segment=1" in logged.log_tags.call_args.args[0]["chosen"]
+
+
+def test_a_batch_size_that_was_chosen_names_the_run(manifest: Path, new_job: NewJob) -> None:
+    training = prepare(new_job("training.batch_size=null"), manifest)
     assert prepare(new_job("training.batch_size=4"), manifest).run == training.run
 
 
@@ -125,6 +141,7 @@ def test_a_backbone_whose_text_tower_reads_no_prompts_is_refused(
     with pytest.raises(UsageError, match="cannot read learnt prompts"):
         prepare(new_job(), manifest)
     assert storage.list("runs") == []
+    assert prepare(new_job("model.directions=auto"), manifest).plan.config.model.directions == "free"
 
 
 def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job: NewJob, tmp_path: Path) -> None:
@@ -136,13 +153,11 @@ def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job
 
 
 def test_a_run_says_what_it_needs_of_the_storage_root(
-    manifest: Path, new_job: NewJob, storage: Storage, put_features: Callable[..., None]
+    manifest: Path, new_job: NewJob, storage: Storage, extracted: Extracted, put_features: Callable[..., None]
 ) -> None:
-    training, store = prepare(new_job(), manifest), FeatureStore(storage, "print")
-    for source in training.source.table["source"]:
-        put_features(store, source, np.ones((2, 4), dtype=np.float16))
-    put_features(store, "other.mp4", np.ones((2, 4), dtype=np.float16))
-    replan(new_job(), training, Extracted(store, training.source.table, [], "float32"))
+    training = prepare(new_job(), manifest)
+    put_features(extracted.store, "other.mp4", np.ones((2, 4), dtype=np.float16))
+    replan(MagicMock(), new_job(), training, extracted)
     needs = storage.read_json(f"{training.run.key}/features.json")
     assert needs["objects"] == sorted({Path(source).stem for source in training.source.table["source"]})
     assert (needs["fingerprint"], needs["manifest"]) == ("print", str(manifest.resolve()))

@@ -41,14 +41,14 @@ def test_a_clip_is_as_long_as_the_videos_but_not_longer_than_configured(stored: 
 
 
 def test_few_videos_get_more_epochs_with_a_longer_warm_up() -> None:
-    config, (choice,) = adapted(["training.least_steps=120"])  # 2 steps per epoch
-    assert (config.training.epochs, config.training.warmup_epochs) == (60, 8)
-    assert "at least 120" in choice
-    many, choices = adapted(["training.least_steps=120"], videos=40)  # 10 steps per epoch, 15 epochs
-    assert (many.training.epochs, choices) == (15, [])
+    config, (choice,) = adapted(["training.epochs=null"])  # 2 steps per epoch
+    assert (config.training.epochs, config.training.warmup_epochs) == (100, 13)
+    assert "2 steps each, at least 200" in choice
+    many, _ = adapted(["training.epochs=null"], videos=80)  # 20 steps per epoch
+    assert (many.training.epochs, many.training.warmup_epochs) == (15, 2)
 
 
 def test_an_adapted_configuration_stays_as_it_is() -> None:
-    once, _ = adapted(["training.least_steps=120", "model.fit_grid=true", "data.trimmed=auto"], stored=55, seconds=2.0)
+    once, _ = adapted(["training.epochs=null", "model.fit_grid=true", "data.trimmed=auto"], stored=55, seconds=2.0)
     lengths = [Length(999, 99.0)] * 2
     assert adapt(once, [Bag("a", 0), Bag("n", NORMAL_LABEL)], lengths) == (once, [])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from anomalyclip.baselines.registry import BASELINES
+from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone
@@ -30,10 +30,14 @@ def settings(method: str) -> RunConfig:
     return RunConfig(model=model, training=TrainingConfig(epochs=3, warmup_epochs=1, batch_size=8, seed=7))
 
 
+def normal_videos(count: int, dim: int) -> TrainingFeatures:
+    means = torch.randn(count, dim, generator=torch.Generator().manual_seed(0))
+    return TrainingFeatures(torch.full((count,), NORMAL_LABEL), means, lambda: means[:, None])
+
+
 def new_model(backbone: Backbone, config: RunConfig) -> Method:
     model = build_model(CLASSES, backbone, torch.zeros(64), config)
-    means = torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
-    model.prepare(TrainingFeatures(torch.full((6,), NORMAL_LABEL), means, lambda: means[:, None]))
+    model.prepare(normal_videos(6, 64))
     return model
 
 
@@ -50,10 +54,10 @@ def test_every_value_of_the_setting_is_a_method() -> None:
     for name, method in METHODS.items():
         assert ModelConfig.model_validate({"method": name}).method == name
         assert method.title
-    assert set(METHODS) == {"anomalyclip", *BASELINES}
+    assert set(METHODS) == {"anomalyclip", *COMPETITORS}
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", COMPETITORS)
 def test_a_resumed_competitor_equals_an_unbroken_one_from_training_to_its_bundle(
     method: str, data: FitData, backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -71,7 +75,7 @@ def test_a_resumed_competitor_equals_an_unbroken_one_from_training_to_its_bundle
     saved = checkpoints(tmp_path / "parts").load(2).weights
     save_trained(tmp_path / "bundle", new_model(backbone, config), saved, config, "tower", "float32")
     loaded, card = load_bundle(tmp_path / "bundle")
-    assert (type(loaded), card.model.method) == (BASELINES[method], method)
+    assert (type(loaded), card.model.method) == (COMPETITORS[method], method)
     features = torch.randn(700, 64)
     scores = loaded.score_video(features)
     for ours, theirs in zip(scores, whole.eval().for_scoring().score_video(features), strict=True):
@@ -80,7 +84,7 @@ def test_a_resumed_competitor_equals_an_unbroken_one_from_training_to_its_bundle
     torch.testing.assert_close(scores.probabilities.sum(dim=1), torch.ones(700))
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", COMPETITORS)
 def test_steps_lower_a_competitors_loss_and_move_every_weight(
     method: str, data: FitData, backbone: Backbone, tmp_path: Path
 ) -> None:
@@ -94,7 +98,7 @@ def test_steps_lower_a_competitors_loss_and_move_every_weight(
     assert [name for name, value in before.items() if torch.equal(value, after[name])] == []
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", COMPETITORS)
 def test_a_step_in_bfloat16_has_a_loss_in_float32(method: str, data: FitData, backbone: Backbone) -> None:
     config = settings(method)
     config = config.model_copy(update={"training": config.training.model_copy(update={"precision": "bfloat16"})})
@@ -109,7 +113,7 @@ def test_a_step_in_bfloat16_has_a_loss_in_float32(method: str, data: FitData, ba
 def gradients(backbone: Backbone, data: FitData, file: Path) -> None:
     """One worker's part of two steps of every competitor; the first worker writes the averaged gradients."""
     found = {}
-    for method in BASELINES:
+    for method in COMPETITORS:
         config = settings(method)
         model = new_model(backbone, config).double().train()
         parallel = DistributedDataParallel(model, broadcast_buffers=False) if world_size() > 1 else model
@@ -128,7 +132,7 @@ def test_two_workers_compute_the_gradients_of_one(
     for workers in (1, 2):
         run_workers(workers, gradients, backbone, data, tmp_path / f"{workers}.pt")
     everyone_alone, everyone_together = (torch.load(tmp_path / f"{workers}.pt") for workers in (1, 2))
-    for method in BASELINES:
+    for method in COMPETITORS:
         alone, together = everyone_alone[method], everyone_together[method]
         for name, expected in alone.items():
             assert expected is not None, (method, name)
@@ -136,15 +140,14 @@ def test_two_workers_compute_the_gradients_of_one(
             assert (together[name] - expected).norm() <= 1e-9 * (expected.norm() + 1e-6), (method, name)
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", COMPETITORS)
 def test_features_without_a_text_tower_suit_competitors_that_read_no_names(method: str, backbone: Backbone) -> None:
-    config, model = settings(method), BASELINES[method]
+    config, model = settings(method), COMPETITORS[method]
     for tower, what in ((None, "there is no text tower"), (backbone, "text features of clip-tiny have 64")):
         if model.reads_text(config.model):
             with pytest.raises(UsageError, match=f"400 numbers, but {what}.*; set another model.method"):
                 build_model(CLASSES, tower, torch.zeros(400), config)
         else:
             built = build_model(CLASSES, tower, torch.zeros(400), config)
-            means = torch.randn(4, 400)
-            built.prepare(TrainingFeatures(torch.full((4,), NORMAL_LABEL), means, lambda means=means: means[:, None]))
+            built.prepare(normal_videos(4, 400))
             assert built.eval().score_video(torch.randn(20, 400)).scores.shape == (20,)

@@ -192,8 +192,8 @@ def test_videos_shorter_than_a_window_are_warned_of_with_the_share_of_repeated_f
     (line,) = warnings_before(plan, counts, is_benchmark=True)
     assert line.startswith("2 of 16 training videos are shorter than a window of 80 stored features ")
     assert "62% of their windows are repeated frames" in line
-    (sparse,) = warnings_before(planned(COUNTS, **{"training.epochs": 100, "model.stride": 2}), stored(plan, 512), True)
-    assert "16 of 16 training videos are shorter than a window of 1024 " in sparse and " 0% of their" in sparse
+    few_repeated = stored(plan, 80) | {"train-a0": 61}
+    assert warnings_before(plan, few_repeated, is_benchmark=True) == []
 
 
 @pytest.mark.parametrize("auc, warned", [(0.4, True), (0.5, True), (0.682, True), (0.684, False), (1.0, False)])

@@ -17,8 +17,8 @@ from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.comparison import compare
 from anomalyclip.evaluation.figures import headlines
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics
+from anomalyclip.model import losses
 from anomalyclip.presets import preset
-from anomalyclip.training import fit
 
 SMALL = {"train": Size(28, 4), "val": Size(7, 1), "test": Size(10, 2)}
 FLOOR_AUC, FLOOR_MAUC = 0.80, 0.89
@@ -56,9 +56,9 @@ def _negated(terms: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., dic
 
 
 BREAKS = {
-    "loss sign": lambda patch: patch.setattr(fit, "loss_terms", _negated(fit.loss_terms)),
+    "loss sign": lambda patch: patch.setattr(losses, "loss_terms", _negated(losses.loss_terms)),
     "re-centring": lambda patch: None,
-    "selection": lambda patch: patch.setattr(fit, "semantic_selection", _upside_down(fit.semantic_selection)),
+    "selection": lambda patch: patch.setattr(losses, "semantic_selection", _upside_down(losses.semantic_selection)),
 }
 
 
