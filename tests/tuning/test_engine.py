@@ -30,10 +30,10 @@ def point(rate: float) -> Point:
 
 
 def test_the_sampler_hands_out_what_is_to_be_resumed_and_does_not_repeat_what_has_ended() -> None:
-    fresh = _optuna(draw([]), [], TRAINING.seed)
+    fresh = _optuna(draw([]), [], TRAINING)
     first = [fresh.suggest(str(number)) for number in range(3)]
     ended = [past(each, 0.5, 0.6) for each in first[:2]] + [EndedTrial(point(1e-4), ())]
-    resumed = _optuna(draw(ended), [first[2]], TRAINING.seed)
+    resumed = _optuna(draw(ended), [first[2]], TRAINING)
     assert resumed.suggest("a") == first[2]
     drawn = [resumed.suggest(str(number)) for number in range(3)]
     assert not any(each in first for each in drawn)
