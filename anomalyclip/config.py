@@ -146,6 +146,9 @@ class ModelConfig(Section):
     """Standard deviation of the axial transformer's initial positions."""
     linear: bool = False
     """Average the Temporal model's logit with that of a logistic regression on the features of single frames."""
+    zero_shot: bool | Literal["auto"] = False
+    """Average in zero-shot CLIP's logit of single frames, standardised over the training videos. auto: where the
+    features are those of a CLIP with a text tower."""
     smoothing: NonNegativeFloat = 0.0
     """Standard deviation, in stored features, of the Gaussian that smooths logits along a video at scoring."""
     likelihood: Literal["projection", "cosine"] = "projection"

@@ -47,6 +47,7 @@ _DEFAULT = RunConfig(
         embedding_dim=32,
         position_std=0.02,
         linear=True,
+        zero_shot="auto",
         smoothing=4.0,
         fit_grid=True,
         clips="even",

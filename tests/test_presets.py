@@ -46,7 +46,16 @@ def test_the_preset_of_ablations_is_the_papers_method() -> None:
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "default"])
 def test_what_is_not_the_papers_is_in_the_default_alone(name: str) -> None:
     ours = {
-        "model": ("standardise", "position_std", "linear", "smoothing", "fit_grid", "clips", "initial_directions"),
+        "model": (
+            "standardise",
+            "position_std",
+            "linear",
+            "zero_shot",
+            "smoothing",
+            "fit_grid",
+            "clips",
+            "initial_directions",
+        ),
         "data": ("trimmed",),
         "training": ("chosen_epoch", "final_fit"),
     }

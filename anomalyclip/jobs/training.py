@@ -91,7 +91,7 @@ def prepare(
 
     `more` is what decides the result beside manifest, backbone and settings.
     """
-    config, backbone = _with_directions(job)
+    config, backbone = _with_texts(job)
     source = load_source(job, manifest)
     if config.data.features:
         imported_store(job, source.table, config.data.features)
@@ -261,16 +261,17 @@ def _baselines(
     return baselines.make_and_compare(tracking, training.run, training.source, extracted, model, by_name)
 
 
-def _with_directions(job: Job) -> tuple[RunConfig, Backbone | None]:
-    """Return the configuration with a source of directions, and the backbone; None if no text tower is needed."""
+def _with_texts(job: Job) -> tuple[RunConfig, Backbone | None]:
+    """Return the configuration with what depends on a text tower, and the backbone; None if none is needed."""
     config, imported = job.config, job.config.data.features
-    if config.model.directions == "auto":
+    if "auto" in (config.model.directions, config.model.zero_shot):
         backbone = load_backbone(config.backbone)
         reason = _no_text(backbone, require_import(job.storage, imported).dim if imported else backbone.dim)
+        chosen = {"directions": "free" if reason else "finetuned", "zero_shot": not reason}
+        changes = {name: value for name, value in chosen.items() if getattr(config.model, name) == "auto"}
         if reason:
-            log.info("model.directions=free: %s", reason)
-        model = config.model.model_copy(update={"directions": "free" if reason else "finetuned"})
-        config = config.model_copy(update={"model": model})
+            log.info("%s: %s", ", ".join(f"model.{name}={value}" for name, value in changes.items()), reason)
+        config = config.model_copy(update={"model": config.model.model_copy(update=changes)})
     is_without_text = imported is not None and not METHODS[config.model.method].reads_text(config.model)
     return config, None if is_without_text else load_backbone(config.backbone)
 

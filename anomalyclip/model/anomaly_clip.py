@@ -16,6 +16,7 @@ from anomalyclip.model.method import Method, TrainingFeatures
 from anomalyclip.model.selector import CosineSelector, Selector, segment_sums
 from anomalyclip.model.smoothing import smooth
 from anomalyclip.model.temporal import TemporalModel
+from anomalyclip.model.zero_shot_logit import ZeroShotLogit
 
 DIRECTIONS_COSINE = "directions/mean_cosine"
 """Name of the mean cosine between the directions of different classes, in metrics."""
@@ -44,6 +45,7 @@ class AnomalyCLIP(Method):
         classes: all class names in order.
         normal_index: position of Normal among them.
         normality_prototype: m, `(dim,)`.
+        zero_shot: averaged in, if the configuration says so.
     """
 
     title = "AnomalyCLIP"
@@ -57,6 +59,7 @@ class AnomalyCLIP(Method):
         normal_index: int,
         normality_prototype: Tensor,
         config: ModelConfig,
+        zero_shot: ZeroShotLogit | None = None,
     ) -> None:
         super().__init__(classes, normal_index, normality_prototype, config)
         abnormal = len(classes) - 1
@@ -65,6 +68,7 @@ class AnomalyCLIP(Method):
         # part of checkpoints and bundles only where it is used: those of the paper's settings stay as they were
         self.register_buffer("deviation", torch.ones(dim), persistent=config.standardise)
         self.linear = FrameRegression(dim) if config.linear else None
+        self.zero_shot = zero_shot
         self.selector = CosineSelector() if config.likelihood == "cosine" else Selector(abnormal)
         self.temporal = TemporalModel(
             dim + abnormal if config.concat_logits else dim,
@@ -79,22 +83,24 @@ class AnomalyCLIP(Method):
 
     @classmethod
     def reads_text(cls, config: ModelConfig) -> bool:
-        """Return whether the directions come from prompts."""
-        return config.directions != "free"
+        """Return whether the directions come from prompts, or zero-shot CLIP is averaged in."""
+        return config.directions != "free" or bool(config.zero_shot)
 
     def prepare(self, training: TrainingFeatures) -> None:
-        """Compute deviation, initial directions and logistic regression from the training videos, as configured."""
+        """Compute deviation, initial directions and what is averaged in from the training videos, as configured."""
         config = self.config
         if config.initial_directions == "class_means" and isinstance(self.directions, FreeDirections):
             self.directions.start_at_means(training)
-        if not (config.standardise or config.linear):
+        if not (config.standardise or config.linear or config.zero_shot):
             return
-        frames = training.frames()
+        frames = training.frames().to(self.deviation)
         if config.standardise:
             deviation = frames.flatten(0, 1).std(dim=0, correction=0)
             self.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
         if self.linear is not None:
-            self.linear.fit(self.recentre(frames.to(self.deviation)), training.labels >= 0)
+            self.linear.fit(self.recentre(frames), training.labels >= 0)
+        if self.zero_shot is not None:
+            self.zero_shot.fit(frames)
 
     def diagnostics(self) -> dict[str, float]:
         """Return the mean cosine between the directions of different classes: near 1, they select the same segments."""
@@ -130,11 +136,12 @@ class AnomalyCLIP(Method):
         return losses.loss_terms(output.logits, output.anomaly_logits, labels, selection, weights)
 
     def window_logits(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the logits of p_A of test windows."""
+        """Return z and the logits of p_A of test windows: the mean of the Temporal model's and what is averaged in."""
         output: ClipOutput = self(windows)
-        if self.linear is None:
-            return output.logits, output.anomaly_logits
-        return output.logits, (output.anomaly_logits + self.linear(self.recentre(windows))) / 2
+        parts = [output.anomaly_logits]
+        parts += [] if self.linear is None else [self.linear(self.recentre(windows))]
+        parts += [] if self.zero_shot is None else [self.zero_shot(windows)]
+        return output.logits, torch.stack(parts).mean(dim=0)
 
     def along_video(self, logits: Tensor, anomaly_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return a whole video's logits, smoothed as configured."""
@@ -179,7 +186,10 @@ class AnomalyCLIP(Method):
         """Return a model that scores with the class features of the bundle."""
         state = {name: value for name, value in tensors.items() if not name.startswith("prompts.")}
         directions = FixedDirections(torch.empty_like(state["directions.class_features"]))
-        model = cls(directions, classes, normal_index, torch.empty_like(state["normality_prototype"]), config)
+        texts = torch.empty_like(state["zero_shot.texts"]) if config.zero_shot else None
+        zero_shot = None if texts is None else ZeroShotLogit(texts, normal_index)
+        prototype = torch.empty_like(state["normality_prototype"])
+        model = cls(directions, classes, normal_index, prototype, config, zero_shot)
         model.load_state_dict(state)
         return model.eval()
 

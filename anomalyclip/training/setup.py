@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyclip.baselines.registry import COMPETITORS
@@ -20,6 +22,7 @@ from anomalyclip.model.bundle import ModelCard, write_bundle
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.engineered import engineered_features
 from anomalyclip.model.method import Method, TrainingFeatures
+from anomalyclip.model.zero_shot_logit import ZeroShotLogit
 from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 
@@ -70,7 +73,16 @@ def build_model(classes: Sequence[str], backbone: Backbone | None, prototype: Te
     if config.model.method in COMPETITORS:
         return COMPETITORS[config.model.method].build(classes, classes.index(NORMAL), prototype, config.model, backbone)
     directions = build_directions(classes, backbone, len(prototype), config.model)
-    return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model)
+    zero_shot = _zero_shot_logit(classes, backbone, len(prototype)) if config.model.zero_shot else None
+    return AnomalyCLIP(directions, classes, classes.index(NORMAL), prototype, config.model, zero_shot)
+
+
+def _zero_shot_logit(classes: Sequence[str], backbone: Backbone | None, dim: int) -> ZeroShotLogit:
+    if backbone is None or backbone.dim != dim:
+        raise UsageError(f"features have {dim} numbers, but no text tower fits them: set model.zero_shot=false")
+    texts = engineered_features(classes, text_tower(backbone.model), backbone.tokenizer).float()
+    scale = float(cast(Tensor, backbone.model.logit_scale).exp())
+    return ZeroShotLogit(scale * F.normalize(texts, dim=-1), classes.index(NORMAL))
 
 
 def build_directions(classes: Sequence[str], backbone: Backbone | None, dim: int, config: ModelConfig) -> nn.Module:

@@ -1,11 +1,13 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from anomalyclip.config import ModelConfig
 from anomalyclip.model.anomaly_clip import DIRECTIONS_COSINE, AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections, FreeDirections
 from anomalyclip.model.method import TrainingFeatures, video_windows
 from anomalyclip.model.smoothing import smooth
+from anomalyclip.model.zero_shot_logit import ZeroShotLogit
 
 CONFIG = ModelConfig(embedding_dim=16, heads=2, concat_logits=True)
 
@@ -126,6 +128,25 @@ def test_a_score_is_that_of_the_mean_of_both_logits() -> None:
     x = (video - model.normality_prototype) / model.deviation
     linear = x @ model.linear.weight + model.linear.bias
     torch.testing.assert_close(model.score_video(video).scores, ((temporal + linear) / 2).sigmoid())
+
+
+def test_zero_shot_clip_is_averaged_in_on_the_scale_of_the_training_videos() -> None:
+    config, plain, texts = CONFIG.model_copy(update={"zero_shot": True}), model_of(), torch.randn(4, 8)
+    texts = 10 * F.normalize(texts, dim=-1)
+    zero_shot = ZeroShotLogit(texts, normal_index=1)
+    model = AnomalyCLIP(plain.directions, plain.classes, 1, plain.normality_prototype, config, zero_shot).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    features = training_features(plain)
+    model.prepare(features)
+
+    def logit(frames: torch.Tensor) -> torch.Tensor:
+        cosines = F.normalize(frames, dim=-1) @ texts.T
+        return torch.logsumexp(cosines[..., [0, 2, 3]], dim=-1) - cosines[..., 1]
+
+    known, video = logit(features.frames()), torch.randn(40, 8)
+    standardised = (logit(video) - known.mean()) / known.std(correction=0)
+    temporal = plain.score_video(video).scores.logit()
+    torch.testing.assert_close(model.score_video(video).scores, ((temporal + standardised) / 2).sigmoid())
 
 
 def test_smoothing_follows_the_order_of_time_over_all_windows() -> None:
