@@ -138,7 +138,7 @@ class ModelConfig(Section):
     fixed prompts (engineered), or parameters without a text (free). auto: finetuned where the features are those of a
     CLIP with a text tower, else free."""
     initial_directions: Literal["random", "class_means"] = "random"
-    """Start of free directions: drawn, as in the paper, or towards the mean training feature of each class."""
+    """Start of directions that are free: drawn, as in the paper, or towards the mean training feature of each class."""
     standardise: bool = False
     """Divide the offsets from the normality prototype by the standard deviation of each of their numbers over the
     training videos."""

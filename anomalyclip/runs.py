@@ -199,7 +199,7 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that can change a result, by `section.key`: not resources, places or names."""
     sections = config.model_dump(mode="json", include={"data", "extraction", "model", "loss", "training"})
     if config.model.method == "anomalyclip":
-        del sections["model"]["method"]  # runs that are older than its competitors keep their names
+        del sections["model"]["method"]  # it names the run of a competitor alone
     return {
         f"{section}.{key}": value
         for section, part in sections.items()

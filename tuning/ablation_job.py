@@ -127,7 +127,9 @@ def prepare(job: Job, manifest_path: Path | None, seeds: int, report: Report) ->
         raise UsageError(f"--seeds {seeds}: every row is trained at least once")
     for setting in report.settings:
         if getattr(job.config.model, setting) != ModelConfig.model_fields[setting].default:
-            raise UsageError(f"model.{setting} is what rows of the tables change: leave it at its default")
+            raise UsageError(
+                f"model.{setting} is what rows of the tables change: leave it as --preset benchmark has it"
+            )
     return training.prepare(job, manifest_path, kind=RunKind.ABLATION, needs_test=True, more=report.content)
 
 

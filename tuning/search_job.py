@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anomalyclip.config import to_yaml, with_settings
+from anomalyclip.config import RunConfig, to_yaml, with_settings
 from anomalyclip.errors import UsageError
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
@@ -143,12 +143,12 @@ def report(
     Returns the best trial, and how far the validation part separates it from the others.
     """
     best = best_of(outcomes, space)
-    apart = _separation(job, space, outcomes, best)
+    apart = _separation(job, prepared.plan.config, space, outcomes, best)
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
         log.info("\n\n%s", text := save_search_report(outcomes, best, space, apart, folder))
         tracking.log_note(text)
-        (folder / BEST).write_text(to_yaml(with_point(job.config, best.point)))
+        (folder / BEST).write_text(to_yaml(with_point(prepared.plan.config, best.point)))
         tracking.log_artifacts(folder, REPORT)
         prepared.run.publish(folder, REPORT)
     tracking.log_metrics({**best.figures, **apart.metrics()})
@@ -165,7 +165,7 @@ def train_winner(
 
     Its run is the one that `train.py --config best.yaml` makes; the fit that chose its epoch is the trial's own.
     """
-    config = with_point(job.config, best.point)
+    config = with_point(prepared.plan.config, best.point)
     own = replace(job, config=config, name=f"{prepared.run.name}{WINNER}", fresh=False)
     winner = training.prepare(own, manifest_path)
     trial, checkpoints = search.trial(best.point).plan.checkpoints(), CheckpointStore(job.storage, winner.run.key)
@@ -211,14 +211,14 @@ def finish(
     return result
 
 
-def _separation(job: Job, space: Space, outcomes: Sequence[Outcome], best: Outcome) -> Separation:
+def _separation(job: Job, base: RunConfig, space: Space, outcomes: Sequence[Outcome], best: Outcome) -> Separation:
     whole = [each for each in outcomes if each.state == "finished"]
     others = [each for each in whole if each is not best]
     return separate(
         {each.key: validation_scores(f"{RunKind.TRIAL}/{each.key}", job.storage) for each in whole},
         best=best.key,
         following=best_of(others, space).key if others else None,
-        default=next((each.key for each in whole if with_point(job.config, each.point) == job.config), None),
+        default=next((each.key for each in whole if with_point(base, each.point) == base), None),
     )
 
 

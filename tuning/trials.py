@@ -8,6 +8,7 @@ import polars as pl
 
 from anomalyclip.runs import CHECKPOINTS, FINAL, RunFolder, open_run, result_settings
 from anomalyclip.storage import Storage
+from anomalyclip.training.adaptation import adapt
 from anomalyclip.training.fit import EpochMetrics
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.plan import plan_training
@@ -89,6 +90,8 @@ class Study:
         tags = dict(self.labels(point)) if self.labels else {}
         name = "-".join(tags.values())
         parts = plan_training(self.manifest, config)
+        # what depends on lengths was chosen for the study; what one choice makes of others is for each trial
+        parts = replace(parts, config=adapt(parts.config, parts.bags("train"), ())[0])
         content = {**self.content, **result_settings(parts.config)}
         storage = Storage(self.base.storage_root)
         folder = open_run(storage, self.folder, None, name or "trial", content)

@@ -129,7 +129,10 @@ def _predictions(job: Job, model: str, policy: Policy, test: Examination, may_ev
 def _baseline(job: Job, baseline: Baseline, model: str, policy: Policy, test: Examination) -> Predictions | Absent:
     """Return the predictions of a model's baseline on the test part: its training's own, else an evaluation's."""
     plain = _plain(job, policy)
-    candidate = kept_candidate(plain, baseline, model)
+    try:
+        candidate = kept_candidate(plain, baseline, model)
+    except UsageError as error:  # damaged: its gate fails, the others are judged
+        return Absent(str(error))
     if isinstance(candidate, Absent):
         return candidate
     folder = resolve(model, job.storage, job.tracking_uri).part(baseline.folder)

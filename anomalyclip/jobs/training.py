@@ -215,7 +215,7 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
     frames = {video_id: length.stored for video_id, length in _lengths(extracted).items()}
-    warnings = warnings_before(training.plan, frames, training.source.is_benchmark)
+    warnings = warnings_before(training.plan, frames, training.source.is_benchmark, job.config.model.fit_grid)
     for line in warnings:
         log.warning("%s", line)
     _fit(tracking, plan)
@@ -263,8 +263,9 @@ def _baselines(
 
 def _with_texts(job: Job) -> tuple[RunConfig, Backbone | None]:
     """Return the configuration with what depends on a text tower, and the backbone; None if none is needed."""
-    config, imported = job.config, job.config.data.features
-    if "auto" in (config.model.directions, config.model.zero_shot):
+    config, imported, backbone = job.config, job.config.data.features, None
+    is_ours = config.model.method == "anomalyclip"
+    if is_ours and "auto" in (config.model.directions, config.model.zero_shot):
         backbone = load_backbone(config.backbone)
         reason = _no_text(backbone, require_import(job.storage, imported).dim if imported else backbone.dim)
         chosen = {"directions": "free" if reason else "finetuned", "zero_shot": not reason}
@@ -273,7 +274,7 @@ def _with_texts(job: Job) -> tuple[RunConfig, Backbone | None]:
             log.info("%s: %s", ", ".join(f"model.{name}={value}" for name, value in changes.items()), reason)
         config = config.model_copy(update={"model": config.model.model_copy(update=changes)})
     is_without_text = imported is not None and not METHODS[config.model.method].reads_text(config.model)
-    return config, None if is_without_text else load_backbone(config.backbone)
+    return config, None if is_without_text else backbone or load_backbone(config.backbone)
 
 
 def _no_text(backbone: Backbone, dim: int) -> str | None:

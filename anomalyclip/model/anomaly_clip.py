@@ -104,6 +104,8 @@ class AnomalyCLIP(Method):
 
     def diagnostics(self) -> dict[str, float]:
         """Return the mean cosine between the directions of different classes: near 1, they select the same segments."""
+        if self.config.likelihood == "cosine":  # compares texts themselves, not their offsets
+            return {}
         with torch.no_grad():
             directions = F.normalize((self.directions() - self.normality_prototype) / self.deviation, dim=-1)
         count = len(directions)

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def world_size() -> int:
@@ -15,6 +15,13 @@ def world_size() -> int:
 def rank() -> int:
     """Return this worker's number, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every worker the first one's buffers: machines may round differently what they compute of the same data."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from statistics import median
 from anomalyclip.config import RunConfig, Section
 from anomalyclip.training.sampling import Bag, split_bags, steps_per_epoch
 
+FEWEST_SMOOTHED = 12
+"""Standard deviations of the smoothing that a typical video is long, at least."""
 TRIMMED_SECONDS = 10.0
 """Abnormal training videos count as trimmed to their anomaly if half of them are shorter."""
 
@@ -51,7 +53,7 @@ def _trimmed(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) 
         typical = median(length.seconds for bag, length in zip(bags, lengths, strict=True) if bag in abnormal)
         chosen = typical < TRIMMED_SECONDS
         kind = "trimmed: no bottom-K term" if chosen else "not trimmed"
-        choice = f"data.trimmed={str(chosen).lower()}: half of the abnormal videos are below {typical:.0f} s ({kind})"
+        choice = f"data.trimmed={str(chosen).lower()}: the median abnormal video lasts {typical:.0f} s ({kind})"
     config = _with(config, "data", trimmed=chosen)
     return (_with(config, "loss", bottom_k_abnormal=0.0) if chosen else config), choice
 
@@ -64,11 +66,10 @@ def _grid(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> 
     typical = median(length.stored for length in lengths)
     fitting = max(1, round(typical / (model.segments * model.stride)))
     frames = min(model.frames_per_segment, fitting)
-    adapted = _with(config, "model", frames_per_segment=frames, fit_grid=False)
-    return (
-        adapted,
-        f"model.frames_per_segment={frames}: half of the training videos have {typical:.0f} features or less",
-    )
+    smoothing = min(model.smoothing, typical / FEWEST_SMOOTHED)
+    chosen = f"model.frames_per_segment={frames}, model.smoothing={smoothing:.3g}"
+    adapted = _with(config, "model", frames_per_segment=frames, smoothing=smoothing, fit_grid=False)
+    return adapted, f"{chosen}: half of the training videos have at most {typical:.0f} features"
 
 
 def _epochs(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -> Adapted:
@@ -78,11 +79,11 @@ def _epochs(config: RunConfig, bags: Sequence[Bag], lengths: Sequence[Length]) -
         return config, None
     per_epoch = steps_per_epoch(bags, training)
     epochs = max(LEAST_EPOCHS, training.warmup_epochs + 1, -(-LEAST_STEPS // per_epoch))
-    warmup = max(training.warmup_epochs, round(training.warmup_epochs * epochs / LEAST_EPOCHS))
+    warmup = min(max(training.warmup_epochs, round(training.warmup_epochs * epochs / LEAST_EPOCHS)), epochs - 1)
     adapted = _with(config, "training", epochs=epochs, warmup_epochs=warmup)
     return adapted, f"training.epochs={epochs}: {per_epoch} steps each, at least {LEAST_STEPS} in all"
 
 
 def _with(config: RunConfig, section: str, **changes: object) -> RunConfig:
     part: Section = getattr(config, section)
-    return config.model_copy(update={section: part.model_copy(update=changes)})
+    return config.model_copy(update={section: type(part).model_validate(part.model_dump() | changes)})

@@ -9,6 +9,7 @@ from anomalyclip.config import RunConfig
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.model.collectives import share_buffers
 from anomalyclip.model.method import Method
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
@@ -58,6 +59,8 @@ def run_plan(
     prototype = normality_prototype(cache, [bag.video_id for bag in normal])
     backbone = load_stored_backbone(storage, plan.backbone_identity) if plan.backbone_identity else None
     model = build_model(plan.classes, backbone, prototype, plan.config).to(device)
-    model.prepare(training_features(cache, plan.train))
+    if not plan.checkpoints().epochs():  # else the checkpoint has what it computes
+        model.prepare(training_features(cache, plan.train))
+        share_buffers(model)
     fit(model, FitData(plan.train, plan.validation, cache), plan.config, plan.checkpoints(), on_epoch, plan.stop_after)
     return model

@@ -66,7 +66,9 @@ def plan_training(manifest: pl.DataFrame, config: RunConfig) -> TrainingPlan:
     return TrainingPlan(manifest, classes, unknown_test_classes(manifest, classes), config)
 
 
-def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark: bool) -> list[str]:
+def warnings_before(
+    plan: TrainingPlan, stored: Mapping[str, int], is_benchmark: bool, is_fitted: bool = False
+) -> list[str]:
     """Return the warnings before a training, one line each: few steps, an unfit backbone, short videos.
 
     Args:
@@ -74,6 +76,7 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
         stored: the number of stored features of every training video, by `video_id`.
         is_benchmark: whether the footage is the drawn benchmark: `clip-tiny` was made for it, and its preset's steps
             are known to be enough.
+        is_fitted: whether the length of a clip was fitted to the videos.
     """
     config, lines = plan.config, []
     bags, training = plan.bags("train"), config.training
@@ -92,7 +95,7 @@ def warnings_before(plan: TrainingPlan, stored: Mapping[str, int], is_benchmark:
     span = window * config.model.stride
     short = [stored[bag.video_id] for bag in bags if stored[bag.video_id] < span]
     repeated = 1 - sum(min(count, window) for count in short) / (window * len(short)) if short else 0.0
-    if repeated > MANY_REPEATED:
+    if repeated > MANY_REPEATED and not is_fitted:
         lines.append(
             f"{len(short)} of {len(bags)} training videos are shorter than a window of {span} stored features "
             f"(model.segments x frames_per_segment x stride): {repeated:.0%} of their windows are repeated frames; "
@@ -133,7 +136,7 @@ def _validation_warning(best: float, validation: Sequence[Bag]) -> list[str]:
     if least >= 1:
         return [f"validation has too few videos to tell the model from chance: {counts}"]
     return [
-        f"validation is at chance: video-level AUC {best:.3f} at the best epoch, where random scores reach "
+        f"validation is at chance: video-level AUC {best:.3f} at the chosen epoch, where random scores reach "
         f"{least:.3f} once in 20 times ({counts})"
     ]
 

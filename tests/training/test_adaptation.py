@@ -25,7 +25,7 @@ def test_short_abnormal_videos_count_as_trimmed_and_lose_the_bottom_term(seconds
     config, (choice,) = adapted(["data.trimmed=auto"], seconds=seconds)
     assert config.data.trimmed is (weight == 0.0)
     assert config.loss.bottom_k_abnormal == weight
-    assert f"{seconds:.0f} s" in choice
+    assert f"lasts {seconds:.0f} s" in choice
 
 
 def test_a_user_may_know_better() -> None:
@@ -37,7 +37,7 @@ def test_a_user_may_know_better() -> None:
 def test_a_clip_is_as_long_as_the_videos_but_not_longer_than_configured(stored: int, frames: int) -> None:
     config, (choice,) = adapted(["model.fit_grid=true"], stored=stored)
     assert config.model.frames_per_segment == frames
-    assert f"frames_per_segment={frames}:" in choice
+    assert f"frames_per_segment={frames}," in choice
 
 
 def test_few_videos_get_more_epochs_with_a_longer_warm_up() -> None:
@@ -46,6 +46,22 @@ def test_few_videos_get_more_epochs_with_a_longer_warm_up() -> None:
     assert "2 steps each, at least 200" in choice
     many, _ = adapted(["training.epochs=null"], videos=80)  # 20 steps per epoch
     assert (many.training.epochs, many.training.warmup_epochs) == (15, 2)
+
+
+@pytest.mark.parametrize("stored, smoothing", [(12, 1.0), (200, 4.0)])
+def test_short_videos_are_smoothed_less(stored: int, smoothing: float) -> None:
+    config, _ = adapted(["model.fit_grid=true", "model.smoothing=4"], stored=stored)
+    assert config.model.smoothing == smoothing
+
+
+def test_the_warm_up_ends_before_the_training_does() -> None:
+    config, _ = adapted(["training.epochs=null", "training.warmup_epochs=40"])
+    assert config.training.warmup_epochs < config.training.num_epochs
+
+
+def test_a_weight_that_is_set_has_no_effect_on_trimmed_clips() -> None:
+    config, _ = adapted(["data.trimmed=true", "loss.bottom_k_abnormal=5"])
+    assert adapt(config, (), ())[0].loss.bottom_k_abnormal == 0.0
 
 
 def test_an_adapted_configuration_stays_as_it_is() -> None:
