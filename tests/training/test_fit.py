@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.errors import JobError
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.collectives import rank, world_size
+from anomalyclip.model.collectives import rank, share_buffers, world_size
 from anomalyclip.storage import Storage
 from anomalyclip.training import fit as fit_module
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
@@ -271,3 +272,14 @@ def test_workers_compute_the_gradients_of_one(
         assert one.keys() == several.keys()
         for name, expected in one.items():
             assert (several[name] - expected).norm() <= tolerance * expected.norm(), name
+
+
+def _share_own_numbers() -> None:
+    model = nn.Module()
+    model.register_buffer("computed", torch.full((2,), float(rank())))
+    share_buffers(model)
+    assert model.get_buffer("computed").tolist() == [0.0, 0.0]
+
+
+def test_every_worker_gets_what_the_first_one_has_computed(run_workers: Callable[..., None]) -> None:
+    run_workers(2, _share_own_numbers)
