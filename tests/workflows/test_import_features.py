@@ -148,7 +148,7 @@ def test_learnt_prompts_refuse_features_of_another_size(
     others: str, drawn_manifest: Path, rooted: Sequence[str]
 ) -> None:
     with pytest.raises(UsageError, match=r"features have 24 numbers, but .*: set model.directions=free"):
-        train([str(drawn_manifest), *rooted, "--set", f"data.features={others}"])
+        train([str(drawn_manifest), *rooted, "--set", f"data.features={others}", "--set", "model.directions=finetuned"])
 
 
 def test_videos_without_imported_features_are_named(
