@@ -15,6 +15,7 @@ from anomalyclip.importing.released_towers import clip_tokenizer, new_text_tower
 from anomalyclip.importing.untrusted import Inert
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections
+from anomalyclip.presets import preset
 from anomalyclip.training.checkpoints import State
 from tests.released import NORMAL, golden, golden_classes, golden_state
 
@@ -74,6 +75,10 @@ def test_the_shapes_tell_the_sizes_and_the_configuration_the_rest() -> None:
     assert (config.embedding_dim, config.depth, config.context_length, config.segments) == (64, 1, 8, 32)
     assert (config.frames_per_segment, config.concat_logits, config.shared_context) == (16, True, False)
     assert (config.heads, config.stride, config.k) == (4, 2, 2)
+
+
+def test_nothing_of_the_preset_default_changes_a_released_model(converted: Released) -> None:
+    assert released(golden_state(), config=preset("default").model).config == converted.config
 
 
 def test_prompts_are_kept_for_classes_added_later(converted: Released) -> None:
