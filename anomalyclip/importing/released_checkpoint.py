@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 State = Mapping[str, Tensor]
 PREFIX, IMAGE_TOWER, TEXT_TOWER = "net.", "image_encoder.", "text_encoder."
 
-NOT_THE_AUTHORS = (
-    "directions", "initial_directions", "standardise", "linear", "zero_shot", "smoothing", "position_std", "fit_grid",
-    "clips",
-)  # fmt: skip
-"""Settings that the preset `default` adds to the authors' method."""
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -153,7 +147,6 @@ def convert(
 def _configured(sizes: Sizes, config: ModelConfig) -> ModelConfig:
     """Return the configuration with the sizes that the shapes show; heads, stride and the rest are its own."""
     told = {
-        **{name: ModelConfig.model_fields[name].default for name in NOT_THE_AUTHORS},
         "context_length": sizes.context_length,
         "shared_context": sizes.shared_context,
         "embedding_dim": sizes.embedding_dim,

@@ -13,7 +13,10 @@ from anomalyclip.model.prompts import Tokenizer
 _TABLE = "token_embedding.weight"
 _IDLE = frozenset({_TABLE, "logit_scale", "selector_model.logit_scale", "selector_model.bn_layer.num_batches_tracked"})
 """Tensors that a checkpoint may hold although no score depends on them."""
-_ALWAYS = {"directions": "finetuned", "likelihood": "projection", "selection": "likelihood", "temporal": "axial"}
+_ALWAYS = {
+    "directions": "finetuned", "likelihood": "projection", "selection": "likelihood", "temporal": "axial",
+    "standardise": False, "linear": False, "zero_shot": False,
+}  # fmt: skip
 """The variant of the method that was released."""
 _CENTROID = "the centroid"
 

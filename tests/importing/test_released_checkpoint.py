@@ -77,8 +77,12 @@ def test_the_shapes_tell_the_sizes_and_the_configuration_the_rest() -> None:
     assert (config.heads, config.stride, config.k) == (4, 2, 2)
 
 
-def test_nothing_of_the_preset_default_changes_a_released_model(converted: Released) -> None:
-    assert released(golden_state(), config=preset("default").model).config == converted.config
+def test_what_the_preset_default_adds_was_not_released() -> None:
+    added = faults(golden_state(), config=preset("default").model)
+    assert {line.split("=")[0] for line in added} == {
+        "model.directions", "model.standardise", "model.linear", "model.zero_shot",
+    }  # fmt: skip
+    assert faults(golden_state(), config=preset("benchmark").model) == []
 
 
 def test_prompts_are_kept_for_classes_added_later(converted: Released) -> None:
