@@ -49,7 +49,7 @@ class DataConfig(Section):
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
     """Name of imported features (the import name); None extracts features from the videos."""
-    trimmed: bool | Literal["auto"] = False
+    trimmed: Literal[True, False, "auto"] = False
     """Abnormal training videos show their anomaly from start to end: the loss has no bottom-K term for them then. auto:
     if half of them last less than 10 seconds."""
 
@@ -146,7 +146,7 @@ class ModelConfig(Section):
     """Standard deviation of the axial transformer's initial positions."""
     linear: bool = False
     """Average the Temporal model's logit with that of a logistic regression on the features of single frames."""
-    zero_shot: bool | Literal["auto"] = False
+    zero_shot: Literal[True, False, "auto"] = False
     """Average in zero-shot CLIP's logit of single frames, standardised over the training videos. auto: where the
     features are those of a CLIP with a text tower."""
     smoothing: NonNegativeFloat = 0.0

@@ -11,8 +11,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     """Import the features of a manifest's videos, or none, listing all faults."""
     command = cli.parser(
         "Import features that were made elsewhere: one .npy file per video, or NAME__0.npy ... NAME__9.npy for crops.\n"
-        "Then train and evaluate on them with --set data.features=NAME, the import name. If they are not CLIP's, add\n"
-        "--set model.directions=free.",
+        "Then train and evaluate on them with --set data.features=NAME, the import name. Features that no\n"
+        "text tower fits are trained without texts; the paper's presets need --set model.directions=free.",
         "python workflows/import_features.py ucf/manifest.csv features/ --as openai-vit-b-16 --every 16",
     )
     cli.add_manifest(command)

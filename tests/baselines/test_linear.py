@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from anomalyclip.baselines.linear import LinearModel, fit_linear, load_linear, save_linear
 from anomalyclip.errors import UsageError
@@ -98,3 +99,7 @@ def test_what_was_saved_scores_the_same(tmp_path: Path) -> None:
         (tmp_path / "linear" / damaged).write_bytes(b"{}")
         with pytest.raises(UsageError, match="holds no linear baseline"):
             load_linear(tmp_path / "linear")
+    save_linear(tmp_path / "linear", model)
+    save_file({"mean": model.tensors["mean"]}, tmp_path / "linear" / "linear.safetensors")
+    with pytest.raises(UsageError, match="holds no linear baseline: 'deviation'"):
+        load_linear(tmp_path / "linear")
