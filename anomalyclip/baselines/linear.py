@@ -20,9 +20,10 @@ from torch import Tensor
 from anomalyclip.config import digest
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
-from anomalyclip.model.frame_regression import STRENGTH, Doubles, fit_logistic
+from anomalyclip.model.frame_regression import STRENGTH, Doubles, fit_logistic, standardised
 
 TENSORS, CARD = "linear.safetensors", "linear.json"
+NAMES = ("mean", "deviation", "weight", "bias", "class_weight", "class_bias")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,7 @@ def fit_linear(means: Doubles, labels: Sequence[str], classes: Sequence[str]) ->
     abnormal = np.array([name != NORMAL for name in labels])
     if abnormal.all() or not abnormal.any():
         raise UsageError(f"{abnormal.sum()} abnormal and {(~abnormal).sum()} normal training videos: it needs both")
-    mean, deviation = means.mean(axis=0), means.std(axis=0)
-    deviation = np.where(deviation > 0, deviation, 1.0)  # a number that never varies tells nothing
-    x = (means - mean) / deviation
+    x, mean, deviation = standardised(means)
     weight, bias = fit_logistic(x, abnormal.astype(int))
     names = [name for name in classes if name != NORMAL]
     own = np.array([names.index(name) for name in labels if name != NORMAL])
@@ -96,7 +95,8 @@ def load_linear(folder: Path) -> LinearModel:
     """Read what `save_linear` wrote; raises UsageError if files are missing or damaged."""
     try:
         classes = json.loads((folder / CARD).read_text())["classes"]
-        return LinearModel(tuple(classes), load_file(folder / TENSORS))
+        tensors = load_file(folder / TENSORS)
+        return LinearModel(tuple(classes), {name: tensors[name] for name in NAMES})
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{folder} holds no linear baseline: {error}") from None
 

@@ -18,6 +18,7 @@ from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.model.engineered import engineered_features, engineered_prompts
+from anomalyclip.model.zero_shot_logit import anomaly_logit
 
 SEGMENT = 16
 """Stored frames in a segment for video-level scores, as in the paper; zero-shot CLIP itself has no segments."""
@@ -45,11 +46,7 @@ class ZeroShotCLIP:
         device = self.text_features.device
         cosine = F.normalize(features.to(device).float(), dim=-1) @ F.normalize(self.text_features, dim=-1).T
         logits = self.logit_scale * cosine
-        normal = self.classes.index(NORMAL)
-        abnormal = logits[:, [index for index in range(len(self.classes)) if index != normal]]
-        # 1 - p_Normal, with all its digits where p_Normal is nearly 1
-        scores = (abnormal.logsumexp(dim=-1) - logits[:, normal]).sigmoid()
-        return scores, logits.softmax(dim=-1)
+        return anomaly_logit(logits, self.classes.index(NORMAL)).sigmoid(), logits.softmax(dim=-1)
 
 
 def zero_shot(backbone: Backbone, classes: Sequence[str]) -> ZeroShotCLIP:

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 
 from anomalyclip.baselines.linear import LinearModel, fit_linear, load_linear, save_linear
@@ -24,7 +23,7 @@ from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import FitData, fit
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag, split_bags, steps_per_epoch
-from anomalyclip.training.setup import build_model, normality_prototype, save_trained
+from anomalyclip.training.setup import build_model, normality_prototype, save_trained, video_means
 
 MIL_METHOD, MIL_STEPS, MIL_BATCH = "sultani", 250, 64
 """Method of the baseline `mil`, and the length and batch size of its training: seconds on one core."""
@@ -63,8 +62,7 @@ def _zero_shot(card: ModelCard, backbone: Backbone | None, folder: Path) -> Scor
 
 def _linear(plan: FitPlan, card: ModelCard, folder: Path) -> Scorer:
     cache, bags = _videos(plan)
-    frames = np.array([cache.num_frames(bag.video_id) * cache.crops(bag.video_id) for bag in bags])
-    means = np.stack([cache.feature_sum(bag.video_id) for bag in bags]) / frames[:, None]
+    means = video_means(cache, [bag.video_id for bag in bags])
     abnormal = [name for name in plan.classes if name != NORMAL]
     labels = [NORMAL if bag.label == NORMAL_LABEL else abnormal[bag.label] for bag in bags]
     model = fit_linear(means, labels, plan.classes)

@@ -17,11 +17,18 @@ STEPS, TOLERANCE = 1000, 1e-8
 Doubles = NDArray[np.float64]
 
 
-def fit_logistic(rows: Doubles, target: NDArray[np.int64], strength: float = STRENGTH) -> tuple[Doubles, Doubles]:
+def standardised(rows: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Return `(rows, dim)` with mean 0 and deviation 1 in each number, and both `(dim,)`."""
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)  # a number that never varies tells nothing
+    return (rows - mean) / deviation, mean, deviation
+
+
+def fit_logistic(rows: Doubles, target: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
     """Return weights `(logits, dim)` and biases `(logits,)`: one logit for two targets, else one per target."""
     from sklearn.linear_model import LogisticRegression  # here, since it takes a second to import
 
-    fitted: Any = LogisticRegression(C=strength, max_iter=STEPS, tol=TOLERANCE).fit(rows, target)
+    fitted: Any = LogisticRegression(C=STRENGTH, max_iter=STEPS, tol=TOLERANCE).fit(rows, target)
     return fitted.coef_, fitted.intercept_
 
 
@@ -40,9 +47,8 @@ class FrameRegression(nn.Module):
         """Fit to `(videos, frames, dim)` and the videos' labels `(videos,)`, True for an abnormal one."""
         rows = rearrange(frames, "videos frames dim -> (videos frames) dim").double().cpu().numpy()
         target = repeat(abnormal, "videos -> (videos frames)", frames=frames.shape[1]).long().cpu().numpy()
-        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-        deviation = np.where(deviation > 0, deviation, 1.0)  # a number that never varies tells nothing
-        weights, biases = fit_logistic((rows - mean) / deviation, target)
+        x, mean, deviation = standardised(rows)
+        weights, biases = fit_logistic(x, target)
         weight = weights[0] / deviation
         self.weight.copy_(torch.from_numpy(weight))
         self.bias.copy_(torch.tensor(biases[0] - weight @ mean))

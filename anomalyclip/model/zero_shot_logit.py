@@ -5,6 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def anomaly_logit(logits: Tensor, normal_index: int) -> Tensor:
+    """Return log p(abnormal) - log p(Normal) `(...)` of class logits `(..., classes)`.
+
+    Its sigmoid is 1 - p(Normal), with all its digits where p(Normal) is nearly 1.
+    """
+    abnormal = torch.cat([logits[..., :normal_index], logits[..., normal_index + 1 :]], dim=-1)
+    return abnormal.logsumexp(dim=-1) - logits[..., normal_index]
+
+
 class ZeroShotLogit(nn.Module):
     """The logit of any abnormal class against Normal, by cosines of frame and text, standardised.
 
@@ -33,10 +42,7 @@ class ZeroShotLogit(nn.Module):
 
     def raw(self, features: Tensor) -> Tensor:
         """Return log p(abnormal) - log p(Normal) `(...)` of CLIP's features `(..., dim)`."""
-        logits = F.linear(F.normalize(features, dim=-1), self.texts)
-        normal = self.normal_index
-        abnormal = torch.cat([logits[..., :normal], logits[..., normal + 1 :]], dim=-1)
-        return abnormal.logsumexp(dim=-1) - logits[..., normal]
+        return anomaly_logit(F.linear(F.normalize(features, dim=-1), self.texts), self.normal_index)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the standardised logit `(...)` of CLIP's features `(..., dim)`."""

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from anomalyclip.baselines.registry import COMPETITORS
@@ -45,14 +46,18 @@ def normality_prototype(cache: FeatureCache, video_ids: Iterable[str]) -> Tensor
     return torch.from_numpy(total / count).float()
 
 
+def video_means(cache: FeatureCache, video_ids: Sequence[str]) -> NDArray[np.float64]:
+    """Return the mean feature of each video over its frames and crops, `(videos, dim)`."""
+    return np.stack([cache.feature_sum(each) / (cache.num_frames(each) * cache.crops(each)) for each in video_ids])
+
+
 def training_features(cache: FeatureCache, bags: Sequence[Bag]) -> TrainingFeatures:
     """Return the features of the training videos, in the order of their ids."""
     ordered = sorted(bags)
     ids = [bag.video_id for bag in ordered]
-    means = [cache.feature_sum(each) / (cache.num_frames(each) * cache.crops(each)) for each in ids]
     return TrainingFeatures(
         labels=torch.tensor([bag.label for bag in ordered]),
-        means=torch.from_numpy(np.stack(means)).float(),
+        means=torch.from_numpy(video_means(cache, ids)).float(),
         frames=lambda: torch.from_numpy(np.stack([_spread_frames(cache, each) for each in ids])).float(),
     )
 
