@@ -5,12 +5,15 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from anomalyclip.config import RunConfig
+from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.storage import Storage
+from anomalyclip.training.adaptation import Length, adapt
 from anomalyclip.training.fit_plan import FitPlan
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 from anomalyclip.tuning.ablation_tables import SEED, labels
 from anomalyclip.tuning.scoring import score_validation
+from anomalyclip.tuning.space import with_point
 from anomalyclip.tuning.trials import Study
 
 RATE = "training.learning_rate"
@@ -60,3 +63,15 @@ def test_the_last_fit_is_the_final_one_if_there_is_one(study: Study) -> None:
     assert trial.last_fit(3) is trial.plan
     final = study.trial({"training.final_fit": True}).last_fit(3)
     assert (final.stop_after, len(final.train), final.key.endswith("/final")) == (4, 40, True)
+
+
+def test_a_trial_has_the_settings_that_its_winner_trains_with(study: Study) -> None:
+    point = {"loss.bottom_k_abnormal": 5.0, "training.warmup_epochs": 4, "model.frames_per_segment": 8}
+    preset_like = build_config(
+        RunConfig(), None, ["data.trimmed=auto", "model.fit_grid=true", "training.epochs=null", "training.batch_size=8"]
+    )
+    bags = [Bag("a", 0), Bag("n", NORMAL_LABEL)]
+    adapted, _ = adapt(preset_like, bags, [Length(stored=80, seconds=2.0)] * 2)
+    trial = replace(study, base=replace(study.base, config=adapted)).trial(point).plan.config
+    assert adapt(with_point(adapted, point), bags, [Length(stored=80, seconds=2.0)] * 2)[0] == trial
+    assert (trial.loss.bottom_k_abnormal, trial.training.warmup_epochs, trial.model.frames_per_segment) == (0.0, 4, 8)
