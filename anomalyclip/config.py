@@ -49,6 +49,8 @@ class DataConfig(Section):
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
     """Name of imported features (the import name); None extracts features from the videos."""
+    fps: PositiveFloat = 25.0
+    """Frames per second of videos whose rate is unknown: imported features and folders of pictures do not state it."""
     trimmed: Literal[True, False, "auto"] = False
     """Abnormal training videos show their anomaly from start to end: the loss has no bottom-K term for them then. auto:
     if half of them last less than 10 seconds."""
@@ -241,6 +243,33 @@ class TrainingConfig(Section):
         return self
 
 
+class EventsConfig(Section):
+    """Events: how the scores of a video become a list of events. All durations are in seconds."""
+
+    smoothing: NonNegativeFloat = 0.5
+    """Width of the moving mean over the scores."""
+    leave: float = Field(default=0.5, gt=0, le=1)
+    """An event starts where the score reaches the threshold, and ends where its odds p / (1 - p) fall below this share
+    of the threshold's odds."""
+    gap: NonNegativeFloat = 1.0
+    """Events with a shorter pause between them are one event."""
+    shortest: NonNegativeFloat = 0.5
+    """Shorter events are dropped."""
+    detections_per_hour: PositiveFloat = 1.0
+    """False alarms per hour of normal video at the threshold of events of severity `detection`."""
+    alerts_per_hour: PositiveFloat = 0.1
+    """The same for events of severity `alert`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EventsConfig":
+        if self.alerts_per_hour > self.detections_per_hour:
+            raise ValueError(
+                f"alerts_per_hour={self.alerts_per_hour:g} exceeds detections_per_hour={self.detections_per_hour:g}: "
+                "an alert is a detection too"
+            )
+        return self
+
+
 class CacheConfig(Section):
     """The memory-mapped feature cache of a machine."""
 
@@ -266,6 +295,7 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
+    events: EventsConfig = EventsConfig()
     cache: CacheConfig = CacheConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -13,7 +13,8 @@ import polars as pl
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import mean_differences
-from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.job import Job
 from anomalyclip.jobs import training

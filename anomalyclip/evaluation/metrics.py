@@ -145,6 +145,7 @@ def video_level(predictions: Predictions) -> Predictions:
         probabilities=probabilities,
         truth=predictions.video_truth,
         known=np.ones(len(videos), dtype=np.bool_),
+        times=None,
     )
 
 

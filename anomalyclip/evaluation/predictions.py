@@ -1,28 +1,25 @@
-"""Predictions table: schema, reading, writing. One Parquet file per model and test set; every figure comes from it."""
+"""Predictions: truth and scores of the frames of videos; every figure comes from them."""
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.errors import JobError, UsageError
+from anomalyclip.errors import JobError
+from anomalyclip.events.detection import OperatingPoint
+from anomalyclip.events.event import Track, frame_edges
 from anomalyclip.features.spacing import frames_per_feature
 
 FloatArray = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-_NORMAL_IS_KNOWN = "a video without labels is normal in every frame: its frames have empty lists of labels"
+NORMAL_IS_KNOWN = "a video without labels is normal in every frame: its frames have empty lists of labels"
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,9 @@ class VideoPrediction:
     `video_labels` are the classes of the whole video (none: normal). `labels` holds a list of class names per
     frame (empty: normal), or is None if the truth of frames is unknown: the video has labels but no intervals.
     `scores` (frames,) are the anomaly probabilities and `probabilities` (frames, classes) those of the classes in
-    model order, Normal among them. Raises JobError if lengths differ, a figure is not in [0, 1], the truth says
-    "Normal", a frame has a label that its video lacks, or a video without labels has unknown frames.
+    model order, Normal among them. `times` (frames,) are the seconds at which frames start, None if unknown. Raises
+    JobError if lengths differ, a figure is not in [0, 1], times do not rise, the truth says "Normal", a frame has a
+    label that its video lacks, or a video without labels has unknown frames.
     """
 
     video_id: str
@@ -50,6 +48,7 @@ class VideoPrediction:
     labels: Sequence[Sequence[str]] | None
     scores: FloatArray
     probabilities: FloatArray
+    times: FloatArray | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.scores)
@@ -60,15 +59,17 @@ class VideoPrediction:
                 f"probabilities of shape {self.probabilities.shape}; all need the same frames, at least one"
             )
         figures = np.column_stack([self.scores, self.probabilities])
-        if len(wrong := _outside_unit_interval(figures)):
+        if len(wrong := outside_unit_interval(figures)):
             raise JobError(f"video {self.video_id}, frame {wrong[0]}: a score is not a probability in [0, 1]")
+        if self.times is not None and (self.times.shape != (frames,) or not (np.diff(self.times) > 0).all()):
+            raise JobError(f"video {self.video_id}: its frames need {frames} rising times, one each")
         of_frames = {name for names in self.labels or () for name in names}
         if NORMAL in {*self.video_labels, *of_frames}:
             raise JobError(f"video {self.video_id}: a normal frame or video has no labels, not the label {NORMAL!r}")
         if extra := sorted(of_frames - set(self.video_labels)):
             raise JobError(f"video {self.video_id}: frames have labels that the video lacks: {', '.join(extra)}")
         if self.labels is None and not self.video_labels:
-            raise JobError(f"video {self.video_id}: {_NORMAL_IS_KNOWN}")
+            raise JobError(f"video {self.video_id}: {NORMAL_IS_KNOWN}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,9 @@ class Predictions:
     label_classes) of videos, in the order of `label_classes`: the model's abnormal classes that occur, then the
     occurring ones it does not know. `known` (videos,) marks videos with a known truth of frames; the rows of `truth` of
     the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model; if the model
-    reads `snippets`, so many per video, spread evenly, these are `segment_frames` snippets.
+    reads `snippets`, so many per video, spread evenly, these are `segment_frames` snippets. `times` (frames,) are the
+    seconds at which frames start in their video, NaN in videos of an unknown rate; None if all are unknown. `operating`
+    decides which events the scores have; None if the model has no thresholds.
     """
 
     video_ids: tuple[str, ...]
@@ -95,6 +98,8 @@ class Predictions:
     digests: Digests
     segment_frames: int
     snippets: int | None = None
+    times: FloatArray | None = None
+    operating: OperatingPoint | None = None
 
     @cached_property
     def anomalous(self) -> BoolArray:
@@ -116,6 +121,15 @@ class Predictions:
     def frames_of(self, video: int) -> slice:
         """The frames of the video at this position."""
         return slice(int(self.offsets[video]), int(self.offsets[video + 1]))
+
+    def track(self, video: int) -> Track | None:
+        """Scores over time of the video at this position; None if its times are unknown."""
+        frames = self.frames_of(video)
+        if self.times is None or np.isnan(self.times[frames.start]):
+            return None
+        times = np.asarray(self.times[frames], dtype=np.float64)
+        scores, probabilities = self.scores[frames], self.probabilities[frames]
+        return Track(self.video_ids[video], self.classes, scores, probabilities, frame_edges(times))
 
     def segment_length(self, video: int) -> int | Fraction:
         """Frames in a segment of the video at this position."""
@@ -143,208 +157,10 @@ class Predictions:
             truth=self.truth[frames],
             video_truth=self.video_truth[videos],
             known=self.known[videos],
+            times=None if self.times is None else self.times[frames],
         )
 
 
-def predictions_schema(
-    classes: Sequence[str], digests: Digests, segment_frames: int, snippets: int | None = None
-) -> pa.Schema:
-    """The table's columns and file metadata for a model of these classes (model order, Normal among them).
-
-    `video_labels` is the same in all rows of a video; `labels` is null if the truth of a frame is unknown.
-    """
-    if NORMAL not in classes or len(set(classes)) != len(classes):
-        raise UsageError(f"classes must be distinct and hold {NORMAL!r}; got {', '.join(classes) or 'none'}")
-    return pa.schema(
-        [
-            pa.field("video_id", pa.string()),
-            pa.field("frame", pa.int32()),
-            pa.field("video_labels", pa.list_(pa.string())),
-            pa.field("labels", pa.list_(pa.string())),
-            pa.field("score", pa.float32()),
-            *(pa.field(f"p_{name}", pa.float32()) for name in classes),
-        ],
-        metadata={
-            "classes": json.dumps(list(classes)),
-            "segment_frames": str(segment_frames),
-            **({} if snippets is None else {"snippets": str(snippets)}),
-            **{f"{name}_digest": value for name, value in asdict(digests).items()},
-        },
-    )
-
-
-def write_predictions(
-    path: Path,
-    videos: Iterable[VideoPrediction],
-    classes: Sequence[str],
-    digests: Digests,
-    segment_frames: int,
-    snippets: int | None = None,
-) -> None:
-    """Write the table to a local file, one row group per video as it arrives.
-
-    `segment_frames` is the number of frames in a segment of the model, or of snippets if there are `snippets` per
-    video: video-level scores are means over segments.
-    The file appears under its name only when it is complete. Raises JobError if a video comes twice or has another
-    number of classes, or if there is no video; errors that `videos` raises pass through.
-    """
-    schema = predictions_schema(classes, digests, segment_frames, snippets)
-    partial = path.with_name(path.name + ".partial")
-    seen: set[str] = set()
-    try:
-        with pq.ParquetWriter(partial, schema) as writer:
-            for video in videos:
-                if video.video_id in seen:
-                    raise JobError(f"video {video.video_id} comes twice; a table holds each video once")
-                seen.add(video.video_id)
-                writer.write_table(_video_table(video, schema))
-        if not seen:
-            raise JobError(f"{path}: no video to write predictions of")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read and check a predictions table.
-
-    Raises UsageError if there is no such file, and JobError if the file is not a predictions table or its rows
-    break the contract; the message names the file, the video and the frame.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such predictions table")
-    try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise JobError(f"{path} is not a predictions table: not readable as Parquet ({error})") from error
-    try:
-        return _checked(table)
-    except (JobError, UsageError) as error:
-        raise JobError(f"{path} is not a predictions table: {error}") from error
-
-
-def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
-    shape, expected = video.probabilities.shape, len(schema) - schema.get_field_index("score") - 1
-    if shape[1:] != (expected,):
-        raise JobError(f"video {video.video_id}: probabilities of shape {shape} for {expected} classes")
-    frames, kind = len(video.scores), schema.field("labels").type
-    columns = [
-        pa.repeat(video.video_id, frames),
-        pa.array(np.arange(frames, dtype=np.int32)),
-        _lists([video.video_labels] * frames, kind),
-        pa.nulls(frames, kind) if video.labels is None else _lists(video.labels, kind),
-        *(pa.array(np.asarray(column, dtype=np.float32)) for column in (video.scores, *video.probabilities.T)),
-    ]
-    return pa.table(columns, schema=schema)
-
-
-def _lists(lists: Sequence[Sequence[str]], kind: pa.DataType) -> pa.ListArray:
-    """The lists as a column; equal ones, of which there are millions, are converted once."""
-    places: dict[tuple[str, ...], int] = {}
-    rows = [places.setdefault(tuple(names), len(places)) for names in lists]
-    return pa.array([list(names) for names in places], kind).take(pa.array(rows))
-
-
-def _checked(table: pa.Table) -> Predictions:
-    classes, digests, segment_frames, snippets = _metadata(table.schema)
-    schema = predictions_schema(classes, digests, segment_frames, snippets)
-    if not table.schema.equals(schema):
-        wrong = [f.name for f in schema if f not in list(table.schema)] or ["unexpected columns or order"]
-        raise JobError(f"columns missing or of another type: {', '.join(wrong)}")
-    if not len(table) or (empty := [n for n in table.column_names if n != "labels" and table[n].null_count]):
-        raise JobError(f"empty cells in {', '.join(empty)}" if len(table) else "no rows")
-    video_ids, offsets = _videos(table)
-    figures = np.column_stack([table[name].to_numpy() for name in ("score", *(f"p_{name}" for name in classes))])
-    if len(wrong_rows := _outside_unit_interval(figures)):
-        video = int(np.searchsorted(offsets, wrong_rows[0], side="right")) - 1
-        where = f"video {video_ids[video]}, frame {wrong_rows[0] - offsets[video]}"
-        raise JobError(f"{where}: a score is not a probability in [0, 1]")
-    label_classes, truth, video_truth, known = _truth(table, classes, video_ids, offsets)
-    return Predictions(
-        video_ids=video_ids,
-        offsets=offsets,
-        scores=np.ascontiguousarray(figures[:, 0]),
-        probabilities=figures[:, 1:],
-        truth=truth,
-        video_truth=video_truth,
-        known=known,
-        classes=classes,
-        label_classes=label_classes,
-        digests=digests,
-        segment_frames=segment_frames,
-        snippets=snippets,
-    )
-
-
-def _metadata(schema: pa.Schema) -> tuple[tuple[str, ...], Digests, int, int | None]:
-    metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-    try:
-        classes, segment_frames = json.loads(metadata["classes"]), metadata["segment_frames"]
-        digests = Digests(*(metadata[f"{name}_digest"] for name in ("manifest", "annotations", "model")))
-    except (KeyError, json.JSONDecodeError) as error:
-        raise JobError(f"its metadata lack classes, segment_frames or digests ({error}): evaluate again") from error
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise JobError("`classes` in its metadata is not a list of names")
-    snippets = metadata.get("snippets")
-    for name, count in (("segment_frames", segment_frames), ("snippets", snippets)):
-        if count is not None and (not count.isdecimal() or not int(count)):
-            raise JobError(f"`{name}` in its metadata is not a number of frames: {count!r}")
-    return tuple(classes), digests, int(segment_frames), None if snippets is None else int(snippets)
-
-
-def _videos(table: pa.Table) -> tuple[tuple[str, ...], IntArray]:
-    """The videos in order and their offsets (videos + 1,), after checking that frames run 0, 1, 2, …"""
-    encoded = table["video_id"].combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    video_ids = tuple(encoded.dictionary.to_pylist()[code] for code in codes[starts])
-    if len(set(video_ids)) != len(video_ids):
-        twice = next(v for i, v in enumerate(video_ids) if v in video_ids[:i])
-        raise JobError(f"video {twice}: its rows do not stand together")
-    offsets = np.append(starts, len(table)).astype(np.int64)
-    expected = np.arange(len(table)) - np.repeat(starts, np.diff(offsets))
-    wrong = np.flatnonzero(table["frame"].to_numpy() != expected)
-    if len(wrong):
-        video = video_ids[int(np.searchsorted(offsets, wrong[0], side="right")) - 1]
-        raise JobError(f"video {video}: frame {expected[wrong[0]]} is missing or out of order")
-    return video_ids, offsets
-
-
-def _truth(
-    table: pa.Table, classes: Sequence[str], video_ids: Sequence[str], offsets: IntArray
-) -> tuple[tuple[str, ...], BoolArray, BoolArray, BoolArray]:
-    """The classes that occur, the truth of frames and of videos by class, and which videos' frames have a truth."""
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    of_frames, repeated = table["labels"].combine_chunks(), table["video_labels"].combine_chunks()
-    of_videos = repeated.take(pa.array(starts))
-    if not repeated.equals(of_videos.take(pa.array(np.repeat(np.arange(len(starts)), lengths)))):
-        raise JobError("video_labels differ between the frames of a video")
-    names: list[str] = pc.unique(pa.concat_arrays([of_frames.flatten(), of_videos.flatten()])).to_pylist()
-    if NORMAL in names or None in names:
-        raise JobError(f"a normal frame or video has an empty list of labels, not {NORMAL!r} or an empty cell")
-    known_names = [name for name in classes if name in names]
-    label_classes = (*known_names, *sorted(set(names) - set(known_names)))
-    truth, video_truth = (_one_hot(lists, label_classes) for lists in (of_frames, of_videos))
-    unknown = np.add.reduceat(of_frames.is_null().to_numpy(zero_copy_only=False), starts, dtype=np.int64)
-    extra = np.logical_or.reduceat(truth, starts, axis=0) & ~video_truth
-    for wrong, message in (
-        ((unknown > 0) & (unknown < lengths), "labels are null in some of its frames, not in all"),
-        ((unknown > 0) & ~video_truth.any(axis=1), _NORMAL_IS_KNOWN),
-        (extra.any(axis=1), "a frame has labels that its video_labels lack"),
-    ):
-        if wrong.any():
-            raise JobError(f"video {video_ids[int(np.argmax(wrong))]}: {message}")
-    return label_classes, truth, video_truth, unknown == 0
-
-
-def _one_hot(lists: pa.ListArray, names: Sequence[str]) -> BoolArray:
-    """Which of the names each list holds: (lists, names)."""
-    held = np.zeros((len(lists), len(names)), dtype=np.bool_)
-    columns = pc.index_in(lists.flatten(), pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    held[pc.list_parent_indices(lists).to_numpy(), columns.astype(np.int64)] = True
-    return held
-
-
-def _outside_unit_interval(figures: FloatArray) -> IntArray:
+def outside_unit_interval(figures: FloatArray) -> IntArray:
     """The rows of (frames, columns) that hold NaN, or a number below 0 or above 1."""
     return np.flatnonzero(~((figures >= 0) & (figures <= 1)).all(axis=1))

@@ -1,7 +1,7 @@
 """Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,10 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
-from anomalyclip.evaluation.predictions import Digests, VideoPrediction, write_predictions
+from anomalyclip.evaluation.predictions import Digests, VideoPrediction
+from anomalyclip.evaluation.predictions_file import write_predictions
+from anomalyclip.events.alarms import load_alarms
+from anomalyclip.events.detection import OperatingPoint
+from anomalyclip.events.event import even_edges
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
@@ -40,6 +45,8 @@ class Scorer:
     over segments."""
     digest: str
     """Identifies everything that decides the scores of given features."""
+    operating: OperatingPoint | None = None
+    """Thresholds of events; None if the model has none."""
 
     def segment_length(self, num_frames: int, features: int) -> int | Fraction:
         """Return the frames in a segment of a video with so many frames and stored features."""
@@ -51,7 +58,9 @@ class Scorer:
 def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     """Return the trained model in a folder, ready to score on a device; raises UsageError if there is none."""
     model, card = load_bundle(bundle)
-    return model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
+    alarms = load_alarms(bundle)
+    scorer = model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
+    return replace(scorer, operating=alarms.point() if alarms else None)
 
 
 def model_scorer(model: Method, sampling_rate: int | None, digest: str = "") -> Scorer:
@@ -66,16 +75,23 @@ def model_scorer(model: Method, sampling_rate: int | None, digest: str = "") -> 
 
 
 def with_frame_counts(
-    manifest: pl.DataFrame, store: FeatureStore, sampling_rate: int | None, frame_tolerance: int = 0
+    manifest: pl.DataFrame,
+    store: FeatureStore,
+    sampling_rate: int | None,
+    frame_tolerance: int = 0,
+    unknown_fps: float = DataConfig().fps,
 ) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
-    Raises UsageError with the three numbers of each video whose frames, features and annotations differ.
+    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the three
+    numbers of each video whose frames, features and annotations differ.
     """
     found = manifest.select("video_id", "source").join(store.index(), left_on="source", right_on="video")
     counts = dict(found.select("video_id", "num_frames").iter_rows())
     stored = dict(found.select("video_id", "frames").iter_rows())
-    return check_frame_counts(manifest, counts, stored, sampling_rate, frame_tolerance)
+    checked = check_frame_counts(manifest, counts, stored, sampling_rate, frame_tolerance)
+    rate = pl.when(pl.col("fps") > 0).then(pl.col("fps")).otherwise(unknown_fps)
+    return checked.join(found.select("video_id", rate), on="video_id", how="left", maintain_order="left")
 
 
 def score_features(
@@ -102,7 +118,8 @@ def score_manifest(
     snippets = None if scorer.sampling_rate else int(counts[0])  # an import has the same number for all videos
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
     predictions = _predictions(scorer, manifest, objects, store)
-    write_predictions(target, predictions, scorer.classes, digests, scorer.segment_frames, snippets)
+    sizes = scorer.segment_frames, snippets
+    write_predictions(target, predictions, scorer.classes, digests, *sizes, scorer.operating)
 
 
 def _predictions(
@@ -113,7 +130,8 @@ def _predictions(
         frames = row["num_frames"]
         labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
         scored = score_features(scorer, features, frames)
-        yield VideoPrediction(row["video_id"], row["labels"], labels, *scored)
+        times = even_edges(frames, row["fps"])[:-1]
+        yield VideoPrediction(row["video_id"], row["labels"], labels, *scored, times)
 
 
 def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:

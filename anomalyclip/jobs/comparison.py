@@ -12,7 +12,8 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import check_comparable, compare_measured, measure
 from anomalyclip.evaluation.comparison_plots import save_comparison_plots
 from anomalyclip.evaluation.comparison_report import LETTERS, SideBySide, flat_values, markdown, values
-from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.job import Job
 from anomalyclip.jobs.lifecycle import finished, tracked
 from anomalyclip.runs import REPORT, RunFolder, RunKind, RunResult, find_run

@@ -92,6 +92,7 @@ def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluat
         "manifest": source.digest,
         "precision": job.config.extraction.precision,
         "frame_tolerance": job.config.data.frame_tolerance,
+        "fps": job.config.data.fps,
     }
     kind = candidate.tags["model_kind"]
     prefix = source.dataset if kind in METHODS else f"{source.dataset}-{kind}"

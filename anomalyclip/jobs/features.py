@@ -81,7 +81,8 @@ def _imported(
     if backbone is not None:
         save_backbone(backbone, job.storage)
     store = imported_store(job, manifest, imported)
-    checked = with_frame_counts(manifest, store, settings.sampling_rate, job.config.data.frame_tolerance)
+    data = job.config.data
+    checked = with_frame_counts(manifest, store, settings.sampling_rate, data.frame_tolerance, data.fps)
     return Extracted(store, checked, [], "auto")
 
 
@@ -108,7 +109,8 @@ def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backb
     for video_id, reason in left_out.select("video_id", "reason").iter_rows():
         log.warning("left out: video %s: %s", video_id, reason)
     left = manifest.join(reasons, on="source", how="anti")
-    checked = with_frame_counts(left, store, settings.sampling_rate, job.config.data.frame_tolerance)
+    data = job.config.data
+    checked = with_frame_counts(left, store, settings.sampling_rate, data.frame_tolerance, data.fps)
     return Extracted(store, checked, left_out["video_id"].to_list(), report.precision)
 
 

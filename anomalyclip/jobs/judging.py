@@ -14,7 +14,8 @@ from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.gates import Gate, judge_figures
 from anomalyclip.evaluation.policy import Policy
-from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.report import PREDICTIONS
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch

@@ -46,9 +46,6 @@ from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
 
-UNKNOWN_RATE = 25.0
-"""Frames per second of videos whose features were imported without them."""
-
 
 @dataclass(frozen=True)
 class Training:
@@ -185,10 +182,9 @@ def replan(tracking: TrackedRun, job: Job, training: Training, extracted: Extrac
 
 def _lengths(extracted: Extracted) -> dict[str, Length]:
     """Return the length of each video of the manifest, by its id."""
-    rate = pl.when(pl.col("fps") > 0).then(pl.col("fps")).otherwise(UNKNOWN_RATE)
-    index = extracted.store.index().select("video", "frames", seconds=pl.col("num_frames") / rate)
+    index = extracted.store.index().select("video", "frames")
     found = extracted.manifest.join(index, left_on="source", right_on="video")
-    rows = found.select("video_id", "frames", "seconds").iter_rows()
+    rows = found.select("video_id", "frames", pl.col("num_frames") / pl.col("fps")).iter_rows()
     return {video_id: Length(frames, seconds) for video_id, frames, seconds in rows}
 
 

@@ -9,13 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.predictions import (
-    Digests,
-    VideoPrediction,
-    predictions_schema,
-    read_predictions,
-    write_predictions,
-)
+from anomalyclip.evaluation.predictions import Digests, VideoPrediction
+from anomalyclip.evaluation.predictions_file import predictions_schema, read_predictions, write_predictions
 
 CLASSES = ("Arson", "Fighting", "Normal")
 DIGESTS = Digests(manifest="m1", annotations="a1", model="x1")
@@ -74,6 +69,7 @@ def test_columns_are_those_of_the_contract_one_row_group_a_video(tmp_path: Path)
     assert [f"{field.name}: {field.type}" for field in file.schema_arrow] == [
         "video_id: string",
         "frame: int32",
+        "time: double",
         "video_labels: list<element: string>",
         "labels: list<element: string>",
         "score: float",

@@ -10,7 +10,8 @@ from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.predictions import Digests, read_predictions
+from anomalyclip.evaluation.predictions import Digests
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_features, score_manifest, with_frame_counts
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore

@@ -17,7 +17,7 @@ from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.baselines import NO_TEXT_TOWER, Absent
 from anomalyclip.evaluation.comparison import Measured, measure
-from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.standing import Standing
 from anomalyclip.features.store import FeatureStore

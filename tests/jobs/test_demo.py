@@ -6,7 +6,8 @@ import pytest
 from anomalyclip.config import RunConfig
 from anomalyclip.errors import JobError
 from anomalyclip.evaluation import comparison as paired
-from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
+from anomalyclip.evaluation.predictions import Digests, VideoPrediction
+from anomalyclip.evaluation.predictions_file import read_predictions, write_predictions
 from anomalyclip.evaluation.standing import unknown_standing
 from anomalyclip.job import Job
 from anomalyclip.jobs.demo import Comparison, compare

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.evaluation.metrics import video_score
-from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.scoring import model_scorer, score_manifest
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore

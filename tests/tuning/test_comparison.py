@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.evaluation.intervals import Difference, Interval
-from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.methods import METHODS
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 from anomalyclip.tuning import comparison_table

@@ -13,7 +13,8 @@ from matplotlib.image import imread
 
 from anomalyclip import cli
 from anomalyclip.evaluation.comparison import compare as compare_tables
-from anomalyclip.evaluation.predictions import Digests, VideoPrediction, read_predictions, write_predictions
+from anomalyclip.evaluation.predictions import Digests, VideoPrediction
+from anomalyclip.evaluation.predictions_file import read_predictions, write_predictions
 from anomalyclip.storage import Storage
 from tests.commands import compare
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from anomalyclip.data.manifest import load_manifest
-from anomalyclip.evaluation.predictions import Predictions, read_predictions
+from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.store import FeatureStore

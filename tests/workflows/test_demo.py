@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from anomalyclip.evaluation.comparison import compare
-from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from tests.commands import demo
 
 pytestmark = pytest.mark.cluster

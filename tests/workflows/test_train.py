@@ -22,7 +22,7 @@ from anomalyclip.baselines.linear import load_linear
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.evaluation.comparison import compare
 from anomalyclip.evaluation.metrics import compute_metrics
-from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.model.bundle import load_card
 from tests.commands import evaluate, train
 

@@ -12,7 +12,7 @@ import torch
 
 from anomalyclip.config import BackboneConfig
 from anomalyclip.data.manifest import load_manifest
-from anomalyclip.evaluation.predictions import read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import feature_fingerprint

@@ -16,13 +16,8 @@ from anomalyclip.benchmark.footage.anomalies import ANOMALIES
 from anomalyclip.benchmark.footage.videos import Clip, Size, anomalous, plan, write_clip
 from anomalyclip.config import BackboneConfig, RunConfig
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.predictions import (
-    Digests,
-    Predictions,
-    VideoPrediction,
-    read_predictions,
-    write_predictions,
-)
+from anomalyclip.evaluation.predictions import Digests, Predictions, VideoPrediction
+from anomalyclip.evaluation.predictions_file import read_predictions, write_predictions
 from anomalyclip.evaluation.zero_shot import zero_shot
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.training.checkpoints import Checkpoint, load_learnt_state
