@@ -42,7 +42,7 @@ class VideoWriter:
         self._last = time
         size = {"width": stream.width, "height": stream.height}
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame = self._reformatter.reformat(frame, format="yuv420p", **size)
+        frame = self._reformatter.reformat(frame, format="yuv420p", threads=1, **size)
         frame.pts, frame.time_base = time, Fraction(1, TICKS)
         self._container.mux(stream.encode(frame))
 
