@@ -1,9 +1,10 @@
 """Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,11 +16,12 @@ from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
-from anomalyclip.evaluation.predictions import Digests, VideoPrediction
+from anomalyclip.evaluation.predictions import Digests, FloatArray, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
 from anomalyclip.events.detection import OperatingPoint
 from anomalyclip.events.event import even_edges
+from anomalyclip.features.feature_file import Features
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
@@ -83,8 +85,8 @@ def with_frame_counts(
 ) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
-    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the three
-    numbers of each video whose frames, features and annotations differ.
+    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the
+    three numbers of each video whose frames, features and annotations differ.
     """
     found = manifest.select("video_id", "source").join(store.index(), left_on="source", right_on="video")
     counts = dict(found.select("video_id", "num_frames").iter_rows())
@@ -102,10 +104,26 @@ def score_features(
     Returns the anomaly scores `(num_frames,)` and the class probabilities `(num_frames, classes)` of all frames: a
     stored frame's value applies to the frames that it stands for (`covering_features`).
     """
+    return repeat_scores(scorer, *score_stored(scorer, [features.numpy()]), num_frames)
+
+
+def score_stored(scorer: Scorer, parts: Iterable[Features]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Score the stored features of a video, which come in parts `(frames, crops, dim)`, averaged over its crops.
+
+    Returns the anomaly scores `(stored frames,)` and the class probabilities `(stored frames, classes)`.
+    """
+    features = torch.from_numpy(np.concatenate(list(parts)))
     scores, probabilities = mean_over_crops(scorer.score, features)
-    length = frames_per_feature(num_frames, len(features), scorer.sampling_rate)
-    stored = torch.from_numpy(covering_features(num_frames, len(features), length))
-    return scores.cpu()[stored].numpy(), probabilities.cpu()[stored].numpy()
+    return scores.cpu().numpy(), probabilities.cpu().numpy()
+
+
+def repeat_scores(
+    scorer: Scorer, scores: NDArray[np.float32], probabilities: NDArray[np.float32], num_frames: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return scores of stored frames for all frames of the video: each applies to the frames that it stands for."""
+    length = frames_per_feature(num_frames, len(scores), scorer.sampling_rate)
+    stored = covering_features(num_frames, len(scores), length)
+    return scores[stored], probabilities[stored]
 
 
 def score_manifest(
@@ -122,16 +140,20 @@ def score_manifest(
     write_predictions(target, predictions, scorer.classes, digests, *sizes, scorer.operating)
 
 
+def with_truth(row: Mapping[str, Any], scores: FloatArray, probabilities: FloatArray) -> VideoPrediction:
+    """Return a video's scores with the truth and the times of its row, in which `known` is that of `known_truth`."""
+    frames = row["num_frames"]
+    labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
+    times = even_edges(frames, row["fps"])[:-1]
+    return VideoPrediction(row["video_id"], row["labels"], labels, scores, probabilities, times)
+
+
 def _predictions(
     scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
 ) -> Iterator[VideoPrediction]:
     for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
         features = torch.from_numpy(store.read_features(objects[row["source"]]))
-        frames = row["num_frames"]
-        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
-        scored = score_features(scorer, features, frames)
-        times = even_edges(frames, row["fps"])[:-1]
-        yield VideoPrediction(row["video_id"], row["labels"], labels, *scored, times)
+        yield with_truth(row, *score_features(scorer, features, row["num_frames"]))
 
 
 def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:
