@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from anomalyclip.config import digest
-from anomalyclip.evaluation.scoring import Scorer, repeat_scores, score_stored
+from anomalyclip.evaluation.scoring import Scorer, score_stored
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import scratch
 
@@ -23,15 +23,15 @@ class ScoreCache:
         self._scorer, self._store = scorer, store
         self._folder = scratch() / FOLDER / digest(scorer.digest, device.type, store.fingerprint)
 
-    def scores(self, key: str, num_frames: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the scores `(num_frames,)` and probabilities `(num_frames, classes)` of an object of the store."""
+    def scores(self, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores `(stored frames,)` and probabilities `(stored frames, classes)` of an object."""
         file = self._folder / f"{Path(key).stem}.safetensors"
         found = _read(file)
         if found is None:
             scores, probabilities = score_stored(self._scorer, self._store.iterate(key))
             found = {"scores": scores, "probabilities": probabilities}
             _write(file, found)
-        return repeat_scores(self._scorer, found["scores"], found["probabilities"], num_frames)
+        return found["scores"], found["probabilities"]
 
 
 def _read(file: Path) -> dict[str, NDArray[np.float32]] | None:

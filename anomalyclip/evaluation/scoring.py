@@ -16,17 +16,20 @@ from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
-from anomalyclip.evaluation.predictions import Digests, FloatArray, VideoPrediction
+from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
 from anomalyclip.events.detection import OperatingPoint
-from anomalyclip.events.event import even_edges
+from anomalyclip.events.event import Track, even_edges
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.model.method import Method
+
+StoredScores = Callable[[str], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Key of an object of the store to scores `(stored frames,)` and class probabilities `(stored frames, classes)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,34 +129,51 @@ def repeat_scores(
     return scores[stored], probabilities[stored]
 
 
+def score_tracks(
+    scorer: Scorer, manifest: pl.DataFrame, store: FeatureStore, scores: StoredScores | None = None
+) -> Iterator[Track]:
+    """Score every video of a with_frame_counts manifest with features in the store; yields its scores over time.
+
+    `scores` returns those of an object of the store, by its key; by default they are computed.
+    """
+    scores = scores or (lambda key: score_stored(scorer, store.iterate(key)))
+    objects = dict(store.index().select("video", "object").iter_rows())
+    for row in manifest.iter_rows(named=True):
+        scored = repeat_scores(scorer, *scores(objects[row["source"]]), row["num_frames"])
+        yield Track(row["video_id"], scorer.classes, *scored, even_edges(row["num_frames"], row["fps"]))
+
+
 def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
     """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
-    index = store.index()
-    objects = dict(index.select("video", "object").iter_rows())
-    counts = index.filter(pl.col("video").is_in(manifest["source"].implode()))["frames"]
+    write_tracks(scorer, manifest, manifest_digest, store, score_tracks(scorer, manifest, store), target)
+
+
+def write_tracks(
+    scorer: Scorer,
+    manifest: pl.DataFrame,
+    manifest_digest: str,
+    store: FeatureStore,
+    tracks: Iterable[Track],
+    target: Path,
+) -> None:
+    """Write the predictions table of the scores of a manifest's videos (`score_tracks`), as they come."""
+    counts = store.index().filter(pl.col("video").is_in(manifest["source"].implode()))["frames"]
     snippets = None if scorer.sampling_rate else int(counts[0])  # an import has the same number for all videos
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
-    predictions = _predictions(scorer, manifest, objects, store)
+    rows = manifest.with_columns(known=known_truth().fill_null(False)).iter_rows(named=True)  # null: no labels known
+    predictions = (_with_truth(row, track) for row, track in zip(rows, tracks, strict=True))
     sizes = scorer.segment_frames, snippets
     write_predictions(target, predictions, scorer.classes, digests, *sizes, scorer.operating)
 
 
-def with_truth(row: Mapping[str, Any], scores: FloatArray, probabilities: FloatArray) -> VideoPrediction:
-    """Return a video's scores with the truth and the times of its row, in which `known` is that of `known_truth`."""
-    frames = row["num_frames"]
-    labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
-    times = even_edges(frames, row["fps"])[:-1]
-    return VideoPrediction(row["video_id"], row["labels"], labels, scores, probabilities, times)
-
-
-def _predictions(
-    scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
-) -> Iterator[VideoPrediction]:
-    for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
-        features = torch.from_numpy(store.read_features(objects[row["source"]]))
-        yield with_truth(row, *score_features(scorer, features, row["num_frames"]))
+def _with_truth(row: Mapping[str, Any], track: Track) -> VideoPrediction:
+    labels = None
+    if row["known"]:
+        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], row["num_frames"]))
+    times = track.edges[:-1]
+    return VideoPrediction(row["video_id"], row["labels"], labels, track.scores, track.probabilities, times)
 
 
 def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:

@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from anomalyclip.config import ExtractionConfig, Precision, digest
-from anomalyclip.data.labels import known_truth
 from anomalyclip.data.splits import check_contents, warn_of_repeats
 from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import with_frame_counts
@@ -37,12 +36,6 @@ class Extracted:
     def digest(self) -> str:
         """Return a digest of these videos' features: their contents, and what made them."""
         return digest(self.store.fingerprint, sorted(self._contents().iter_rows()))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the manifest's rows with the `object` of their features, its stored `frames`, and `known` truth."""
-        index = self.store.index().select(pl.col("video").alias("source"), "object", "frames")
-        found = self.manifest.join(index, on="source", how="left", maintain_order="left")
-        return found.with_columns(known=known_truth().fill_null(False)).to_dicts()
 
     def needs(self, manifest_path: Path | None, backbone: str | None) -> dict[str, Any]:
         """Return what a run on these features needs of the storage root, for housekeeping to keep."""

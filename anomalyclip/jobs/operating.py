@@ -27,8 +27,7 @@ def operating_point(model: str, bundle: Path, asked: Asked, events: EventsConfig
     """Return the operating point of a model, and log what normal footage says of it.
 
     `events` are the settings of the job; those that differ from the defaults replace the model's. Raises UsageError if
-    the model has no table and no threshold is given, if its table was counted with other durations, or if no
-    threshold has so few false alarms.
+    the model has no table and no threshold is given, or if its table was counted with other durations.
     """
     table = load_alarms(bundle)
     if asked.threshold is not None:

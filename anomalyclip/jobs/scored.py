@@ -1,19 +1,13 @@
 """Scored videos of a scoring job: their events, the files of events, and the table for the log."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from anomalyclip.evaluation.predictions import VideoPrediction
-from anomalyclip.evaluation.score_cache import ScoreCache
-from anomalyclip.evaluation.scoring import with_truth
 from anomalyclip.evaluation.tables import aligned
 from anomalyclip.events.detection import OperatingPoint, find_events
-from anomalyclip.events.event import Event, Track, events_table, frame_edges
+from anomalyclip.events.event import Event, Track, events_table
 
 EVENTS_JSONL, EVENTS_CSV, FAILURES = "events.jsonl", "events.csv", "failures.csv"
 MOST_ROWS = 20
@@ -27,25 +21,6 @@ class Failure:
     video_id: str
     source: str
     reason: str
-
-
-@dataclass(frozen=True)
-class ScoredVideo:
-    """A video whose scores are computed, or read back, when they are asked for."""
-
-    row: Mapping[str, Any]
-    """Of the manifest, with the `object` of its features."""
-    cache: ScoreCache
-    classes: tuple[str, ...]
-
-    def prediction(self) -> VideoPrediction:
-        """Return scores, truth and times."""
-        return with_truth(self.row, *self.cache.scores(self.row["object"], self.row["num_frames"]))
-
-    def track(self, prediction: VideoPrediction) -> Track:
-        """Return the scores over time."""
-        edges = frame_edges(np.asarray(prediction.times, dtype=np.float64))
-        return Track(prediction.video_id, self.classes, prediction.scores, prediction.probabilities, edges)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,18 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from anomalyclip.config import digest
-from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError
-from anomalyclip.evaluation.predictions import Digests, VideoPrediction
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, write_predictions
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.evaluation.score_cache import ScoreCache
-from anomalyclip.evaluation.scoring import bundle_scorer
+from anomalyclip.evaluation.scoring import bundle_scorer, score_tracks, write_tracks
 from anomalyclip.events.detection import OperatingPoint
+from anomalyclip.events.event import Track
 from anomalyclip.features.sources import stamps
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate, trained_candidate
@@ -28,7 +27,6 @@ from anomalyclip.jobs.scored import (
     EVENTS_JSONL,
     FAILURES,
     Scored,
-    ScoredVideo,
     write_events,
     write_failures,
 )
@@ -145,22 +143,16 @@ def _score(job: Job, scoring: Scoring) -> ScoringResult:
 def _write(scoring: Scoring, extracted: Extracted, folder: Path) -> Scored:
     """Score the videos one after the other, and write the predictions table."""
     assert isinstance(scoring.candidate.scorer, Path)
-    device = resolve_device()
-    scorer = bundle_scorer(scoring.candidate.scorer, device)
-    cache, scored = ScoreCache(scorer, extracted.store, device), Scored()
-    videos = [ScoredVideo(row, cache, scorer.classes) for row in extracted.rows()]
+    device, manifest, store = resolve_device(), extracted.manifest, extracted.store
+    scorer = replace(bundle_scorer(scoring.candidate.scorer, device), operating=scoring.point)
+    scored, cache = Scored(), ScoreCache(scorer, store, device)
 
-    def predictions() -> Iterator[VideoPrediction]:
-        for video in videos:
-            prediction = video.prediction()
-            scored.add(video.track(prediction), scoring.point)
-            yield prediction
+    def tracks() -> Iterator[Track]:
+        for track in score_tracks(scorer, manifest, store, cache.scores):
+            scored.add(track, scoring.point)
+            yield track
 
-    snippets = None if scorer.sampling_rate else int(extracted.rows()[0]["frames"])
-    digests = Digests(scoring.footage.digest, annotations_digest(extracted.manifest), scorer.digest)
-    write_predictions(
-        folder / PREDICTIONS, predictions(), scorer.classes, digests, scorer.segment_frames, snippets, scoring.point
-    )
+    write_tracks(scorer, manifest, scoring.footage.digest, store, tracks(), folder / PREDICTIONS)
     return scored
 
 

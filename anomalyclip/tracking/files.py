@@ -27,6 +27,14 @@ def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
     return Path(local) / info.flavors["python_function"].get("data", ""), str(info.model_id)
 
 
+def add(name: str, file: Path, tracking_uri: str) -> None:
+    """Put a file beside the card of a model."""
+    folder, model_id = bundle(name, tracking_uri)
+    within = folder.relative_to(scratch() / "models" / model_id)
+    with mlflow_errors(tracking_uri):
+        reach(tracking_uri).log_model_artifact(model_id, str(file), within.as_posix())
+
+
 def part(name: str, folder: str, tracking_uri: str) -> Path | None:
     """Return the files directly in a folder of a run, or of a model's own training run; None if it has none."""
     client = reach(tracking_uri)

@@ -1,6 +1,7 @@
 """Models and runs by the names that users give: one resolution for a model's files and for its predictions."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.events.alarms import ALARMS
 from anomalyclip.model.bundle import CARD, TENSORS
 from anomalyclip.runs import EVALUATION, MODEL, RunKind
 from anomalyclip.storage import Storage, scratch
@@ -16,6 +18,9 @@ ZERO_SHOT = "zero-shot"
 """Given instead of a model: CLIP without training, with engineered prompts."""
 KINDS = (RunKind.TRAINING, RunKind.EVALUATION, RunKind.IMPORT)
 """Folders of the storage root whose runs are known by name."""
+
+MODEL_FILES = (CARD, TENSORS, ALARMS)
+"""Files of a model; the last one is optional."""
 
 Bundle = tuple[Path, str | None]
 """The local folder of a model and, if MLflow knows it, the id of its logged model."""
@@ -42,6 +47,10 @@ class LocalFiles:
         if found is None:
             raise _unscored(str(self.path))
         return found
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        shutil.copy(file, self.bundle()[0])
 
     def part(self, folder: str) -> Path | None:
         """Return another folder of the run that this is, or that this is the model of; None if there is none."""
@@ -70,7 +79,8 @@ class StoredRun:
         key = self._part(MODEL)
         if key is None:
             raise UsageError(f"run {self.name} in {self.storage.root} has no model")
-        return self._fetch(key, "models", CARD, TENSORS), None
+        files = [name for name in MODEL_FILES if self.storage.exists(f"{key}/{name}")]
+        return self._fetch(key, "models", *files), None
 
     def predictions(self) -> Path:
         """Return the predictions table; raises UsageError if the run has none."""
@@ -78,6 +88,10 @@ class StoredRun:
         if key is None:
             raise _unscored(self.name)
         return self._fetch(key, "predictions", PREDICTIONS) / PREDICTIONS
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        self.storage.publish(file, f"{self._part(MODEL)}/{file.name}")
 
     def part(self, folder: str) -> Path | None:
         """Return the files directly in another folder of the run with the model; None if it has none."""
@@ -125,6 +139,12 @@ class MlflowName:
         from anomalyclip.tracking import files  # here, since MLflow takes seconds to import
 
         return files.bundle(self.name, self.tracking_uri)
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        from anomalyclip.tracking import files  # here, since MLflow takes seconds to import
+
+        files.add(self.name, file, self.tracking_uri)
 
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
