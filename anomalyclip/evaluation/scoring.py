@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
 from anomalyclip.events.detection import OperatingPoint
-from anomalyclip.events.event import Track, even_edges
+from anomalyclip.events.event import Track, even_edges, frame_edges
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
@@ -140,7 +141,14 @@ def score_tracks(
     objects = dict(store.index().select("video", "object").iter_rows())
     for row in manifest.iter_rows(named=True):
         scored = repeat_scores(scorer, *scores(objects[row["source"]]), row["num_frames"])
-        yield Track(row["video_id"], scorer.classes, *scored, even_edges(row["num_frames"], row["fps"]))
+        timing = store.timing(objects[row["source"]])
+        times = even_edges(row["num_frames"], row["fps"])[:-1] if timing.times is None else timing.times
+        yield Track(row["video_id"], scorer.classes, *scored, frame_edges(times), _started(row) or timing.started)
+
+
+def _started(row: Mapping[str, Any]) -> datetime | None:
+    started = row.get("started")
+    return datetime.fromisoformat(started) if started else None
 
 
 def score_manifest(

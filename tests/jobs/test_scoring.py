@@ -97,7 +97,10 @@ def test_the_threshold_comes_from_the_models_table(
 
     with caplog.at_level("INFO", "anomalyclip"):
         assert thresholds() == (0.6, 0.9)
-    assert "threshold 0.6: 1 false alarms in 1 h of normal video, so at most 4.74 per hour, which cannot vouch for 1" in caplog.text
+    assert (
+        "threshold 0.6: 1 false alarms in 1 h of normal video, so at most 4.74 per hour, which cannot vouch for 1"
+        in caplog.text
+    )
     assert thresholds(false_alarms_per_hour=20) == (0.5, 0.9)
     assert thresholds("events.alerts_per_hour=1") == (0.6, 0.6)
     assert thresholds(threshold=0.3) == (0.3, 0.9)
