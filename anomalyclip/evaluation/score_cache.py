@@ -23,12 +23,12 @@ class ScoreCache:
         self._scorer, self._store = scorer, store
         self._folder = scratch() / FOLDER / digest(scorer.digest, device.type, store.fingerprint)
 
-    def scores(self, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the scores `(stored frames,)` and probabilities `(stored frames, classes)` of an object."""
+    def scores(self, key: str, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores `(count,)` and probabilities `(count, classes)` of an object of so many stored frames."""
         file = self._folder / f"{Path(key).stem}.safetensors"
         found = _read(file)
         if found is None:
-            scores, probabilities = score_stored(self._scorer, self._store.iterate(key))
+            scores, probabilities = score_stored(self._scorer, self._store.iterate(key), count)
             found = {"scores": scores, "probabilities": probabilities}
             _write(file, found)
         return found["scores"], found["probabilities"]

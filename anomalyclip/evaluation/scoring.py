@@ -17,6 +17,7 @@ from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
+from anomalyclip.evaluation.parts import PartLengths, part_lengths, score_in_parts
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
@@ -29,8 +30,9 @@ from anomalyclip.methods import load_bundle
 from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.model.method import Method
 
-StoredScores = Callable[[str], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Key of an object of the store to scores `(stored frames,)` and class probabilities `(stored frames, classes)`."""
+StoredScores = Callable[[str, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Key of an object of the store, and its number of stored frames, to their scores `(stored frames,)` and class
+probabilities `(stored frames, classes)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,8 @@ class Scorer:
     """Identifies everything that decides the scores of given features."""
     operating: OperatingPoint | None = None
     """Thresholds of events; None if the model has none."""
+    parts: PartLengths | None = None
+    """Which videos are scored in parts; None: each as a whole."""
 
     def segment_length(self, num_frames: int, features: int) -> int | Fraction:
         """Return the frames in a segment of a video with so many frames and stored features."""
@@ -66,7 +70,8 @@ def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     model, card = load_bundle(bundle)
     alarms = load_alarms(bundle)
     scorer = model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
-    return replace(scorer, operating=alarms.point() if alarms else None)
+    parts = part_lengths(card.lengths, card.model) if card.sampling_rate else None
+    return replace(scorer, operating=alarms.point() if alarms else None, parts=parts)
 
 
 def model_scorer(model: Method, sampling_rate: int | None, digest: str = "") -> Scorer:
@@ -108,17 +113,26 @@ def score_features(
     Returns the anomaly scores `(num_frames,)` and the class probabilities `(num_frames, classes)` of all frames: a
     stored frame's value applies to the frames that it stands for (`covering_features`).
     """
-    return repeat_scores(scorer, *score_stored(scorer, [features.numpy()]), num_frames)
+    return repeat_scores(scorer, *score_stored(scorer, [features.numpy()], len(features)), num_frames)
 
 
-def score_stored(scorer: Scorer, parts: Iterable[Features]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Score the stored features of a video, which come in parts `(frames, crops, dim)`, averaged over its crops.
+def score_stored(
+    scorer: Scorer, features: Iterable[Features], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Score the `count` stored features of a video, which come piece by piece `(frames, crops, dim)`.
 
-    Returns the anomaly scores `(stored frames,)` and the class probabilities `(stored frames, classes)`.
+    Crops are averaged. A video longer than those of the training is scored in overlapping parts as long as these were
+    (`score_in_parts`), of which one at a time is in memory. Returns the anomaly scores `(count,)` and the class
+    probabilities `(count, classes)`.
     """
-    features = torch.from_numpy(np.concatenate(list(parts)))
-    scores, probabilities = mean_over_crops(scorer.score, features)
-    return scores.cpu().numpy(), probabilities.cpu().numpy()
+
+    def score(part: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        scores, probabilities = mean_over_crops(scorer.score, torch.from_numpy(part))
+        return scores.cpu().numpy(), probabilities.cpu().numpy()
+
+    if scorer.parts is not None and count > scorer.parts.longest:
+        return score_in_parts(score, features, count, scorer.parts.part)
+    return score(np.concatenate(list(features)))
 
 
 def repeat_scores(
@@ -135,13 +149,14 @@ def score_tracks(
 ) -> Iterator[Track]:
     """Score every video of a with_frame_counts manifest with features in the store; yields its scores over time.
 
-    `scores` returns those of an object of the store, by its key; by default they are computed.
+    `scores` returns those of an object of the store; by default they are computed.
     """
-    scores = scores or (lambda key: score_stored(scorer, store.iterate(key)))
-    objects = dict(store.index().select("video", "object").iter_rows())
+    scores = scores or (lambda key, count: score_stored(scorer, store.iterate(key), count))
+    objects = {video: (key, count) for video, key, count in store.index().select("video", "object", "frames").rows()}
     for row in manifest.iter_rows(named=True):
-        scored = repeat_scores(scorer, *scores(objects[row["source"]]), row["num_frames"])
-        timing = store.timing(objects[row["source"]])
+        key, count = objects[row["source"]]
+        scored = repeat_scores(scorer, *scores(key, count), row["num_frames"])
+        timing = store.timing(key)
         times = even_edges(row["num_frames"], row["fps"])[:-1] if timing.times is None else timing.times
         yield Track(row["video_id"], scorer.classes, *scored, frame_edges(times), _started(row) or timing.started)
 
