@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyclip.errors import UsageError, first_names
-from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Estimate, Figure
+from anomalyclip.evaluation.declarations import Estimate, Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES
 from anomalyclip.evaluation.intervals import Difference, DoubleArray, averaged, concordant_frames, difference
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics, frame_level, tables_of
 from anomalyclip.evaluation.predictions import Predictions

@@ -10,7 +10,8 @@ from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.comparison import Comparison, Measured, check_comparable, compare_measured, measure
-from anomalyclip.evaluation.figures import CLASS_FIGURES, Estimate, Figure
+from anomalyclip.evaluation.declarations import Estimate, Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES
 from anomalyclip.evaluation.intervals import Difference
 from anomalyclip.evaluation.policy import Baselines, Margins, Policy, judged
 from anomalyclip.evaluation.predictions import Predictions

@@ -11,7 +11,8 @@ from anomalyclip.config import Section, build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
-from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Figure
+from anomalyclip.evaluation.declarations import Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION
 
 TEMPLATE = Path(__file__).parent / "promotion.yaml"

@@ -11,7 +11,8 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import NO_TEXT_TOWER
 from anomalyclip.evaluation.comparison import compare, compare_measured, measure
 from anomalyclip.evaluation.comparison_report import SideBySide, flat_values, markdown, values
-from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, ClassFigure, Estimate, Figure, Table, class_auc
+from anomalyclip.evaluation.declarations import ClassFigure, Estimate, Figure, Table
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, class_auc
 from anomalyclip.evaluation.gates import judge_figures
 from anomalyclip.evaluation.intervals import Interval, Replicates
 from anomalyclip.evaluation.metrics import compute_metrics, summary_values
