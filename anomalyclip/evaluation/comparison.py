@@ -87,10 +87,12 @@ def figure_differences(first: Measured, second: Measured) -> dict[str, Differenc
 def figure_difference(figure: Figure, first: Estimate | None, second: Estimate | None) -> Difference | None:
     """Return the difference in one figure of two models on the same videos in the same order.
 
-    None if one is undefined, or if they are means over different classes.
+    None if one is undefined, or if they are means over different classes. One without replicates has no interval.
     """
     if first is None or second is None or first.classes != second.classes:
         return None
+    if not figure.paired:
+        return Difference(first.value - second.value, None)
     return difference(first.replicates, second.replicates, figure.better == "lower")
 
 

@@ -15,6 +15,8 @@ MOST_RATE = 100.0
 """False alarms per hour at which the curve ends."""
 BLOCK = 10.0
 """Seconds per peak: of those, the thresholds are taken."""
+EXACT = 1e-9
+"""Of a rate: hours are sums of fractions."""
 EXACT_RANKS, OTHER_RANKS = 100, 100
 """Thresholds at the highest peaks, and at later ones at equal factors of their rank."""
 
@@ -50,7 +52,7 @@ class Froc:
 
         Its leave-one-out values are at that same threshold.
         """
-        place = int(np.flatnonzero(self.rates() <= per_hour)[-1])
+        place = int(np.flatnonzero(self.rates() <= per_hour * (1 + EXACT))[-1])
         return ratio_replicates(self.found[place].astype(np.float64), self.true)
 
 

@@ -39,9 +39,9 @@ def _figures(kind: str, title: str) -> list[Figure]:
 
         return Figure(name, f"mAP@IoU {shown}, {title}", "frame", compute, summary=summary, paired=False)
 
-    name = f"{kind}_m_ap_iou"
+    name = f"{kind}_m_ap"
     mean = figure(name, f"{IOUS[0]} to {IOUS[-1]}", slice(None), summary=True)
-    return [mean, *(figure(f"{name}{iou * 100:.0f}", f"{iou}", slice(at, at + 1)) for at, iou in enumerate(IOUS))]
+    return [mean, *(figure(f"{name}_iou{iou * 100:.0f}", f"{iou}", slice(at, at + 1)) for at, iou in enumerate(IOUS))]
 
 
 LOCALISATION_FIGURES = (*_figures("vadclip", "as published"), *_figures("standard", "ActivityNet's"))

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from anomalyclip.events.detection import DoubleArray
 
+EXACT = 1e-9
+"""Of an IoU: times in seconds are not exact in binary."""
 NONE = -1
 """Instead of a position: there is no match."""
 
@@ -28,7 +30,7 @@ def match_in_order(iou: DoubleArray, least: float) -> NDArray[np.int64]:
     free = iou.copy()
     for true in range(len(iou) if iou.size else 0):
         best = int(free[true].argmax())
-        if free[true, best] >= least:
+        if free[true, best] >= least - EXACT:
             taken[true] = best
             free[:, best] = -1.0
     return taken

@@ -81,7 +81,7 @@ def test_a_declared_figure_is_compared(declared: Figure) -> None:
 
 
 def test_a_declared_figure_is_a_gate_if_the_policy_asks(declared: Figure, tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text("floors: {alarm_rate: 15}\nmargins: {alarm_rate: 5, class_auc: null}")
+    (tmp_path / "policy.yaml").write_text("ceilings: {alarm_rate: 15}\nmargins: {alarm_rate: 5, class_auc: null}")
     policy = load_policy(tmp_path / "policy.yaml")
     fewer, more = table(0, 0.1), table(1, 0.4)
     ids = list(fewer.video_ids)
