@@ -1,6 +1,6 @@
 """Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
 from anomalyclip.events.detection import OperatingPoint
-from anomalyclip.events.event import even_edges
+from anomalyclip.events.event import Track, even_edges
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
@@ -83,8 +83,8 @@ def with_frame_counts(
 ) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
-    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the three
-    numbers of each video whose frames, features and annotations differ.
+    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the
+    three numbers of each video whose frames, features and annotations differ.
     """
     found = manifest.select("video_id", "source").join(store.index(), left_on="source", right_on="video")
     counts = dict(found.select("video_id", "num_frames").iter_rows())
@@ -108,30 +108,36 @@ def score_features(
     return scores.cpu()[stored].numpy(), probabilities.cpu()[stored].numpy()
 
 
+def score_tracks(scorer: Scorer, manifest: pl.DataFrame, store: FeatureStore) -> Iterator[Track]:
+    """Score every video of a with_frame_counts manifest with features in the store; yields its scores over time."""
+    objects = dict(store.index().select("video", "object").iter_rows())
+    for row in manifest.iter_rows(named=True):
+        features = torch.from_numpy(store.read_features(objects[row["source"]]))
+        scored = score_features(scorer, features, row["num_frames"])
+        yield Track(row["video_id"], scorer.classes, *scored, even_edges(row["num_frames"], row["fps"]))
+
+
 def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
     """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
     index = store.index()
-    objects = dict(index.select("video", "object").iter_rows())
     counts = index.filter(pl.col("video").is_in(manifest["source"].implode()))["frames"]
     snippets = None if scorer.sampling_rate else int(counts[0])  # an import has the same number for all videos
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
-    predictions = _predictions(scorer, manifest, objects, store)
+    predictions = _predictions(scorer, manifest, store)
     sizes = scorer.segment_frames, snippets
     write_predictions(target, predictions, scorer.classes, digests, *sizes, scorer.operating)
 
 
-def _predictions(
-    scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
-) -> Iterator[VideoPrediction]:
-    for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
-        features = torch.from_numpy(store.read_features(objects[row["source"]]))
-        frames = row["num_frames"]
-        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
-        scored = score_features(scorer, features, frames)
-        times = even_edges(frames, row["fps"])[:-1]
-        yield VideoPrediction(row["video_id"], row["labels"], labels, *scored, times)
+def _predictions(scorer: Scorer, manifest: pl.DataFrame, store: FeatureStore) -> Iterator[VideoPrediction]:
+    truth = manifest.with_columns(known=known_truth())
+    for row, track in zip(truth.iter_rows(named=True), score_tracks(scorer, manifest, store), strict=True):
+        labels = None
+        if row["known"]:
+            labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], row["num_frames"]))
+        times = track.edges[:-1]
+        yield VideoPrediction(row["video_id"], row["labels"], labels, track.scores, track.probabilities, times)
 
 
 def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:

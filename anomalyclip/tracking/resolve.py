@@ -1,6 +1,7 @@
 """Models and runs by the names that users give: one resolution for a model's files and for its predictions."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import mlflow
 from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.events.alarms import ALARMS
 from anomalyclip.model.bundle import CARD, TENSORS
 from anomalyclip.runs import EVALUATION, MODEL, RunKind
 from anomalyclip.storage import Storage, scratch
@@ -20,6 +22,9 @@ ZERO_SHOT = "zero-shot"
 """Given instead of a model: CLIP without training, with engineered prompts."""
 KINDS = (RunKind.TRAINING, RunKind.EVALUATION, RunKind.IMPORT)
 """Folders of the storage root whose runs are known by name."""
+
+MODEL_FILES = (CARD, TENSORS, ALARMS)
+"""Files of a model; the last one is optional."""
 
 Bundle = tuple[Path, str | None]
 """The local folder of a model and, if MLflow knows it, the id of its logged model."""
@@ -46,6 +51,10 @@ class LocalFiles:
         if found is None:
             raise _unscored(str(self.path))
         return found
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        shutil.copy(file, self.bundle()[0])
 
     def part(self, folder: str) -> Path | None:
         """Return another folder of the run that this is, or that this is the model of; None if there is none."""
@@ -74,7 +83,8 @@ class StoredRun:
         key = self._part(MODEL)
         if key is None:
             raise UsageError(f"run {self.name} in {self.storage.root} has no model")
-        return self._fetch(key, "models", CARD, TENSORS), None
+        files = [name for name in MODEL_FILES if self.storage.exists(f"{key}/{name}")]
+        return self._fetch(key, "models", *files), None
 
     def predictions(self) -> Path:
         """Return the predictions table; raises UsageError if the run has none."""
@@ -82,6 +92,10 @@ class StoredRun:
         if key is None:
             raise _unscored(self.name)
         return self._fetch(key, "predictions", PREDICTIONS) / PREDICTIONS
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        self.storage.publish(file, f"{self._part(MODEL)}/{file.name}")
 
     def part(self, folder: str) -> Path | None:
         """Return the files directly in another folder of the run with the model; None if it has none."""
@@ -139,6 +153,13 @@ class MlflowName:
             target.mkdir(parents=True, exist_ok=True)
             local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
         return Path(local) / info.flavors["python_function"].get("data", ""), info.model_id
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        bundle, model_id = self.bundle()
+        within = bundle.relative_to(scratch() / "models" / str(model_id))
+        with mlflow_errors(self.tracking_uri):
+            reach(self.tracking_uri).log_model_artifact(str(model_id), str(file), within.as_posix())
 
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""

@@ -187,4 +187,4 @@ def test_reading_refuses_what_is_no_parquet_and_what_is_not_there(tmp_path: Path
 
 
 def test_the_schema_is_the_same_for_any_writer() -> None:
-    assert predictions_schema(CLASSES, DIGESTS, 16).names[4:] == ["score", "p_Arson", "p_Fighting", "p_Normal"]
+    assert predictions_schema(CLASSES, DIGESTS, 16).names[5:] == ["score", "p_Arson", "p_Fighting", "p_Normal"]
