@@ -100,8 +100,12 @@ def _matching(iou: float, of_class: bool) -> list[Figure]:
 
     def figure(kind: str, title: str, of: Callable[[EventTable, float, bool], Estimate | None]) -> Figure:
         name, main = f"{prefix}_{kind}_iou{iou * 100:.0f}", kind == "f1" and iou == MAIN_IOU
-        compute = _of_events(lambda events: of(events, iou, of_class))
-        return Figure(name, f"event {title}{suffix}", "event", compute, summary=main)
+
+        def compute(events: EventTable) -> Estimate | None:
+            # without anything to find, 0 would look like a fault of the model
+            return of(events, iou, of_class) if events.counts(iou, of_class).true.any() else None
+
+        return Figure(name, f"event {title}{suffix}", "event", _of_events(compute), summary=main)
 
     return [figure("precision", "precision", precision), figure("recall", "recall", recall), figure("f1", "F1", f1)]
 

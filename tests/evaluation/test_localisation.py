@@ -156,7 +156,7 @@ def test_precision_counts_at_the_ranks_of_the_hits() -> None:
 
 
 def test_proposals_are_runs_above_the_videos_own_threshold_and_at_least_two_frames_long() -> None:
-    values = np.float32([0.1, 0.5, 0.5, 0.1, 0.9, 0.5, 0.1, 0.6] + [0.2, 0.2, 0.2] + [0.9, 0.8])
+    values = np.float32([0.1, 0.5, 0.5, 0.1, 0.9, 0.5, 0.1, 0.6, 0.2, 0.2, 0.2, 0.9, 0.8])
     found = proposals(values, np.array([0, 8, 11, 13]))
     # thresholds 0.42, none above in a constant video, 0.84; the runs of one frame are dropped
     assert (found.spans.tolist(), found.ranks.tolist()) == ([[1, 3], [4, 6]], [1, 0])
