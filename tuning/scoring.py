@@ -10,7 +10,8 @@ import torch
 
 from anomalyclip.config import Precision
 from anomalyclip.device import resolve_device
-from anomalyclip.evaluation.report import PREDICTIONS, write_report
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.evaluation.report import write_report
 from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
