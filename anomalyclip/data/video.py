@@ -90,6 +90,13 @@ def is_rotated(path: str | PathLike[str]) -> bool:
         return any(_orientation(first))
 
 
+def encoding(path: str | PathLike[str]) -> tuple[str, str, str]:
+    """Return a local video's container formats (FFmpeg's names), codec and pixel format; raises DecodeError."""
+    with _errors_of(path, [0]), _open(path) as container:
+        context = _video_stream(container).codec_context
+        return str(container.format.name), str(context.name), str(context.pix_fmt)
+
+
 class VideoReader:
     """Frames 0, r, 2r, … of a local video (r the sampling rate) as batches, decoded when they are asked for.
 
@@ -158,6 +165,53 @@ class VideoReader:
                 filled = 0
         if filled:
             yield batch[:filled]
+
+
+class TimedFrame(NamedTuple):
+    """A frame: seconds from the first one's, rising, and the function that gives its pixels (height, width, 3)."""
+
+    seconds: float
+    pixels: Callable[[], Pixels]
+
+
+def timed_frames(path: str | PathLike[str], fps: float = 25.0, height: int | None = None) -> Iterator[TimedFrame]:
+    """Yield the frames of a local video as `VideoReader` shows them, with their times, one at a time.
+
+    `fps` is the rate of a video that states no times: a folder of pictures. Frames higher than `height` are scaled down
+    to it; only those whose pixels are asked for are converted. Raises DecodeError.
+    """
+    with _errors_of(path, reached := [0]):
+        if is_folder(path):
+            for read in pictures(path):
+                yield TimedFrame(reached[0] / fps, partial(_scaled_picture, read, height))
+                reached[0] += 1
+            return
+        with _open(path) as container:
+            stream = _video_stream(container)
+            rate = float(stream.average_rate or stream.guessed_rate or fps)
+            first, frames = _first(container, stream)
+            orientation = _orientation(first)
+            size = scaled_size(first.width, first.height, height, orientation.quarter_turns % 2 == 1)
+            reformatter = VideoReformatter()
+            seconds = -1 / rate
+            for frame in frames:
+                known = frame.time is not None and first.time is not None
+                seconds = max(seconds + 1e-3, frame.time - first.time) if known else seconds + 1 / rate
+                yield TimedFrame(seconds, partial(_pixels, reformatter, frame, size, orientation))
+                reached[0] += 1
+
+
+def scaled_size(width: int, height: int, most: int | None, turned: bool = False) -> dict[str, int]:
+    """Return the width and height that a frame is scaled to, so that it is displayed at most `most` pixels high."""
+    shown = width if turned else height
+    scale = min(1.0, most / shown) if most else 1.0
+    return {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
+
+
+def _scaled_picture(read: Callable[[], Pixels], height: int | None) -> Pixels:
+    pixels = read()
+    size = scaled_size(pixels.shape[1], pixels.shape[0], height)
+    return np.asarray(cv2.resize(pixels, (size["width"], size["height"]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
