@@ -1,6 +1,5 @@
 """Thresholds of a scoring job: from the model's table of false alarms, or given by the user."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,6 @@ from anomalyclip.config import EventsConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.events.alarms import AlarmTable, load_alarms
 from anomalyclip.events.detection import OperatingPoint
-
-log = logging.getLogger("anomalyclip")
 
 DURATIONS = ("smoothing", "leave", "gap", "shortest")
 """Settings with which false alarms are counted; the other two only choose from the table."""
@@ -23,15 +20,15 @@ class Asked:
     threshold: float | None = None
 
 
-def operating_point(model: str, bundle: Path, asked: Asked, events: EventsConfig) -> OperatingPoint:
-    """Return the operating point of a model, and log what normal footage says of it.
+def operating_point(model: str, bundle: Path, asked: Asked, events: EventsConfig) -> tuple[OperatingPoint, str]:
+    """Return the operating point of a model, and what normal footage says of it.
 
     `events` are the settings of the job; those that differ from the defaults replace the model's. Raises UsageError if
     the model has no table and no threshold is given, or if its table was counted with other durations.
     """
     table = load_alarms(bundle)
     if asked.threshold is not None:
-        return _at(asked.threshold, table, events)
+        return _at(asked.threshold, table, events), f"threshold {asked.threshold:g}, as given: no count vouches for it"
     if table is None:
         raise UsageError(
             f"{model} has no table of false alarms, so there is no threshold to find events by: make one with "
@@ -40,9 +37,7 @@ def operating_point(model: str, bundle: Path, asked: Asked, events: EventsConfig
     _check_durations(model, table, events)
     chosen = _chosen(table, events)
     per_hour = chosen.events.detections_per_hour if asked.false_alarms_per_hour is None else asked.false_alarms_per_hour
-    choice = chosen.choose(per_hour)
-    log.info("events: %s", choice.sentence())
-    return chosen.point(per_hour)
+    return chosen.point(per_hour), chosen.choose(per_hour).sentence()
 
 
 def _at(threshold: float, table: AlarmTable | None, events: EventsConfig) -> OperatingPoint:

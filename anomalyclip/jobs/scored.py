@@ -1,13 +1,19 @@
 """Scored videos of a scoring job: their events, the files of events, and the table for the log."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import polars as pl
+
+from anomalyclip.evaluation.score_cache import ScoreCache
+from anomalyclip.evaluation.scoring import Scorer, score_tracks
 from anomalyclip.evaluation.tables import aligned
 from anomalyclip.events.detection import OperatingPoint, find_events
 from anomalyclip.events.event import Event, Track, events_table
+from anomalyclip.features.store import FeatureStore
 
 EVENTS_JSONL, EVENTS_CSV, FAILURES = "events.jsonl", "events.csv", "failures.csv"
 MOST_ROWS = 20
@@ -37,6 +43,45 @@ class Summary:
     """Class of the event with the highest peak; empty without events."""
 
 
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A scored video."""
+
+    row: Mapping[str, Any]
+    """Of the manifest."""
+    track: Track
+    events: Sequence[Event]
+
+    def truth(self) -> list[tuple[float, float, str]] | None:
+        """Return the true intervals as start and end in seconds and class; None if they are unknown."""
+        labels, anomalies, edges = self.row["labels"], self.row["anomalies"], self.track.edges
+        if labels is None or (labels and not anomalies):
+            return None
+        last = len(edges) - 2
+        return [
+            (float(edges[each["start"]]), float(edges[(last if each["end"] is None else each["end"]) + 1]), name)
+            for each in anomalies
+            for name in each["labels"] or labels
+        ]
+
+
+@dataclass(frozen=True)
+class ScoredVideos:
+    """The videos of a scoring job, scored when they are iterated, each time anew or from the cache."""
+
+    scorer: Scorer
+    manifest: pl.DataFrame
+    """With frame counts."""
+    store: FeatureStore
+    cache: ScoreCache
+    point: OperatingPoint
+
+    def __iter__(self) -> Iterator[ScoredVideo]:
+        tracks = score_tracks(self.scorer, self.manifest, self.store, self.cache.scores)
+        for row, track in zip(self.manifest.iter_rows(named=True), tracks, strict=True):
+            yield ScoredVideo(row, track, find_events(track, self.point))
+
+
 @dataclass
 class Scored:
     """What was found so far."""
@@ -44,14 +89,16 @@ class Scored:
     videos: list[Summary] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
-    def add(self, track: Track, point: OperatingPoint) -> None:
-        """Find the events of a video."""
-        events = find_events(track, point)
-        self.events += events
-        label = max(events, key=lambda event: event.peak).label if events else ""
-        alerts = sum(event.severity == "alert" for event in events)
-        peak = float(track.scores.max())
-        self.videos.append(Summary(track.video_id, track.seconds, len(events), alerts, peak, label))
+    def counted(self, videos: Iterable[ScoredVideo]) -> Iterator[Track]:
+        """Yield the scores of videos, and keep their events and figures."""
+        for video in videos:
+            events, track = video.events, video.track
+            label = max(events, key=lambda event: event.peak).label if events else ""
+            alerts = sum(event.severity == "alert" for event in events)
+            peak = float(track.scores.max())
+            self.events += events
+            self.videos.append(Summary(track.video_id, track.seconds, len(events), alerts, peak, label))
+            yield track
 
     def table(self) -> str:
         """Return the videos in the order of their highest scores, as text."""

@@ -19,11 +19,13 @@ from anomalyclip.events.event import EVENTS
 from anomalyclip.features import local_extraction
 from anomalyclip.job import Job
 from anomalyclip.jobs.operating import Asked
+from anomalyclip.jobs.scored_media import Wanted
 from anomalyclip.jobs.scoring import ScoringResult, prepare, run
 from anomalyclip.storage import Storage
 from tests.registered import write_bundle
 
 DrawVideo = Callable[..., Path]
+NOTHING = Wanted(report=False)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,10 @@ def new_job(storage: Storage, *overrides: str, **more: Any) -> Job:
     return Job(storage, config, more.get("name"), more.get("fresh", False), f"sqlite:///{storage.path('mlflow.db')}")
 
 
-def score(job: Job, model: Path, *videos: object, output: Path | None = None, **asked: float) -> ScoringResult:
-    return run(job, prepare(job, str(model), [str(video) for video in videos], Asked(**asked), output))
+def score(
+    job: Job, model: Path, *videos: object, output: Path | None = None, wanted: Wanted = NOTHING, **asked: float
+) -> ScoringResult:
+    return run(job, prepare(job, str(model), [str(video) for video in videos], Asked(**asked), wanted, output))
 
 
 def test_a_folder_gives_scores_and_events(storage: Storage, bundle: Path, footage: Path) -> None:
@@ -92,15 +96,14 @@ def test_the_threshold_comes_from_the_models_table(
     storage: Storage, bundle: Path, footage: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def thresholds(*overrides: str, **asked: float) -> tuple[float, float]:
-        point = prepare(new_job(storage, *overrides), str(bundle), [str(footage)], Asked(**asked)).point
+        point = prepare(new_job(storage, *overrides), str(bundle), [str(footage)], Asked(**asked), NOTHING).point
         return point.detection, point.alert
 
     with caplog.at_level("INFO", "anomalyclip"):
-        assert thresholds() == (0.6, 0.9)
-    assert (
-        "threshold 0.6: 1 false alarms in 1 h of normal video, so at most 4.74 per hour, which cannot vouch for 1"
-        in caplog.text
-    )
+        score(new_job(storage), bundle, footage)
+    found = "1 false alarms in 1 h of normal video, so at most 4.74 per hour, which cannot vouch for 1"
+    assert f"events: threshold 0.6: {found}" in caplog.text
+    assert thresholds() == (0.6, 0.9)
     assert thresholds(false_alarms_per_hour=20) == (0.5, 0.9)
     assert thresholds("events.alerts_per_hour=1") == (0.6, 0.6)
     assert thresholds(threshold=0.3) == (0.3, 0.9)
@@ -153,3 +156,17 @@ def test_videos_that_cannot_be_read_are_named_and_left_out(
     failures = pl.read_csv(result.paths["failures"])
     assert failures["video_id"].to_list() == ["empty", "text"]
     assert read_predictions(Path(result.paths["predictions"]), need_truth=False).video_ids == ("a", "b")
+
+
+def test_report_clips_copies_and_exports_are_made_of_the_events(storage: Storage, bundle: Path, footage: Path) -> None:
+    wanted = Wanted(clips=True, annotate=True, exports=("activitynet", "cvat"))
+    result = score(new_job(storage), bundle, footage, threshold=0.01, wanted=wanted)
+    report = Path(result.paths["report"]).read_text()
+    assert '"previews/a.mp4"' in report and '"previews/b.mp4"' in report  # MPEG-4, which no browser plays
+    assert (Path(result.paths["report"]).parent / "previews" / "b.mp4").is_file()
+    assert len(list(Path(result.paths["clips"]).iterdir())) == result.events
+    assert sorted(file.name for file in Path(result.paths["annotated"]).iterdir()) == ["a.mp4", "b.mp4"]
+    exports = sorted(
+        file.relative_to(result.paths["exports"]).as_posix() for file in Path(result.paths["exports"]).rglob("*")
+    )
+    assert exports == ["activitynet.json", "cvat", "cvat/a.xml", "cvat/b.xml", "cvat/labels.json"]
