@@ -131,19 +131,19 @@
 
   const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200];
 
-  // The line has the colour of its dominant class where something happens, and is quiet elsewhere.
+  // In an event the line has the colour of its dominant class, which may change on the way.
+  function labelAt(video, point) {
+    const { times, runs } = video.data;
+    const happens = video.events.some((event) => event.start <= times[point] && times[point] < event.end);
+    return happens ? runs.findLast(([first]) => first <= point)[1] : null;
+  }
+
   function colouredRuns(video) {
-    const { times, scores, runs } = video.data;
-    let run = 0;
     const found = [];
-    for (let point = 0; point < times.length; point++) {
-      while (run + 1 < runs.length && runs[run + 1][0] <= point) run++;
-      const happens =
-        scores[point] >= report.detection ||
-        video.events.some((event) => event.start <= times[point] && times[point] < event.end);
-      const label = happens ? runs[run][1] : null;
-      if (!found.length || found.at(-1).label !== label) found.push({ time: times[point], label });
-    }
+    video.data.times.forEach((time, point) => {
+      const label = labelAt(video, point);
+      if (!found.length || found.at(-1).label !== label) found.push({ time, label });
+    });
     return found;
   }
 
@@ -206,16 +206,12 @@
     ctx.restore();
   }
 
-  function labelAt(video, place) {
-    return video.data.runs.findLast(([first]) => first <= place)?.[1] ?? "";
-  }
-
   function readOut(plot, video) {
-    const place = plot.cursor.idx;
+    const point = plot.cursor.idx ?? -1;
     const { times, scores } = video.data;
-    const known = place !== null && place !== undefined;
-    const label = known && scores[place] >= report.detection ? ` · ${labelAt(video, place)}` : "";
-    video.readout.textContent = known ? `${clock(times[place])} · ${score(scores[place])}${label}` : "";
+    const label = labelAt(video, point);
+    const parts = point < 0 ? [] : [clock(times[point]), score(scores[point]), label ?? []].flat();
+    video.readout.textContent = parts.join(" · ");
   }
 
   function drawChart(video) {
