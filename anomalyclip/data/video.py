@@ -1,6 +1,7 @@
 """Decoding of videos in constant memory: files with PyAV, folders of pictures with OpenCV."""
 
 import math
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,9 +17,11 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_folder, pictures
+from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
 # playlists name other files, which a path below an allowed folder must not reach
 PLAYLISTS = {"concat", "dash", "hls"}
+UNKNOWN_TIME = -(2**63)
 
 
 class DecodeError(Exception):
@@ -26,11 +29,14 @@ class DecodeError(Exception):
 
 
 class VideoInfo(NamedTuple):
-    """Frames (all, not only kept ones), frames per second (0 if unknown), and whether they were rotated for display."""
+    """Frames (all, not only kept ones), frames per second (0 if unknown), whether they were rotated for display, and
+    their times if these are not even.
+    """
 
     num_frames: int
     fps: float
     rotated: bool = False
+    timing: Timing | None = None
 
 
 class Orientation(NamedTuple):
@@ -138,9 +144,10 @@ class VideoReader:
                 stream.thread_type = "NONE"
                 first, frames = _first(container, stream)
                 orientation = _orientation(first)
-                yield from self._batches(_decoded(frames, orientation), reached)
+                stamps = array("q")
+                yield from self._batches(_decoded(frames, orientation, stamps), reached)
                 fps = float(stream.average_rate or stream.guessed_rate or 0)
-                self._info = VideoInfo(reached[0], fps, any(orientation))
+                self._info = VideoInfo(reached[0], fps, any(orientation), _timing(container, stream, stamps, fps))
 
     def _batches(self, frames: Iterator[Callable[[], Pixels]], reached: list[int]) -> Iterator[NDArray[np.uint8]]:
         size = filled = 0
@@ -215,13 +222,26 @@ def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
     return first, chain([first], frames)
 
 
-def _decoded(frames: Iterator[Any], orientation: Orientation) -> Iterator[Callable[[], Pixels]]:
-    """Yield a function per frame that gives its pixels in the first's size: a frame left out is not converted."""
+def _timing(container: Any, stream: Any, stamps: "array[int]", fps: float) -> Timing | None:
+    """Return the times of frames with these stamps and the time of day, None if neither tells anything."""
+    times = None
+    if UNKNOWN_TIME not in stamps:
+        times = uneven_times(np.asarray(stamps, dtype=np.int64), float(stream.time_base), fps)
+    started = creation_time(stream.metadata.get("creation_time") or container.metadata.get("creation_time"))
+    return None if times is None and started is None else Timing(times, started)
+
+
+def _decoded(frames: Iterator[Any], orientation: Orientation, stamps: "array[int]") -> Iterator[Callable[[], Pixels]]:
+    """Yield a function per frame that gives its pixels in the first's size: a frame left out is not converted.
+
+    `stamps` receives the presentation time of each frame.
+    """
     # one for all frames keeps its scaling tables, three times faster than frame.to_ndarray
     reformatter = VideoReformatter()
     size = dict[str, int]()
     for frame in frames:
         size = size or {"width": frame.width, "height": frame.height}
+        stamps.append(UNKNOWN_TIME if frame.pts is None else frame.pts)
         yield partial(_pixels, reformatter, frame, size, orientation)
 
 
