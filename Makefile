@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup test lint demo real named-videos accept docs benchmark clean
+.PHONY: help setup browser test lint demo real named-videos accept docs benchmark clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-test: setup  ## Run the test suite
+browser:  ## Install Chromium, which tests of the report drive (Debian, as root)
+	-@{ command -v chromium && command -v chromedriver; } >/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+
+test: setup browser  ## Run the test suite
 	$(BIN)/python -m pytest -m "not accept"
 
 lint: setup  ## Check style, types and the rules of who may import what

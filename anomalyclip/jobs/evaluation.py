@@ -14,7 +14,8 @@ from anomalyclip.device import resolve_device
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.metrics import summary_values
-from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write_report
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.evaluation.report import PLOTS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest, score_tracks
 from anomalyclip.evaluation.standing import chance_warning
 from anomalyclip.events.alarms import ALARMS, count_alarms, load_alarms, save_alarms

@@ -43,7 +43,7 @@ from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.plan import TrainingPlan, plan_training, warnings_after, warnings_before
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.sampling import steps_per_epoch
-from anomalyclip.training.setup import build_model, save_trained
+from anomalyclip.training.setup import build_model, median_and_longest, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
@@ -271,7 +271,9 @@ def build_bundle(training: Training, extracted: Extracted, trained: Trained, fol
 def _save(training: Training, extracted: Extracted, checkpoint: Checkpoint, bundle: Path) -> None:
     weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
     model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
-    save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision)
+    stored, bags = _lengths(extracted), [*training.plan.bags("train"), *training.plan.bags("val")]
+    lengths = median_and_longest([stored[bag.video_id].stored for bag in bags])
+    save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision, lengths)
 
 
 def _baselines(

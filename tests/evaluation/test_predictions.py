@@ -163,7 +163,8 @@ def column(name: str, values: list[object]) -> Callable[[pa.Table], pa.Table]:
         (column("labels", [[], [], [], None, None]), "video a: a video without labels is normal in every frame"),
         (column("labels", [[], [], [], ["Riot"], []]), "video a: a frame has labels that its video_labels lack"),
         (column("video_labels", [["Riot"], ["Riot"], [], [], []]), "video_labels differ between the frames"),
-        (column("video_labels", [["Riot"], ["Riot"], None, [], []]), "empty cells in video_labels"),
+        (column("video_labels", [["Riot"], ["Riot"], None, [], []]), "video_labels differ between the frames"),
+        (column("video_labels", [None, None, None, [], []]), "its frames have a truth, but video_labels is null"),
         (column("labels", [[], [], ["Normal"], [], []]), "Normal"),
     ],
 )
