@@ -128,15 +128,20 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
         sys.exit(2)
     except JobError as error:
         print(f"failed: {error}", file=sys.stderr)
+        _print(error.result)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; the same command resumes from here", file=sys.stderr)
         sys.exit(130)
     while _closing_lines:
         log.warning(_closing_lines.pop())
+    _print(result)
+    sys.exit(0)
+
+
+def _print(result: Result) -> None:
     if result is not None:
         print(json.dumps(as_json(result)), flush=True)
-    sys.exit(0)
 
 
 def as_json(result: Result) -> Mapping[str, Any]:

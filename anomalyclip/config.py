@@ -381,6 +381,7 @@ def _resolve(dotted: str, settings: Mapping[str, Mapping[str, Any]], source: str
         return section, key
     known = [f"{name}.{item}" for name, part in settings.items() for item in part]
     same_key = [name for name in known if name.endswith(f".{key or section}")]
-    nearest = difflib.get_close_matches(dotted, known, n=1) or same_key
+    misplaced = same_key if section in settings else []
+    nearest = misplaced or difflib.get_close_matches(dotted, known, n=1) or same_key
     hint = f"did you mean {nearest[0]}?" if nearest else f"the sections are {', '.join(settings)}"
     raise UsageError(f"{source}: unknown setting {dotted}; {hint}")

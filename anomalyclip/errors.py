@@ -1,6 +1,7 @@
 """Errors that a command reports in one line instead of a traceback, and the names in such a line."""
 
 from collections.abc import Sequence
+from typing import Any
 
 MOST_NAMED = 10
 """Most names in one line."""
@@ -11,7 +12,14 @@ class UsageError(Exception):
 
 
 class JobError(Exception):
-    """Work that failed although it was asked for correctly (exit code 1)."""
+    """Work that failed although it was asked for correctly (exit code 1).
+
+    `result` is that of the part that succeeded, if there is any.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def first_names(names: Sequence[str]) -> str:

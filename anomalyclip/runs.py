@@ -27,6 +27,7 @@ class RunKind(StrEnum):
     SEARCH = "searches"
     TRIAL = "trials"
     COMPARISON = "comparisons"
+    SCORING = "scores"
     IMPORT = "imports"
     PRETRAINING = "pretraining"
 

@@ -161,14 +161,21 @@ class Storage:
         if not self.is_local:  # object stores cannot rename, and show an upload when it is finished
             yield path
             return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # in the same folder: a rename is atomic only within one file system
-        partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
-        try:
-            yield partial
-            Path(partial).replace(path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        with whole_file(Path(path)) as partial:
+            yield str(partial)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which replaces `path` at the end; nothing is left if the block fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # in the same folder: a rename is atomic only within one file system
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def default_root() -> str:

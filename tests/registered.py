@@ -14,8 +14,7 @@ from anomalyclip.data.labels import frame_labels
 from anomalyclip.data.manifest import annotations_digest, load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
-from anomalyclip.evaluation.predictions_file import write_predictions
-from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.evaluation.predictions_file import PREDICTIONS, write_predictions
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, bundle_digest, save_bundle

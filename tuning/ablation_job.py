@@ -14,8 +14,7 @@ from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import mean_differences
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
 from anomalyclip.jobs.features import Extracted

@@ -10,7 +10,8 @@ import torch
 
 from anomalyclip.config import Precision
 from anomalyclip.device import resolve_device
-from anomalyclip.evaluation.report import PREDICTIONS, write_report
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.evaluation.report import write_report
 from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
@@ -21,7 +22,7 @@ from anomalyclip.storage import Storage, scratch
 from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.sampling import NORMAL_LABEL
-from anomalyclip.training.setup import build_model, save_trained
+from anomalyclip.training.setup import build_model, median_and_longest, save_trained
 from anomalyclip.training.validation import score_video
 from anomalyclip.tuning.trials import Trial
 
@@ -70,15 +71,22 @@ class ScoreTestVideos:
         model, weights = _trained(plan, epoch, device)
         with TemporaryDirectory(dir=scratch()) as temporary:
             bundle, evaluation = Path(temporary) / MODEL, Path(temporary) / EVALUATION
-            save_trained(bundle, model, weights, plan.config, plan.backbone_identity, self.precision)
+            store = FeatureStore(trial.folder.storage, plan.fingerprint)
+            lengths = median_and_longest(_stored(store, plan))
+            save_trained(bundle, model, weights, plan.config, plan.backbone_identity, self.precision, lengths)
             evaluation.mkdir()
             scorer = bundle_scorer(bundle, device)
-            store = FeatureStore(trial.folder.storage, plan.fingerprint)
             score_manifest(scorer, self.test, self.manifest_digest, store, evaluation / PREDICTIONS)
             figures = write_report(evaluation).metrics.flat()
             trial.folder.publish(bundle, MODEL)
             trial.folder.publish(evaluation, EVALUATION)
         return figures
+
+
+def _stored(store: FeatureStore, plan: FitPlan) -> list[int]:
+    """Return the number of stored features of each video of the fit."""
+    frames = dict(store.index().select("video", "frames").iter_rows())
+    return [frames[plan.sources[bag.video_id]] for bag in (*plan.train, *plan.validation)]
 
 
 def _trained(plan: FitPlan, epoch: int, device: torch.device) -> tuple[Method, State]:

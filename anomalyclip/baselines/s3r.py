@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.decomposition import MiniBatchDictionaryLearning
 from torch import Tensor, nn
 
 from anomalyclip.baselines.multi_scale import MultiScale, xavier_init
@@ -118,6 +117,8 @@ def learn_dictionary(videos: Tensor) -> Tensor:
     """
     channels = videos.T.double().cpu().numpy()
     atoms = max(1, round(ATOMS_PER_VIDEO * len(videos)))
+    from sklearn.decomposition import MiniBatchDictionaryLearning  # here, since it takes a second to import
+
     learner = MiniBatchDictionaryLearning(
         atoms,
         batch_size=BATCH_SIZE,

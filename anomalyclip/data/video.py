@@ -1,6 +1,7 @@
 """Decoding of videos in constant memory: files with PyAV, folders of pictures with OpenCV."""
 
 import math
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,9 +17,11 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_folder, pictures
+from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
 # playlists name other files, which a path below an allowed folder must not reach
 PLAYLISTS = {"concat", "dash", "hls"}
+UNKNOWN_TIME = -(2**63)
 
 
 class DecodeError(Exception):
@@ -26,11 +29,14 @@ class DecodeError(Exception):
 
 
 class VideoInfo(NamedTuple):
-    """Frames (all, not only kept ones), frames per second (0 if unknown), and whether they were rotated for display."""
+    """Frames (all, not only kept ones), frames per second (0 if unknown), whether they were rotated for display, and
+    their times if these are not even.
+    """
 
     num_frames: int
     fps: float
     rotated: bool = False
+    timing: Timing | None = None
 
 
 class Orientation(NamedTuple):
@@ -84,6 +90,13 @@ def is_rotated(path: str | PathLike[str]) -> bool:
         return any(_orientation(first))
 
 
+def encoding(path: str | PathLike[str]) -> tuple[str, str, str]:
+    """Return a local video's container formats (FFmpeg's names), codec and pixel format; raises DecodeError."""
+    with _errors_of(path, [0]), _open(path) as container:
+        context = _video_stream(container).codec_context
+        return str(container.format.name), str(context.name), str(context.pix_fmt)
+
+
 class VideoReader:
     """Frames 0, r, 2r, … of a local video (r the sampling rate) as batches, decoded when they are asked for.
 
@@ -131,9 +144,10 @@ class VideoReader:
                 stream.thread_type = "NONE"
                 first, frames = _first(container, stream)
                 orientation = _orientation(first)
-                yield from self._batches(_decoded(frames, orientation), reached)
+                stamps = array("q")
+                yield from self._batches(_decoded(frames, orientation, stamps), reached)
                 fps = float(stream.average_rate or stream.guessed_rate or 0)
-                self._info = VideoInfo(reached[0], fps, any(orientation))
+                self._info = VideoInfo(reached[0], fps, any(orientation), _timing(container, stream, stamps, fps))
 
     def _batches(self, frames: Iterator[Callable[[], Pixels]], reached: list[int]) -> Iterator[NDArray[np.uint8]]:
         size = filled = 0
@@ -153,6 +167,53 @@ class VideoReader:
             yield batch[:filled]
 
 
+class TimedFrame(NamedTuple):
+    """A frame: seconds from the first one's, rising, and the function that gives its pixels (height, width, 3)."""
+
+    seconds: float
+    pixels: Callable[[], Pixels]
+
+
+def timed_frames(path: str | PathLike[str], fps: float = 25.0, height: int | None = None) -> Iterator[TimedFrame]:
+    """Yield the frames of a local video as `VideoReader` shows them, with their times, one at a time.
+
+    `fps` is the rate of a video that states no times: a folder of pictures. Frames higher than `height` are scaled down
+    to it; only those whose pixels are asked for are converted. Raises DecodeError.
+    """
+    with _errors_of(path, reached := [0]):
+        if is_folder(path):
+            for read in pictures(path):
+                yield TimedFrame(reached[0] / fps, partial(_scaled_picture, read, height))
+                reached[0] += 1
+            return
+        with _open(path) as container:
+            stream = _video_stream(container)
+            rate = float(stream.average_rate or stream.guessed_rate or fps)
+            first, frames = _first(container, stream)
+            orientation = _orientation(first)
+            size = scaled_size(first.width, first.height, height, orientation.quarter_turns % 2 == 1)
+            reformatter = VideoReformatter()
+            seconds = -1 / rate
+            for frame in frames:
+                known = frame.time is not None and first.time is not None
+                seconds = max(seconds + 1e-3, frame.time - first.time) if known else seconds + 1 / rate
+                yield TimedFrame(seconds, partial(_pixels, reformatter, frame, size, orientation))
+                reached[0] += 1
+
+
+def scaled_size(width: int, height: int, most: int | None, turned: bool = False) -> dict[str, int]:
+    """Return the width and height that a frame is scaled to, so that it is displayed at most `most` pixels high."""
+    shown = width if turned else height
+    scale = min(1.0, most / shown) if most else 1.0
+    return {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
+
+
+def _scaled_picture(read: Callable[[], Pixels], height: int | None) -> Pixels:
+    pixels = read()
+    size = scaled_size(pixels.shape[1], pixels.shape[0], height)
+    return np.asarray(cv2.resize(pixels, (size["width"], size["height"]), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
     """Return a stream's first frame, and the iterator of all its frames."""
     frames = container.decode(stream)
@@ -161,13 +222,26 @@ def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
     return first, chain([first], frames)
 
 
-def _decoded(frames: Iterator[Any], orientation: Orientation) -> Iterator[Callable[[], Pixels]]:
-    """Yield a function per frame that gives its pixels in the first's size: a frame left out is not converted."""
+def _timing(container: Any, stream: Any, stamps: "array[int]", fps: float) -> Timing | None:
+    """Return the times of frames with these stamps and the time of day, None if neither tells anything."""
+    times = None
+    if UNKNOWN_TIME not in stamps:
+        times = uneven_times(np.asarray(stamps, dtype=np.int64), float(stream.time_base), fps)
+    started = creation_time(stream.metadata.get("creation_time") or container.metadata.get("creation_time"))
+    return None if times is None and started is None else Timing(times, started)
+
+
+def _decoded(frames: Iterator[Any], orientation: Orientation, stamps: "array[int]") -> Iterator[Callable[[], Pixels]]:
+    """Yield a function per frame that gives its pixels in the first's size: a frame left out is not converted.
+
+    `stamps` receives the presentation time of each frame.
+    """
     # one for all frames keeps its scaling tables, three times faster than frame.to_ndarray
     reformatter = VideoReformatter()
     size = dict[str, int]()
     for frame in frames:
         size = size or {"width": frame.width, "height": frame.height}
+        stamps.append(UNKNOWN_TIME if frame.pts is None else frame.pts)
         yield partial(_pixels, reformatter, frame, size, orientation)
 
 

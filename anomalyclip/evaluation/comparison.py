@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyclip.errors import UsageError, first_names
-from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Estimate, Figure
+from anomalyclip.evaluation.declarations import Estimate, Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES
 from anomalyclip.evaluation.intervals import Difference, DoubleArray, averaged, concordant_frames, difference
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics, frame_level, tables_of
 from anomalyclip.evaluation.predictions import Predictions
@@ -86,10 +87,12 @@ def figure_differences(first: Measured, second: Measured) -> dict[str, Differenc
 def figure_difference(figure: Figure, first: Estimate | None, second: Estimate | None) -> Difference | None:
     """Return the difference in one figure of two models on the same videos in the same order.
 
-    None if one is undefined, or if they are means over different classes.
+    None if one is undefined, or if they are means over different classes. One without replicates has no interval.
     """
     if first is None or second is None or first.classes != second.classes:
         return None
+    if not figure.paired:
+        return Difference(first.value - second.value, None)
     return difference(first.replicates, second.replicates, figure.better == "lower")
 
 

@@ -46,8 +46,11 @@ def save_comparison_plots(models: SideBySide, folder: Path) -> list[Path]:
 
 
 def _differences(models: SideBySide) -> Figure:
-    """Every difference to the reference with its interval, a row per figure and class."""
-    figures = compared()
+    """Every difference to the reference with its interval, a row per figure and class.
+
+    Figures with a unit would make all others look like none; the table has them.
+    """
+    figures = [figure for figure in compared() if not figure.unit]
     classes = [
         (kind, name)
         for kind in summarised_by_class()

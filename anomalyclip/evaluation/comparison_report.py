@@ -10,7 +10,8 @@ from typing import Any
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.comparison import Comparison, Measured, VideoDifference
-from anomalyclip.evaluation.figures import Estimate, compared, summarised_by_class
+from anomalyclip.evaluation.declarations import Estimate
+from anomalyclip.evaluation.figures import compared, summarised_by_class
 from anomalyclip.evaluation.intervals import Difference
 from anomalyclip.evaluation.tables import markdown as markdown_table
 from anomalyclip.evaluation.text import difference_text, difference_values, interval_values, value_text

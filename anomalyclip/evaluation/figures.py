@@ -5,101 +5,22 @@ a figure, add its declaration here. AUC, AP and mAUC follow the paper, section 4
 frames of all test videos, per class one against the rest, the mean over the abnormal classes that occur.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 
 from anomalyclip.data.labels import NORMAL
+from anomalyclip.evaluation.declarations import ClassFigure, Estimate, Figure, Table, jackknifed
+from anomalyclip.evaluation.event_figures import EVENT_FIGURES
 from anomalyclip.evaluation.intervals import (
-    Interval,
-    Replicates,
     auc_replicates,
     average_precision,
     average_precision_replicates,
-    logit_interval,
     mean_replicates,
     within_video_replicates,
 )
+from anomalyclip.evaluation.localisation_figures import LOCALISATION_FIGURES
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, Predictions
-
-Level = Literal["frame", "video"]
-"""Unit that a figure counts: frames of videos with a known truth of frames, or whole videos."""
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """The value of a figure on one predictions table."""
-
-    value: float
-    interval: Interval | None = None
-    """None if the figure has none, or if there are too few videos for one."""
-    replicates: Replicates | None = None
-    """Values for paired differences; None if the figure does not compare."""
-    classes: frozenset[str] = frozenset()
-    """The classes of which it is the mean: means over other classes do not compare."""
-
-
-class Table:
-    """The predictions that the figures of one level are computed from; estimates of classes are computed once."""
-
-    def __init__(self, predictions: Predictions) -> None:
-        self.predictions = predictions
-        self._of_class: dict[str, dict[str, Estimate]] = {}
-
-    def of_class(self, name: str) -> Mapping[str, Estimate]:
-        """Return a class figure for each class of the model, Normal included, for which it is defined."""
-        if name not in self._of_class:
-            found = {of: CLASS_FIGURES[name].compute(self.predictions, of) for of in self.predictions.classes}
-            self._of_class[name] = {of: estimate for of, estimate in found.items() if estimate is not None}
-        return self._of_class[name]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """The declaration of a figure of a whole table."""
-
-    name: str
-    """Its key in results, metrics.json, MLflow and policies; its interval's ends are `<name>_low` and `<name>_high`."""
-    title: str
-    """Its name for people."""
-    level: Level
-    compute: Callable[[Table], Estimate | None]
-    """None if it is undefined."""
-    better: Literal["higher", "lower"] | None = "higher"
-    """None: neither, so it is not compared and is no gate."""
-    unit: str = ""
-    summary: bool = True
-    """Whether it is in the log's summary, in results and in comparisons; metrics.json and MLflow have all figures."""
-    headline: bool = False
-    """Whether it is in the tags of a model's version and in the tables that compare it with baselines."""
-
-    @property
-    def heading(self) -> str:
-        """Title and unit."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
-
-
-@dataclass(frozen=True)
-class ClassFigure:
-    """The declaration of a figure of each class against the rest."""
-
-    name: str
-    """`<name>/<class>` in MLflow and metrics.json, `class_<name>` in comparisons and policies."""
-    title: str
-    level: Level
-    compute: Callable[[Predictions, str], Estimate | None]
-    """The figure of one of the model's classes; None if it is undefined."""
-    summary: bool = False
-    """Whether the tables of comparisons and of the demo show it."""
-
-
-def jackknifed(replicates: Replicates | None, classes: frozenset[str] = frozenset()) -> Estimate | None:
-    """Return a figure between 0 and 1 with its jackknife interval."""
-    if replicates is None:
-        return None
-    return Estimate(replicates.point, logit_interval(replicates), replicates, classes)
 
 
 def auc(table: Table) -> Estimate | None:
@@ -112,6 +33,17 @@ def within_auc(table: Table) -> Estimate | None:
     """Mean AUC inside the videos with both kinds of frames: knowing when, not which video."""
     p = table.predictions
     return jackknifed(within_video_replicates(p.scores, p.anomalous, p.offsets))
+
+
+def video_mean_auc(table: Table) -> Estimate | None:
+    """AUC after each score is replaced by the mean of its video: knowing which video, not when.
+
+    What AUC has above it comes from within videos (arXiv 2608.21854: usually very little).
+    """
+    p = table.predictions
+    frames = np.diff(p.offsets)
+    means = np.add.reduceat(p.scores, p.offsets[:-1], dtype=np.float64) / frames
+    return jackknifed(auc_replicates(np.repeat(means, frames), p.anomalous, p.offsets))
 
 
 def ap(table: Table) -> Estimate | None:
@@ -140,7 +72,7 @@ def mean_of(name: str) -> Callable[[Table], Estimate | None]:
     """The mean of a class figure over the abnormal classes that occur."""
 
     def compute(table: Table) -> Estimate | None:
-        abnormal = {of: estimate for of, estimate in table.of_class(name).items() if of != NORMAL}
+        abnormal = {of: estimate for of, estimate in table.of_class(CLASS_FIGURES[name]).items() if of != NORMAL}
         # Normal is left out, as in the paper: the mean is over the classes of anomaly
         parts = [estimate.replicates for estimate in abnormal.values() if estimate.replicates]
         return jackknifed(mean_replicates(parts), frozenset(abnormal))
@@ -171,11 +103,14 @@ FIGURES: dict[str, Figure] = {
         Figure("auc", "AUC", "frame", auc, headline=True),
         Figure("m_auc", "mAUC", "frame", mean_of("auc"), headline=True),
         Figure("within_auc", "within-video AUC", "frame", within_auc),
+        Figure("video_mean_auc", "AUC of video means", "frame", video_mean_auc, better=None),
         Figure("ap", "AP", "frame", ap),
         Figure("m_ap", "mAP", "frame", mean_of("ap")),
         Figure("video_auc", "video AUC", "video", auc, headline=True),
         Figure("video_m_ap", "video mAP", "video", mean_of("video_ap")),
-        Figure("youden_threshold", "Youden's threshold", "frame", youden, better=None, summary=False),
+        *EVENT_FIGURES,
+        *LOCALISATION_FIGURES,
+        Figure("youden_threshold", "Youden's threshold", "frame", youden, better=None, summary=False, paired=False),
     )
 }
 """By name, in the order of tables."""

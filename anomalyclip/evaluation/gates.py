@@ -10,7 +10,8 @@ from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.comparison import Comparison, Measured, check_comparable, compare_measured, measure
-from anomalyclip.evaluation.figures import CLASS_FIGURES, Estimate, Figure
+from anomalyclip.evaluation.declarations import Estimate, Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES
 from anomalyclip.evaluation.intervals import Difference
 from anomalyclip.evaluation.policy import Baselines, Margins, Policy, judged
 from anomalyclip.evaluation.predictions import Predictions
@@ -52,9 +53,9 @@ def judge_figures(
         paired = _paired(policy.margins, measured, measure(champion))
     else:
         paired = _unpaired(policy.margins, False, "not comparable with the champion")
-    floors = [_floor_gate(figure, measured, policy.floors.of(figure.name)) for figure in judged()]
+    bounds = [_single_gate(figure, measured, policy) for figure in judged()]
     beaten = _baseline_gates(policy.baselines, measured, baselines)
-    return [data, *(gate for gate in [*floors, *beaten, *paired] if gate is not None)]
+    return [data, *(gate for gate in [*bounds, *beaten, *paired] if gate is not None)]
 
 
 def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Predictions | None) -> Gate:
@@ -73,17 +74,20 @@ def _data_gate(test_videos: Sequence[str], candidate: Predictions, champion: Pre
     return Gate("data", True, says + ("" if champion is None else ", as the champion"), figures)
 
 
-def _floor_gate(figure: Figure, candidate: Measured, floor: float | None) -> Gate | None:
-    if floor is None:
+def _single_gate(figure: Figure, candidate: Measured, policy: Policy) -> Gate | None:
+    """Whether a figure reaches its floor, or does not exceed its ceiling."""
+    kind, sign, given = ("ceiling", "≤", policy.ceilings) if figure.better == "lower" else ("floor", "≥", policy.floors)
+    if (bound := given.of(figure.name)) is None:
         return None
     value = candidate.metrics.value(figure.name)
-    sign = "≤" if figure.better == "lower" else "≥"
-    passed = value is not None and (value <= floor if sign == "≤" else value >= floor)
+    passed = value is not None and (value <= bound if sign == "≤" else value >= bound)
     if value is None:
-        says = f"{figure.title} {candidate.metrics.text(figure)}; set floors.{figure.name} to null to judge without it"
+        remedy = f"set {kind}s.{figure.name} to null to judge without it"
+        says = f"{figure.heading} {candidate.metrics.text(figure)}; {remedy}"
     else:
-        says = f"{figure.title} {value_text(value, digits=4)} {sign if passed else f'is not {sign}'} {floor:.4f}"
-    return Gate(figure.name, passed, says, {"value": value, "floor": floor})
+        shown, limit = (value_text(number, digits=4) for number in (value, bound))
+        says = f"{figure.heading} {shown} {sign if passed else f'is not {sign}'} {limit}"
+    return Gate(figure.name, passed, says, {"value": value, kind: bound})
 
 
 def _baseline_gates(asked: Baselines, candidate: Measured, baselines: Mapping[str, Predictions | Absent]) -> list[Gate]:
@@ -144,7 +148,7 @@ def _delta_gate(figure: Figure, found: Difference | None, margin: float | None) 
     """Whether the paired interval of candidate minus champion lies on the good side of the margin."""
     if margin is None:
         return None
-    return _bound_gate(f"delta_{figure.name}", f"Δ{figure.title}", found, -margin, figure.better == "lower")
+    return _bound_gate(f"delta_{figure.name}", f"Δ{figure.heading}", found, -margin, figure.better == "lower")
 
 
 def _bound_gate(name: str, title: str, found: Difference | None, bound: float, lower_is_better: bool = False) -> Gate:
@@ -159,7 +163,7 @@ def _bound_gate(name: str, title: str, found: Difference | None, bound: float, l
     passed = interval.high < limit if lower_is_better else interval.low > limit
     which, sign = ("upper", "<") if lower_is_better else ("lower", ">")
     says = (f"{title} {difference_text(found, 4)}; the {which} bound "
-            f"{sign if passed else f'is not {sign}'} {limit:.4f}")  # fmt: skip
+            f"{sign if passed else f'is not {sign}'} {value_text(limit, digits=4)}")  # fmt: skip
     return Gate(name, passed, says, {**asked, "low": interval.low, "high": interval.high})
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit, stdtr, stdtrit
+from scipy.special import expit, gammaincinv, logit, stdtr, stdtrit
 
 from anomalyclip.evaluation.predictions import BoolArray, FloatArray, IntArray
 
@@ -152,6 +152,26 @@ def mean_replicates(parts: Sequence[Replicates]) -> Replicates | None:
         mean = np.where(defined, left_out, 0.0).sum(axis=0) / defined.sum(axis=0)
     clusters = min(left_out.shape[1], sum(replicates.clusters for replicates in parts))
     return Replicates(float(np.mean([replicates.point for replicates in parts])), mean, clusters, parts[0].most)
+
+
+def ratio_replicates(numerators: DoubleArray, denominators: DoubleArray, most: float = 1.0) -> Replicates | None:
+    """The ratio of two sums over videos, each `(videos,)`, with its leave-one-video-out values; None without a divisor.
+
+    `most` is the largest value that the ratio can have.
+    """
+    if not denominators.sum():
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left_out = (numerators.sum() - numerators) / (denominators.sum() - denominators)
+    clusters = int((denominators > 0).sum())
+    return Replicates(float(numerators.sum() / denominators.sum()), left_out, clusters, most)
+
+
+def poisson_interval(count: int, size: float) -> Interval:
+    """The exact two-sided interval (Garwood 1936) of a rate, of which so many events were counted in hours, say."""
+    tail = (1 - CONFIDENCE) / 2
+    low = float(gammaincinv(count, tail)) if count else 0.0
+    return Interval(low / size, float(gammaincinv(count + 1, 1 - tail)) / size)
 
 
 def logit_interval(replicates: Replicates | None) -> Interval | None:

@@ -9,16 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.evaluation.figures import (
-    CLASS_FIGURES,
-    FIGURES,
-    Estimate,
-    Figure,
-    Level,
-    Table,
-    headlines,
-    summarised,
-)
+from anomalyclip.evaluation.declarations import Estimate, Figure, Level, Table
+from anomalyclip.evaluation.event_figures import event_froc, found_events
+from anomalyclip.evaluation.event_table import EventTable, why_no_events
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, headlines, summarised
+from anomalyclip.evaluation.froc import Froc
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.text import UNDEFINED, value_text
@@ -48,6 +43,11 @@ class Metrics:
     """Videos with labels and frame intervals."""
     unlocated: int
     """Videos with labels but without frame intervals: they count in the figures of videos only."""
+    events: EventTable | None
+    """Events of the videos with a known truth of frames, for plots; None if `no_events` has a reason."""
+    froc: Froc | None
+    no_events: str | None
+    """Why the figures of events are undefined."""
 
     def value(self, name: str) -> float | None:
         """The value of a figure."""
@@ -79,8 +79,11 @@ class Metrics:
 
     def text(self, figure: Figure) -> str:
         """A figure with its interval, or why it is undefined."""
-        if self.figures[figure.name] is None and figure.level == "frame" and self.unlocated and not self.located:
-            return f"{UNDEFINED}: {NO_INTERVALS}"
+        if self.figures[figure.name] is None:
+            if figure.level != "video" and self.unlocated and not self.located:
+                return f"{UNDEFINED}: {NO_INTERVALS}"
+            if figure.level == "event" and self.no_events:
+                return f"{UNDEFINED}: {self.no_events}"
         return value_text(self.value(figure.name), self.interval(figure.name))
 
 
@@ -92,7 +95,7 @@ def compute_metrics(predictions: Predictions) -> Metrics:
     return Metrics(
         figures={name: figure.compute(tables[figure.level]) for name, figure in FIGURES.items()},
         of_class={
-            kind: {name: tables[figure.level].of_class(kind).get(name) for name in names}
+            kind: {name: tables[figure.level].of_class(figure).get(name) for name in names}
             for kind, figure in CLASS_FIGURES.items()
         },
         absent_classes=tuple(name for name in predictions.classes if name not in (NORMAL, *predictions.label_classes)),
@@ -104,6 +107,9 @@ def compute_metrics(predictions: Predictions) -> Metrics:
         frames=len(predictions.scores),
         located=int((predictions.known & predictions.video_truth.any(axis=1)).sum()),
         unlocated=int((~predictions.known).sum()),
+        events=tables["event"].once(found_events),
+        froc=tables["event"].once(event_froc),
+        no_events=why_no_events(tables["event"].predictions),
     )
 
 
@@ -113,8 +119,9 @@ def summary_values(metrics: Metrics | None) -> dict[str, float | None]:
 
 
 def tables_of(predictions: Predictions) -> dict[Level, Table]:
-    """The tables that the figures of frames and of videos are computed from."""
-    return {"frame": Table(frame_level(predictions)), "video": Table(video_level(predictions))}
+    """The tables that the figures of frames, of events and of videos are computed from."""
+    frames = Table(frame_level(predictions))
+    return {"frame": frames, "event": frames, "video": Table(video_level(predictions))}
 
 
 def frame_level(predictions: Predictions) -> Predictions:

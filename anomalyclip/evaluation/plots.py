@@ -1,4 +1,4 @@
-"""Plots of a predictions table: ROC, precision and recall, AUC by class and score timelines."""
+"""Plots of a predictions table: ROC, precision and recall, AUC by class, events and score timelines."""
 
 from collections import defaultdict
 from itertools import zip_longest
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from anomalyclip.data.labels import NORMAL
+from anomalyclip.evaluation.event_plots import confusion_plot, froc_plot
 from anomalyclip.evaluation.figures import FIGURES
 from anomalyclip.evaluation.metrics import Metrics, frame_level, video_score
 from anomalyclip.evaluation.plot_style import (
@@ -31,7 +32,8 @@ MOST_TIMELINES = 20
 def save_plots(predictions: Predictions, metrics: Metrics, folder: Path) -> list[Path]:
     """Write the plots as PNG files into the folder and return their paths.
 
-    `roc.png` and `precision_recall.png` are left out if the truth has no anomalous or no normal frame.
+    `roc.png` and `precision_recall.png` are left out if the truth has no anomalous or no normal frame, `froc.png` and
+    `event_classes.png` if there are no events or no true ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"class_auc.png": _class_bars(metrics), "timelines.png": _timelines(predictions)}
@@ -39,6 +41,9 @@ def save_plots(predictions: Predictions, metrics: Metrics, folder: Path) -> list
         frames = frame_level(predictions)
         figures["roc.png"] = _roc(frames, metrics)
         figures["precision_recall.png"] = _precision_recall(frames, metrics)
+    if metrics.events and metrics.froc and metrics.froc.true.any():
+        figures["froc.png"] = froc_plot(metrics.froc, metrics.events)
+        figures["event_classes.png"] = confusion_plot(metrics.events)
     for name, figure in figures.items():
         _save(figure, folder / name)
     return [folder / name for name in sorted(figures)]

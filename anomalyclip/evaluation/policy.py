@@ -11,7 +11,8 @@ from anomalyclip.config import Section, build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
-from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES, Figure
+from anomalyclip.evaluation.declarations import Figure
+from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION
 
 TEMPLATE = Path(__file__).parent / "promotion.yaml"
@@ -56,9 +57,23 @@ class Thresholds(Section):
 
 
 class Floors(Thresholds):
-    """Figures that a model must reach, independent of the champion: at least this, or at most if lower is better."""
+    """Figures of which higher is better, and what a model must reach at least, independent of the champion."""
 
     defaults: ClassVar[Mapping[str, float]] = {"auc": 0.8, "m_auc": 0.8}
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The figures that a floor may be given for."""
+        return [figure.name for figure in judged() if figure.better == "higher"]
+
+
+class Ceilings(Thresholds):
+    """The same for figures of which lower is better: what a model must not exceed."""
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The figures that a ceiling may be given for."""
+        return [figure.name for figure in judged() if figure.better == "lower"]
 
 
 class Margins(Thresholds):
@@ -76,6 +91,16 @@ class Margins(Thresholds):
     def names(cls) -> list[str]:
         """The figures that a margin may be given for."""
         return super().names() + [f"class_{name}" for name in CLASS_FIGURES]
+
+    @model_validator(mode="after")
+    def _paired(self) -> "Margins":
+        for figure in judged():
+            if not figure.paired and self.of(figure.name) is not None:
+                section = "ceilings" if figure.better == "lower" else "floors"
+                raise ValueError(
+                    f"{figure.name} has no paired interval to judge a margin by: use {section}.{figure.name}"
+                )
+        return self
 
 
 class Baselines(Section):
@@ -108,6 +133,7 @@ class Policy(Section):
 
     evaluation: EvaluationPolicy = EvaluationPolicy()
     floors: Floors = Field(default_factory=Floors)
+    ceilings: Ceilings = Field(default_factory=Ceilings)
     margins: Margins = Field(default_factory=Margins)
     baselines: Baselines = Baselines()
     smoke: Smoke = Smoke()

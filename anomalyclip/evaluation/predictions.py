@@ -35,16 +35,17 @@ class Digests:
 class VideoPrediction:
     """Truth and prediction of one video.
 
-    `video_labels` are the classes of the whole video (none: normal). `labels` holds a list of class names per
-    frame (empty: normal), or is None if the truth of frames is unknown: the video has labels but no intervals.
-    `scores` (frames,) are the anomaly probabilities and `probabilities` (frames, classes) those of the classes in
-    model order, Normal among them. `times` (frames,) are the seconds at which frames start, None if unknown. Raises
-    JobError if lengths differ, a figure is not in [0, 1], times do not rise, the truth says "Normal", a frame has a
-    label that its video lacks, or a video without labels has unknown frames.
+    `video_labels` are the classes of the whole video (none: normal), or None if nothing is known of its truth.
+    `labels` holds a list of class names per frame (empty: normal), or is None if the truth of frames is unknown:
+    nothing is known of the video, or it has labels but no intervals. `scores` (frames,) are the anomaly probabilities,
+    `probabilities` (frames, classes) those of the classes in model order, Normal among them. `times` (frames,) are the
+    seconds at which frames start, None if unknown. Raises JobError if lengths differ, a figure is not in [0, 1], times
+    do not rise, the truth says "Normal", a frame has a label that its video lacks, or a video without labels has
+    unknown frames.
     """
 
     video_id: str
-    video_labels: Sequence[str]
+    video_labels: Sequence[str] | None
     labels: Sequence[Sequence[str]] | None
     scores: FloatArray
     probabilities: FloatArray
@@ -64,12 +65,14 @@ class VideoPrediction:
         if self.times is not None and (self.times.shape != (frames,) or not (np.diff(self.times) > 0).all()):
             raise JobError(f"video {self.video_id}: its frames need {frames} rising times, one each")
         of_frames = {name for names in self.labels or () for name in names}
-        if NORMAL in {*self.video_labels, *of_frames}:
+        if NORMAL in {*(self.video_labels or ()), *of_frames}:
             raise JobError(f"video {self.video_id}: a normal frame or video has no labels, not the label {NORMAL!r}")
-        if extra := sorted(of_frames - set(self.video_labels)):
+        if extra := sorted(of_frames - set(self.video_labels or ())):
             raise JobError(f"video {self.video_id}: frames have labels that the video lacks: {', '.join(extra)}")
-        if self.labels is None and not self.video_labels:
+        if self.labels is None and self.video_labels is not None and not self.video_labels:
             raise JobError(f"video {self.video_id}: {NORMAL_IS_KNOWN}")
+        if self.labels is not None and self.video_labels is None:
+            raise JobError(f"video {self.video_id}: its frames have a truth, so that its labels are known too")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,8 @@ class Predictions:
     the order of `classes`. The truth is `truth` (frames, label_classes) of frames and `video_truth` (videos,
     label_classes) of videos, in the order of `label_classes`: the model's abnormal classes that occur, then the
     occurring ones it does not know. `known` (videos,) marks videos with a known truth of frames; the rows of `truth` of
-    the others are false and mean nothing. `segment_frames` consecutive frames make a segment of the model; if the model
+    the others are false and mean nothing. `labelled` (videos,) marks videos of which anything is known; None: all.
+    `segment_frames` consecutive frames make a segment of the model; if the model
     reads `snippets`, so many per video, spread evenly, these are `segment_frames` snippets. `times` (frames,) are the
     seconds at which frames start in their video, NaN in videos of an unknown rate; None if all are unknown. `operating`
     decides which events the scores have; None if the model has no thresholds.
@@ -100,6 +104,7 @@ class Predictions:
     snippets: int | None = None
     times: FloatArray | None = None
     operating: OperatingPoint | None = None
+    labelled: BoolArray | None = None
 
     @cached_property
     def anomalous(self) -> BoolArray:
@@ -158,6 +163,7 @@ class Predictions:
             video_truth=self.video_truth[videos],
             known=self.known[videos],
             times=None if self.times is None else self.times[frames],
+            labelled=None if self.labelled is None else self.labelled[videos],
         )
 
 

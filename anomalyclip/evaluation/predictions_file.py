@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.errors import JobError, UsageError
+from anomalyclip.errors import JobError, UsageError, first_names
 from anomalyclip.evaluation.predictions import (
     NORMAL_IS_KNOWN,
     BoolArray,
@@ -24,6 +24,9 @@ from anomalyclip.evaluation.predictions import (
 )
 from anomalyclip.events.detection import OperatingPoint
 
+PREDICTIONS = "predictions.parquet"
+"""File of a table."""
+
 
 def predictions_schema(
     classes: Sequence[str],
@@ -34,8 +37,8 @@ def predictions_schema(
 ) -> pa.Schema:
     """The table's columns and file metadata for a model of these classes (model order, Normal among them).
 
-    `video_labels` is the same in all rows of a video; `labels` is null if the truth of a frame is unknown, `time` if
-    the video's rate is.
+    `video_labels` is the same in all rows of a video, and null if nothing is known of its truth; `labels` is null if
+    the truth of a frame is unknown, `time` if the video's rate is.
     """
     if NORMAL not in classes or len(set(classes)) != len(classes):
         raise UsageError(f"classes must be distinct and hold {NORMAL!r}; got {', '.join(classes) or 'none'}")
@@ -92,11 +95,12 @@ def write_predictions(
         partial.unlink(missing_ok=True)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, need_truth: bool = True) -> Predictions:
     """Read and check a predictions table.
 
-    Raises UsageError if there is no such file, and JobError if the file is not a predictions table or its rows
-    break the contract; the message names the file, the video and the frame.
+    Raises UsageError if there is no such file, or if truth is needed, as for figures, and nothing is known of a video;
+    JobError if the file is not a predictions table or its rows break the contract: the message names the file, the
+    video and the frame.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such predictions table")
@@ -105,9 +109,13 @@ def read_predictions(path: Path) -> Predictions:
     except (pa.ArrowException, OSError) as error:
         raise JobError(f"{path} is not a predictions table: not readable as Parquet ({error})") from error
     try:
-        return _checked(table)
+        predictions = _checked(table)
     except (JobError, UsageError) as error:
         raise JobError(f"{path} is not a predictions table: {error}") from error
+    if need_truth and predictions.labelled is not None:
+        unknown = [predictions.video_ids[video] for video in np.flatnonzero(~predictions.labelled)]
+        raise UsageError(f"{path}: nothing is known of the truth of {first_names(unknown)}, so there are no figures")
+    return predictions
 
 
 def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
@@ -119,7 +127,7 @@ def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
         pa.repeat(video.video_id, frames),
         pa.array(np.arange(frames, dtype=np.int32)),
         pa.nulls(frames, pa.float64()) if video.times is None else pa.array(video.times, pa.float64()),
-        _lists([video.video_labels] * frames, kind),
+        pa.nulls(frames, kind) if video.video_labels is None else _lists([video.video_labels] * frames, kind),
         pa.nulls(frames, kind) if video.labels is None else _lists(video.labels, kind),
         *(pa.array(np.asarray(column, dtype=np.float32)) for column in (video.scores, *video.probabilities.T)),
     ]
@@ -141,7 +149,7 @@ def _checked(table: pa.Table) -> Predictions:
     if not table.schema.equals(schema):
         wrong = [f.name for f in schema if f not in list(table.schema)] or ["unexpected columns or order"]
         raise JobError(f"columns missing or of another type: {', '.join(wrong)}")
-    optional = ("labels", "time")
+    optional = ("video_labels", "labels", "time")
     if not len(table) or (empty := [n for n in table.column_names if n not in optional and table[n].null_count]):
         raise JobError(f"empty cells in {', '.join(empty)}" if len(table) else "no rows")
     video_ids, offsets = _videos(table)
@@ -150,7 +158,8 @@ def _checked(table: pa.Table) -> Predictions:
         video = int(np.searchsorted(offsets, wrong_rows[0], side="right")) - 1
         where = f"video {video_ids[video]}, frame {wrong_rows[0] - offsets[video]}"
         raise JobError(f"{where}: a score is not a probability in [0, 1]")
-    label_classes, truth, video_truth, known = _truth(table, classes, video_ids, offsets)
+    labelled = table["video_labels"].combine_chunks().take(pa.array(offsets[:-1])).is_valid().to_numpy(False)
+    label_classes, truth, video_truth, known = _truth(table, classes, video_ids, offsets, labelled)
     return Predictions(
         video_ids=video_ids,
         offsets=offsets,
@@ -166,6 +175,7 @@ def _checked(table: pa.Table) -> Predictions:
         times=_times(table, video_ids, offsets),
         snippets=snippets,
         operating=operating,
+        labelled=None if labelled.all() else labelled,
     )
 
 
@@ -221,7 +231,7 @@ def _videos(table: pa.Table) -> tuple[tuple[str, ...], IntArray]:
 
 
 def _truth(
-    table: pa.Table, classes: Sequence[str], video_ids: Sequence[str], offsets: IntArray
+    table: pa.Table, classes: Sequence[str], video_ids: Sequence[str], offsets: IntArray, labelled: BoolArray
 ) -> tuple[tuple[str, ...], BoolArray, BoolArray, BoolArray]:
     """The classes that occur, the truth of frames and of videos by class, and which videos' frames have a truth."""
     starts, lengths = offsets[:-1], np.diff(offsets)
@@ -239,7 +249,8 @@ def _truth(
     extra = np.logical_or.reduceat(truth, starts, axis=0) & ~video_truth
     for wrong, message in (
         ((unknown > 0) & (unknown < lengths), "labels are null in some of its frames, not in all"),
-        ((unknown > 0) & ~video_truth.any(axis=1), NORMAL_IS_KNOWN),
+        ((unknown > 0) & labelled & ~video_truth.any(axis=1), NORMAL_IS_KNOWN),
+        ((unknown == 0) & ~labelled, "its frames have a truth, but video_labels is null"),
         (extra.any(axis=1), "a frame has labels that its video_labels lack"),
     ):
         if wrong.any():

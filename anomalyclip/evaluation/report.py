@@ -8,12 +8,12 @@ from anomalyclip.evaluation.comparison import Measured, measure
 from anomalyclip.evaluation.figures import summarised
 from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.plots import save_plots
-from anomalyclip.evaluation.predictions_file import read_predictions
+from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
 from anomalyclip.evaluation.tables import aligned
 
 log = logging.getLogger("anomalyclip")
 
-PREDICTIONS, METRICS, PLOTS = "predictions.parquet", "metrics.json", "plots"
+METRICS, PLOTS = "metrics.json", "plots"
 
 
 def write_report(folder: Path) -> Measured:

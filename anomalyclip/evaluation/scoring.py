@@ -1,9 +1,11 @@
 """Scoring: from stored features to scores per frame, and to the predictions table of a test set."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,16 +17,22 @@ from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
+from anomalyclip.evaluation.parts import PartLengths, part_lengths, score_in_parts
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
 from anomalyclip.events.detection import OperatingPoint
-from anomalyclip.events.event import even_edges
+from anomalyclip.events.event import Track, even_edges, frame_edges
+from anomalyclip.features.feature_file import Features
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.model.method import Method
+
+StoredScores = Callable[[str, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Key of an object of the store, and its number of stored frames, to their scores `(stored frames,)` and class
+probabilities `(stored frames, classes)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,8 @@ class Scorer:
     """Identifies everything that decides the scores of given features."""
     operating: OperatingPoint | None = None
     """Thresholds of events; None if the model has none."""
+    parts: PartLengths | None = None
+    """Which videos are scored in parts; None: each as a whole."""
 
     def segment_length(self, num_frames: int, features: int) -> int | Fraction:
         """Return the frames in a segment of a video with so many frames and stored features."""
@@ -60,7 +70,8 @@ def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
     model, card = load_bundle(bundle)
     alarms = load_alarms(bundle)
     scorer = model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
-    return replace(scorer, operating=alarms.point() if alarms else None)
+    parts = part_lengths(card.lengths, card.model) if card.sampling_rate else None
+    return replace(scorer, operating=alarms.point() if alarms else None, parts=parts)
 
 
 def model_scorer(model: Method, sampling_rate: int | None, digest: str = "") -> Scorer:
@@ -83,8 +94,8 @@ def with_frame_counts(
 ) -> pl.DataFrame:
     """Return a manifest with the decoded frame counts of its videos, all of which have features in the store.
 
-    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the three
-    numbers of each video whose frames, features and annotations differ.
+    A column `fps` has their frames per second, `unknown_fps` where the rate is unknown. Raises UsageError with the
+    three numbers of each video whose frames, features and annotations differ.
     """
     found = manifest.select("video_id", "source").join(store.index(), left_on="source", right_on="video")
     counts = dict(found.select("video_id", "num_frames").iter_rows())
@@ -102,36 +113,90 @@ def score_features(
     Returns the anomaly scores `(num_frames,)` and the class probabilities `(num_frames, classes)` of all frames: a
     stored frame's value applies to the frames that it stands for (`covering_features`).
     """
-    scores, probabilities = mean_over_crops(scorer.score, features)
-    length = frames_per_feature(num_frames, len(features), scorer.sampling_rate)
-    stored = torch.from_numpy(covering_features(num_frames, len(features), length))
-    return scores.cpu()[stored].numpy(), probabilities.cpu()[stored].numpy()
+    return repeat_scores(scorer, *score_stored(scorer, [features.numpy()], len(features)), num_frames)
+
+
+def score_stored(
+    scorer: Scorer, features: Iterable[Features], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Score the `count` stored features of a video, which come piece by piece `(frames, crops, dim)`.
+
+    Crops are averaged. A video longer than those of the training is scored in overlapping parts as long as these were
+    (`score_in_parts`), of which one at a time is in memory. Returns the anomaly scores `(count,)` and the class
+    probabilities `(count, classes)`.
+    """
+
+    def score(part: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        scores, probabilities = mean_over_crops(scorer.score, torch.from_numpy(part))
+        return scores.cpu().numpy(), probabilities.cpu().numpy()
+
+    if scorer.parts is not None and count > scorer.parts.longest:
+        return score_in_parts(score, features, count, scorer.parts.part)
+    return score(np.concatenate(list(features)))
+
+
+def repeat_scores(
+    scorer: Scorer, scores: NDArray[np.float32], probabilities: NDArray[np.float32], num_frames: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return scores of stored frames for all frames of the video: each applies to the frames that it stands for."""
+    length = frames_per_feature(num_frames, len(scores), scorer.sampling_rate)
+    stored = covering_features(num_frames, len(scores), length)
+    return scores[stored], probabilities[stored]
+
+
+def score_tracks(
+    scorer: Scorer, manifest: pl.DataFrame, store: FeatureStore, scores: StoredScores | None = None
+) -> Iterator[Track]:
+    """Score every video of a with_frame_counts manifest with features in the store; yields its scores over time.
+
+    `scores` returns those of an object of the store; by default they are computed.
+    """
+    scores = scores or (lambda key, count: score_stored(scorer, store.iterate(key), count))
+    objects = {video: (key, count) for video, key, count in store.index().select("video", "object", "frames").rows()}
+    for row in manifest.iter_rows(named=True):
+        key, count = objects[row["source"]]
+        scored = repeat_scores(scorer, *scores(key, count), row["num_frames"])
+        timing = store.timing(key)
+        times = even_edges(row["num_frames"], row["fps"])[:-1] if timing.times is None else timing.times
+        yield Track(row["video_id"], scorer.classes, *scored, frame_edges(times), _started(row) or timing.started)
+
+
+def _started(row: Mapping[str, Any]) -> datetime | None:
+    started = row.get("started")
+    return datetime.fromisoformat(started) if started else None
 
 
 def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
     """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
-    index = store.index()
-    objects = dict(index.select("video", "object").iter_rows())
-    counts = index.filter(pl.col("video").is_in(manifest["source"].implode()))["frames"]
+    write_tracks(scorer, manifest, manifest_digest, store, score_tracks(scorer, manifest, store), target)
+
+
+def write_tracks(
+    scorer: Scorer,
+    manifest: pl.DataFrame,
+    manifest_digest: str,
+    store: FeatureStore,
+    tracks: Iterable[Track],
+    target: Path,
+) -> None:
+    """Write the predictions table of the scores of a manifest's videos (`score_tracks`), as they come."""
+    counts = store.index().filter(pl.col("video").is_in(manifest["source"].implode()))["frames"]
     snippets = None if scorer.sampling_rate else int(counts[0])  # an import has the same number for all videos
     digests = Digests(manifest_digest, annotations_digest(manifest), scorer.digest)
-    predictions = _predictions(scorer, manifest, objects, store)
+    rows = manifest.with_columns(known=known_truth().fill_null(False)).iter_rows(named=True)  # null: no labels known
+    predictions = (_with_truth(row, track) for row, track in zip(rows, tracks, strict=True))
     sizes = scorer.segment_frames, snippets
     write_predictions(target, predictions, scorer.classes, digests, *sizes, scorer.operating)
 
 
-def _predictions(
-    scorer: Scorer, manifest: pl.DataFrame, objects: Mapping[str, str], store: FeatureStore
-) -> Iterator[VideoPrediction]:
-    for row in manifest.with_columns(known=known_truth()).iter_rows(named=True):
-        features = torch.from_numpy(store.read_features(objects[row["source"]]))
-        frames = row["num_frames"]
-        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], frames)) if row["known"] else None
-        scored = score_features(scorer, features, frames)
-        times = even_edges(frames, row["fps"])[:-1]
-        yield VideoPrediction(row["video_id"], row["labels"], labels, *scored, times)
+def _with_truth(row: Mapping[str, Any], track: Track) -> VideoPrediction:
+    labels = None
+    if row["known"]:
+        labels = _label_lists(*frame_labels(row["anomalies"], row["labels"], row["num_frames"]))
+    times = track.edges[:-1]
+    return VideoPrediction(row["video_id"], row["labels"], labels, track.scores, track.probabilities, times)
 
 
 def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.comparison import Measured, check_comparable, figure_differences
-from anomalyclip.evaluation.figures import FIGURES, Estimate, Figure, headlines
+from anomalyclip.evaluation.declarations import Estimate, Figure
+from anomalyclip.evaluation.figures import FIGURES, headlines
 from anomalyclip.evaluation.intervals import Difference, Interval, plain_interval
 from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.tables import aligned

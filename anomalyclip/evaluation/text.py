@@ -1,15 +1,21 @@
 """Figures and differences as text and as JSON-like values."""
 
+from math import isfinite, log10
+
 from anomalyclip.evaluation.intervals import Difference, Interval
 
 UNDEFINED = "undefined"
 
 
 def value_text(value: float | None, interval: Interval | None = None, sign: str = "", digits: int = 3) -> str:
-    """Return a figure with its interval in brackets, such as `0.909 (0.831 to 0.953)`; `sign` is "" or "+"."""
+    """Return a figure with its interval in brackets, such as `0.909 (0.831 to 0.953)`; `sign` is "" or "+".
+
+    `digits` are those after the point of figures below 10; larger ones, in seconds or per hour, have fewer.
+    """
     if value is None:
         return UNDEFINED
-    kind = f"{sign}.{digits}f"
+    largest = max(abs(value), 1.0) if isfinite(value) else 1.0
+    kind = f"{sign}.{max(0, digits - int(log10(largest)))}f"
     return f"{value:{kind}}" + (f" ({interval.low:{kind}} to {interval.high:{kind}})" if interval else "")
 
 

@@ -56,9 +56,11 @@ class Choice:
 
     def sentence(self) -> str:
         """Return what the normal footage says of the threshold, in plain words."""
-        found = f"{self.alarms} false alarms in {self.hours:.3g} h of normal video (at most {self.bound:.3g} per hour)"
-        doubt = "" if self.is_vouched_for else f": too few hours to vouch for {self.asked:g} per hour"
-        return f"threshold {self.threshold:.4g}: {found}{doubt}"
+        found = (
+            f"{self.alarms} false alarms in {self.hours:.3g} h of normal video, so at most {self.bound:.3g} per hour"
+        )
+        doubt = f", which cannot vouch for {self.asked:g}"
+        return f"threshold {self.threshold:.4g}: {found}{'' if self.is_vouched_for else doubt}"
 
 
 class AlarmTable(Section):
@@ -82,11 +84,10 @@ class AlarmTable(Section):
         return self
 
     def choose(self, per_hour: float) -> Choice:
-        """Return the lowest threshold with at most so many false alarms per hour; raises UsageError if none has."""
+        """Return the lowest threshold with at most so many false alarms per hour; the highest one if none has."""
         allowed = [place for place, alarms in enumerate(self.alarms) if alarms <= per_hour * self.hours]
-        if not allowed:
-            raise UsageError(f"no threshold has fewer than {self.alarms[0]} false alarms in {self.hours:.3g} h")
-        return Choice(per_hour, self.thresholds[allowed[-1]], self.alarms[allowed[-1]], self.hours)
+        place = allowed[-1] if allowed else 0
+        return Choice(per_hour, self.thresholds[place], self.alarms[place], self.hours)
 
     def point(self, detections_per_hour: float | None = None) -> OperatingPoint:
         """Return the operating point at so many false alarms per hour, by default those of `events`."""
@@ -104,13 +105,14 @@ def count_alarms(tracks: Iterable[Track], settings: EventsConfig, held_out: bool
         return None
     thresholds = _thresholds([scores for scores, _ in smoothed])
     counts = [sum(len(find_spans(*each, threshold, settings)) for each in smoothed) for threshold in thresholds]
+    end = int(np.argmax(counts)) + 1  # below, events merge until each video is one: few, but no threshold to use
     return AlarmTable(
         events=settings,
         videos=len(smoothed),
         hours=sum(float(edges[-1] - edges[0]) for _, edges in smoothed) / 3600,
         held_out=held_out,
-        thresholds=tuple(thresholds),
-        alarms=tuple(np.maximum.accumulate(counts).tolist()),
+        thresholds=tuple(thresholds[:end]),
+        alarms=tuple(np.maximum.accumulate(counts[:end]).tolist()),
     )
 
 

@@ -11,6 +11,8 @@ from anomalyclip.events.event import Event, Severity, Track
 DoubleArray = NDArray[np.float64]
 Spans = NDArray[np.int64]
 """(events, 2): first and last frame, inclusive."""
+EXACT = 1e-6
+"""Seconds by which durations are compared: frames at 12 per second do not add up to half a second exactly."""
 
 
 class OperatingPoint(Section):
@@ -46,14 +48,14 @@ def smooth(scores: NDArray[np.floating[Any]], edges: DoubleArray, width: float) 
 
 def find_spans(smoothed: DoubleArray, edges: DoubleArray, threshold: float, settings: EventsConfig) -> Spans:
     """Return the spans of events of smoothed scores `(frames,)`, in order of time."""
-    starts, ends = _runs(smoothed >= leaving(threshold, settings.leave))
+    starts, ends = runs(smoothed >= leaving(threshold, settings.leave))
     entered = np.concatenate([[0], np.cumsum(smoothed >= threshold)])
     spans = np.stack([starts, ends], axis=1)[entered[ends + 1] > entered[starts]]
     if len(spans) == 0:
         return spans
-    apart = edges[spans[1:, 0]] - edges[spans[:-1, 1] + 1] > settings.gap
+    apart = edges[spans[1:, 0]] - edges[spans[:-1, 1] + 1] > settings.gap + EXACT
     merged = np.stack([spans[np.append(True, apart), 0], spans[np.append(apart, True), 1]], axis=1)
-    return merged[edges[merged[:, 1] + 1] - edges[merged[:, 0]] >= settings.shortest]
+    return merged[edges[merged[:, 1] + 1] - edges[merged[:, 0]] >= settings.shortest - EXACT]
 
 
 def leaving(threshold: float, share: float) -> float:
@@ -61,7 +63,7 @@ def leaving(threshold: float, share: float) -> float:
     return threshold * share / (1 - threshold + threshold * share)
 
 
-def _runs(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def runs(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first and the last frames of the runs of true values."""
     changes = np.diff(np.concatenate([[0], inside.astype(np.int8), [0]]))
     return np.flatnonzero(changes == 1), np.flatnonzero(changes == -1) - 1

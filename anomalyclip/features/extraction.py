@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.timing import Timing, timing_metadata
 from anomalyclip.data.video import DecodeError, is_rotated
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.feature_file import Features, FeatureSummary, FeatureWriter
@@ -97,6 +98,7 @@ def _write_features(
                 "decoder": f"OpenCV {cv2.__version__}" if video.is_dir() else f"PyAV {av.__version__}",
                 "libraries": f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
                 f"NumPy {np.__version__}, Arrow {pyarrow.__version__}",
+                **timing_metadata(decoder.info.timing or Timing()),
             }
         )
     return FeatureSummary(writer.frames, decoder.info.num_frames, decoder.info.fps)

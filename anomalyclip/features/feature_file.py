@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from anomalyclip.data.timing import Timing, read_timing
 from anomalyclip.features.spacing import first_frames
 
 SCHEMA_VERSION = "1"
@@ -102,6 +103,11 @@ def read_summary(file: Any) -> FeatureSummary:
     footer = pq.read_metadata(file)
     known = footer.metadata
     return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
+
+
+def read_file_timing(file: Any) -> Timing:
+    """Return what an open file says of the times of its video's frames."""
+    return read_timing(pq.read_metadata(file).metadata)
 
 
 def iterate_features(file: Any) -> Iterator[Features]:

@@ -9,12 +9,14 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import polars as pl
 from pyarrow import fs
 
+from anomalyclip.data.datasets.media import VIDEOS
 from anomalyclip.data.frame_folder import frame_names, frame_paths, is_folder
+from anomalyclip.errors import UsageError
 
 STAMPS = pl.Schema({"video": pl.String(), "size": pl.Int64(), "mtime": pl.Int64()})
 """A source, its size in bytes and its time of change in ns since 1970; both -1 if there is no such file."""
@@ -48,6 +50,25 @@ def stamps(sources: Sequence[str]) -> pl.DataFrame:
         infos = filesystem.get_file_info([path for _, path in files])
         found |= {source: _stamp(filesystem, info) for (source, _), info in zip(files, infos, strict=True)}
     return pl.DataFrame([(source, *found[source]) for source in distinct], schema=STAMPS, orient="row")
+
+
+def videos_below(uri: str) -> list[str]:
+    """Return the videos at any depth below a URI, by their suffix; none if it is a file or missing.
+
+    Raises UsageError if the store does not answer.
+    """
+    try:
+        filesystem, path = _locate(uri)
+        if filesystem.get_file_info(path).type != fs.FileType.Directory:
+            return []
+        infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{uri} cannot be listed: {' '.join(str(error).split())}") from None
+    base = uri.partition("?")[0].rstrip("/")
+    query = uri[len(uri.partition("?")[0]) :]
+    names = sorted(info.path[len(path) :].strip("/") for info in infos if info.type == fs.FileType.File)
+    videos = [name for name in names if Path(name).suffix.lower() in VIDEOS and "/." not in f"/{name}"]
+    return [f"{base}/{quote(name)}{query}" for name in videos]
 
 
 def removed_sources(sources: Sequence[str]) -> set[str]:

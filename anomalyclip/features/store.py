@@ -11,8 +11,15 @@ import numpy as np
 import polars as pl
 from pyarrow import ArrowInvalid
 
+from anomalyclip.data.timing import Timing
 from anomalyclip.errors import UsageError
-from anomalyclip.features.feature_file import Features, FeatureSummary, iterate_features, read_summary
+from anomalyclip.features.feature_file import (
+    Features,
+    FeatureSummary,
+    iterate_features,
+    read_file_timing,
+    read_summary,
+)
 from anomalyclip.features.sources import STAMPS, stamps
 from anomalyclip.storage import Storage
 
@@ -116,6 +123,11 @@ class FeatureStore:
                 return read_summary(file)
         except (FileNotFoundError, ArrowInvalid):
             return None
+
+    def timing(self, key: str) -> Timing:
+        """Return what the object of a key says of the times of its video's frames."""
+        with self._open(key) as file:
+            return read_file_timing(file)
 
     def publish(self, local: Path, content: str) -> None:
         """Publish a finished file as the object of a content's hash."""

@@ -14,6 +14,7 @@ CACHE = "cache"
 COPIES = {
     "models": "a copy of a registered model",
     "predictions": "a copy of a run's predictions",
+    "scores": "scores of videos by a model, which are computed again from their features",
     "pictures": "drawn pictures, which pre-training draws again",
 }
 TEMPORARY = ("tmp*", "extract-*", "probe-*", "import-*", "anomalyclip-frames-*")

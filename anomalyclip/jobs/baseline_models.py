@@ -79,7 +79,7 @@ def _mil(plan: FitPlan, card: ModelCard, folder: Path) -> Scorer:
         checkpoints = CheckpointStore(Storage(temporary), "fit")
         fit(model, FitData(bags, (), cache), config, checkpoints)
         weights = checkpoints.load(config.training.num_epochs - 1).weights
-    save_trained(folder, model, weights, config, plan.backbone_identity, card.precision)
+    save_trained(folder, model, weights, config, plan.backbone_identity, card.precision, card.lengths)
     return bundle_scorer(folder, CPU)
 
 

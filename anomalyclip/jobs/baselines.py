@@ -12,7 +12,8 @@ import polars as pl
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.baselines import BASELINES, NO_TEXT_TOWER, Absent, Baseline
 from anomalyclip.evaluation.comparison import Measured
-from anomalyclip.evaluation.report import PREDICTIONS, write_report
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.evaluation.report import write_report
 from anomalyclip.evaluation.scoring import Scorer, score_manifest
 from anomalyclip.evaluation.standing import Standing, standing
 from anomalyclip.job import Job

@@ -8,14 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from anomalyclip.config import ExtractionConfig
+from anomalyclip.config import ExtractionConfig, digest
 from anomalyclip.data.labels import class_names
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.zero_shot import SEGMENT, zero_shot
+from anomalyclip.events.alarms import load_alarms
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
+from anomalyclip.jobs.alarms import alarm_tags
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
@@ -118,7 +120,7 @@ def extraction_settings(job: Job, card: ModelCard) -> ExtractionConfig:
 def trained_candidate(job: Job, model: str) -> Candidate:
     """Return a trained model by a name that `resolve` takes; raises UsageError if there is none, or it does not fit."""
     bundle, model_id = resolve(model, job.storage, job.tracking_uri).bundle()
-    card = load_card(bundle)
+    card, alarms = load_card(bundle), load_alarms(bundle)
     imported = _imported(job, card)
     return Candidate(
         scorer=bundle,
@@ -126,12 +128,13 @@ def trained_candidate(job: Job, model: str) -> Candidate:
         backbone=None if imported else _backbone(job, card),
         extraction=extraction_settings(job, card),
         imported=imported,
-        content={"model": bundle_digest(bundle), "features": imported},
+        content={"model": bundle_digest(bundle), "features": imported, "alarms": alarms and digest(alarms)},
         tags={
             "model": model,
             "model_kind": card.model.method,
             "backbone": card.backbone.name if card.backbone_identity else "none",
             "backbone_identity": card.backbone_identity or "none",
+            **alarm_tags(alarms),
         },
         parameters={f"model.{key}": value for key, value in card.model.model_dump(mode="json").items()},
         model_id=model_id,

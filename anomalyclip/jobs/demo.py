@@ -16,8 +16,8 @@ from anomalyclip.evaluation.figures import headlines, summarised_by_class
 from anomalyclip.evaluation.metrics import Metrics, video_level
 from anomalyclip.evaluation.plots import save_timeline
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.evaluation.report import PLOTS, PREDICTIONS
+from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
+from anomalyclip.evaluation.report import PLOTS
 from anomalyclip.evaluation.standing import standing
 from anomalyclip.evaluation.tables import aligned
 from anomalyclip.evaluation.text import difference_text, difference_values, value_text

@@ -14,10 +14,13 @@ from anomalyclip.device import resolve_device
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.metrics import summary_values
-from anomalyclip.evaluation.report import PLOTS, PREDICTIONS, log_summary, write_report
-from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.evaluation.report import PLOTS, log_summary, write_report
+from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest, score_tracks
 from anomalyclip.evaluation.standing import chance_warning
+from anomalyclip.events.alarms import ALARMS, count_alarms, load_alarms, save_alarms
 from anomalyclip.job import Job
+from anomalyclip.jobs.alarms import held_out_normal, normal_videos
 from anomalyclip.jobs.baseline_models import Maker
 from anomalyclip.jobs.baselines import kept_makers, log_standing, make_and_compare
 from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_for
@@ -44,6 +47,8 @@ class Evaluation:
     run: RunFolder
     makers: Mapping[str, Maker] = field(default_factory=dict)
     """The baselines to compare it with, by name."""
+    normal: pl.DataFrame | None = None
+    """Normal videos to count false alarms on, for a model that has no table of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,8 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
         return prepare_candidate(job, source, zero_shot_for(job, source.table))
     assert isinstance(trained.scorer, Path)
     makers = kept_makers(job, resolve(model, job.storage, job.tracking_uri), load_card(trained.scorer))
-    return replace(prepare_candidate(job, source, trained), makers=makers)
+    normal = None if load_alarms(trained.scorer) else held_out_normal(job, source.table)
+    return replace(prepare_candidate(job, source, trained), makers=makers, normal=normal)
 
 
 def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluation:
@@ -108,11 +114,16 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
     model = candidate.tags["model"]
     with tracked(job, folder) as tracking:
         _describe(tracking, evaluation)
-        test = source.test_part("evaluate on")
-        extracted = obtain_features(job, candidate.extraction, test, candidate.backbone, candidate.imported)
+        videos = source.test_part("evaluate on")
+        if evaluation.normal is not None:
+            videos = pl.concat([videos, evaluation.normal])
+        extracted = obtain_features(job, candidate.extraction, videos, candidate.backbone, candidate.imported)
         folder.keep_needs(extracted.needs(source.path, candidate.backbone_identity))
         with stage("evaluate", f"{model} on the test videos"):
-            measured = evaluate(tracking, folder, source, extracted, candidate.scorer, candidate.model_id)
+            scorer = candidate.scorer
+            if evaluation.normal is not None and isinstance(scorer, Path):
+                scorer = _with_alarms(job, model, scorer, extracted)
+            measured = evaluate(tracking, folder, source, extracted, scorer, candidate.model_id)
         if evaluation.makers and measured:
             with stage("baselines", "those of the model on the same videos"):
                 log_standing(make_and_compare(tracking, folder, source, extracted, measured, evaluation.makers))
@@ -176,6 +187,21 @@ def finish(run: RunFolder, result: AnyScored) -> AnyScored:
         log.info("plots: %s/%s", result.paths[EVALUATION], PLOTS)
     log.info("compare runs: %s", where_runs_are(result.tracking_uri))
     return result
+
+
+def _with_alarms(job: Job, model: str, bundle: Path, extracted: Extracted) -> Scorer:
+    """Return a model that had no thresholds with those of the normal videos, and keep their table beside its card."""
+    scorer = bundle_scorer(bundle, resolve_device())
+    normal = normal_videos(extracted.manifest, "val")
+    table = count_alarms(score_tracks(scorer, normal, extracted.store), job.config.events, held_out=False)
+    if table is None:
+        return scorer
+    with TemporaryDirectory(dir=scratch()) as temporary:
+        save_alarms(Path(temporary), table)
+        resolve(model, job.storage, job.tracking_uri).add(Path(temporary) / ALARMS)
+    log.info("%s has a table of false alarms now. %s", model, table.choose(table.events.detections_per_hour).sentence())
+    log.warning("if the model was trained on these %d normal videos, it has more false alarms elsewhere", table.videos)
+    return replace(scorer, operating=table.point())
 
 
 def _describe(tracking: TrackedRun, evaluation: Evaluation) -> None:

@@ -14,7 +14,6 @@ from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import with_frame_counts
 from anomalyclip.features.backbone import Backbone, save_backbone
 from anomalyclip.features.imported import require_import
-from anomalyclip.features.ray_extraction import extract_missing
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs.lifecycle import stage
@@ -38,12 +37,12 @@ class Extracted:
         """Return a digest of these videos' features: their contents, and what made them."""
         return digest(self.store.fingerprint, sorted(self._contents().iter_rows()))
 
-    def needs(self, manifest_path: Path, backbone: str | None) -> dict[str, Any]:
+    def needs(self, manifest_path: Path | None, backbone: str | None) -> dict[str, Any]:
         """Return what a run on these features needs of the storage root, for housekeeping to keep."""
         return {
             "fingerprint": self.store.fingerprint,
             "backbone": backbone,
-            "manifest": str(manifest_path.resolve()),
+            "manifest": str(manifest_path.resolve()) if manifest_path else None,
             "objects": self._contents()["hash"].unique().sort().to_list(),
         }
 
@@ -101,9 +100,20 @@ def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
 
 def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
     """Extract what is missing on the job's cluster, and leave out the videos that cannot be decoded."""
+    from anomalyclip.features.ray_extraction import extract_missing  # here, since Ray takes seconds to import
+
     config = job.config.model_copy(update={"extraction": settings})
     report = extract_missing(manifest, config, job.storage, backbone=backbone)
-    store = FeatureStore(job.storage, report.fingerprint)
+    return extracted_of(job, settings, manifest, FeatureStore(job.storage, report.fingerprint), report.precision)
+
+
+def extracted_of(
+    job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, store: FeatureStore, precision: Precision
+) -> Extracted:
+    """Return what an extraction of a manifest's videos has left in the store; logs the reason of each failure.
+
+    Raises UsageError if frame counts of videos and annotations differ.
+    """
     reasons = store.quarantine().select(pl.col("video").alias("source"), "reason")
     left_out = manifest.join(reasons, on="source")
     for video_id, reason in left_out.select("video_id", "reason").iter_rows():
@@ -111,7 +121,7 @@ def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backb
     left = manifest.join(reasons, on="source", how="anti")
     data = job.config.data
     checked = with_frame_counts(left, store, settings.sampling_rate, data.frame_tolerance, data.fps)
-    return Extracted(store, checked, left_out["video_id"].to_list(), report.precision)
+    return Extracted(store, checked, left_out["video_id"].to_list(), precision)
 
 
 def warn_of_unknown(classes: Sequence[str]) -> None:

@@ -15,8 +15,7 @@ from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.gates import Gate, judge_figures
 from anomalyclip.evaluation.policy import Policy
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
 from anomalyclip.job import Job

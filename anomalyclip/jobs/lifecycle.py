@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from anomalyclip import cluster
 from anomalyclip.job import Job
 from anomalyclip.progress import working
 from anomalyclip.runs import AnyResult, RunFolder
-from anomalyclip.tracking.runs import TrackedRun, tracked_run
-from anomalyclip.tracking.server import reach
+
+if TYPE_CHECKING:
+    from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
 
@@ -28,11 +29,15 @@ def finished(job: Job, run: RunFolder, as_type: type[AnyResult]) -> AnyResult | 
 
 
 @contextmanager
-def tracked(job: Job, run: RunFolder, experiment: str | None = None, on_ray: bool = True) -> Iterator[TrackedRun]:
+def tracked(job: Job, run: RunFolder, experiment: str | None = None, on_ray: bool = True) -> Iterator["TrackedRun"]:
     """Start or resume a run: its folder, the cluster if it works `on_ray`, and its MLflow run.
 
     Nothing is written before MLflow has answered. Raises UsageError if it does not, or no cluster can be joined.
     """
+    from anomalyclip import cluster  # here: Ray and MLflow take seconds to import, and not every job needs them
+    from anomalyclip.tracking.runs import tracked_run
+    from anomalyclip.tracking.server import reach
+
     with working("connect to MLflow"):
         reach(job.tracking_uri)
     if on_ray:

@@ -97,6 +97,11 @@ def _write(table: pl.DataFrame, root: Path, path: Path, frame_tolerance: int) ->
     """Write a table of paths below `root`, whole or not at all, and return it as jobs read it."""
     if path.resolve().parent != root.resolve():
         table = table.with_columns(path=pl.Series([str(root.resolve() / place) for place in table["path"]]))
+    return publish_manifest(table, path, frame_tolerance)
+
+
+def publish_manifest(table: pl.DataFrame, path: Path, frame_tolerance: int = 0) -> pl.DataFrame:
+    """Write a manifest, whole or not at all, and return it as jobs read it; raises UsageError."""
     partial_file = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
         write_manifest(table, partial_file)

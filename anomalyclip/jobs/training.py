@@ -17,10 +17,12 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.standing import Standing, unknown_standing
+from anomalyclip.events.alarms import load_alarms
 from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
 from anomalyclip.features.imported import require_import
 from anomalyclip.job import Job
 from anomalyclip.jobs import baselines, evaluation
+from anomalyclip.jobs.alarms import alarm_tags, keep_alarms, normal_videos
 from anomalyclip.jobs.baseline_models import makers
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
@@ -41,7 +43,7 @@ from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.plan import TrainingPlan, plan_training, warnings_after, warnings_before
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.sampling import steps_per_epoch
-from anomalyclip.training.setup import build_model, save_trained
+from anomalyclip.training.setup import build_model, median_and_longest, save_trained
 from anomalyclip.training.validation import AUC, best_epoch
 
 log = logging.getLogger("anomalyclip")
@@ -118,8 +120,9 @@ def run(job: Job, training: Training) -> TrainingResult:
         extracted = obtain(job, training)
         training = replan(tracking, job, training, extracted)
         with stage("train", f"{len(training.plan.classes)} classes, from video-level labels alone"):
-            checkpoint = train(tracking, job, training, extracted)
-            bundle = build_bundle(job, training, extracted, checkpoint, Path(folder))
+            trained = train(tracking, job, training, extracted)
+            bundle = build_bundle(training, extracted, trained, Path(folder))
+            tracking.log_tags(alarm_tags(load_alarms(bundle)))
             model_id = log_model(tracking, bundle)
         with stage("evaluate", "the trained model on the test videos"):
             measured = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
@@ -206,8 +209,17 @@ def fit_plan(job: Job, training: Training, extracted: Extracted) -> FitPlan:
     )
 
 
-def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Checkpoint:
-    """Fit, and on request fit again on all training videos; returns the checkpoint to use."""
+@dataclass(frozen=True)
+class Trained:
+    """Checkpoints of a finished training."""
+
+    model: Checkpoint
+    held_out: Checkpoint | None
+    """That of the fit which has not seen the validation part, and may be the same; None without that part."""
+
+
+def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extracted) -> Trained:
+    """Fit, and on request fit again on all training videos; returns the checkpoints to use."""
     tracking.log_tags({"feature_fingerprint": extracted.store.fingerprint})
     plan = fit_plan(job, training, extracted)
     frames = {video_id: length.stored for video_id, length in _lengths(extracted).items()}
@@ -226,10 +238,14 @@ def train(tracking: TrackedRun, job: Job, training: Training, extracted: Extract
         log.warning("%s", line)
     if warnings or doubts:
         tracking.log_tags({WARNING: "; ".join([*doubts, *warnings])})
-    if plan.validation and job.config.training.final_fit:
-        plan = plan.final(epoch + 1)
-        _fit(tracking, plan, "final/")
-    return plan.checkpoints().load(epoch)
+    chosen_one = plan.checkpoints().load(epoch)
+    if not plan.validation:
+        return Trained(chosen_one, None)
+    if not job.config.training.final_fit:
+        return Trained(chosen_one, chosen_one)
+    plan = plan.final(epoch + 1)
+    _fit(tracking, plan, "final/")
+    return Trained(plan.checkpoints().load(epoch), chosen_one)
 
 
 def chosen(history: Sequence[EpochMetrics], choice: EpochChoice) -> EpochMetrics:
@@ -239,14 +255,25 @@ def chosen(history: Sequence[EpochMetrics], choice: EpochChoice) -> EpochMetrics
     return {"best_epoch": float(epoch), **best}
 
 
-def build_bundle(job: Job, training: Training, extracted: Extracted, checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write a checkpoint's model to a local folder, and publish it in the run's folder."""
-    weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
-    model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
+def build_bundle(training: Training, extracted: Extracted, trained: Trained, folder: Path) -> Path:
+    """Write the model to a local folder, with its table of false alarms, and publish it in the run's folder."""
     bundle = folder / MODEL
-    save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision)
+    _save(training, extracted, trained.model, bundle)
+    if trained.held_out is not None:
+        # the final fit has seen these videos, and its scores of them would promise too few alarms
+        _save(training, extracted, trained.held_out, folder / "held-out")
+        normal = normal_videos(training.plan.manifest, "val")
+        keep_alarms(bundle, folder / "held-out", normal, extracted.store, training.plan.config.events, held_out=True)
     training.run.publish(bundle, MODEL)
     return bundle
+
+
+def _save(training: Training, extracted: Extracted, checkpoint: Checkpoint, bundle: Path) -> None:
+    weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
+    model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
+    stored, bags = _lengths(extracted), [*training.plan.bags("train"), *training.plan.bags("val")]
+    lengths = median_and_longest([stored[bag.video_id].stored for bag in bags])
+    save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision, lengths)
 
 
 def _baselines(

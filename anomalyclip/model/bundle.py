@@ -36,6 +36,8 @@ class ModelCard(Section):
     """Views of a frame whose scores are averaged."""
     precision: Precision = "auto"
     """Precision of the image tower that computed the features."""
+    lengths: tuple[int, int] | None = None
+    """Stored features of the training videos: the median number and the largest; None if unknown."""
 
 
 def save_bundle(folder: Path, state: dict[str, Tensor], class_features: Tensor, card: ModelCard) -> None:

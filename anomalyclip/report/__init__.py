@@ -1,1 +1,1 @@
-"""Report: one HTML file per scoring job, for people who look at events and judge them."""
+"""What a person looks at: the report of a scoring job, previews, clips and annotated copies of videos."""

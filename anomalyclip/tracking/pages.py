@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from mlflow.entities import Run
 
 from anomalyclip.evaluation.baselines import BASELINES
-from anomalyclip.evaluation.figures import Figure, headlines, summarised
+from anomalyclip.evaluation.declarations import Figure
+from anomalyclip.evaluation.figures import headlines, summarised
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.tables import markdown
 from anomalyclip.evaluation.text import value_text

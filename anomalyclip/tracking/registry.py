@@ -24,6 +24,7 @@ LOADER = "anomalyclip.tracking.pyfunc_model"
 EXAMPLE_FRAMES = 4
 VERSION_TAGS = (
     "dataset", "demonstration", "backbone", "imported_features", "protocol", "classes", "above_chance",
+    "detection_threshold", "alert_threshold", "operating_point",
     *(baseline.gate for baseline in BASELINES.values()), pages.WARNING,
 )  # fmt: skip
 """Tags that a version copies from its run."""

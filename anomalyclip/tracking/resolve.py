@@ -1,25 +1,26 @@
 """Models and runs by the names that users give: one resolution for a model's files and for its predictions."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
-
 from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.report import PREDICTIONS
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.events.alarms import ALARMS
 from anomalyclip.model.bundle import CARD, TENSORS
 from anomalyclip.runs import EVALUATION, MODEL, RunKind
 from anomalyclip.storage import Storage, scratch
-from anomalyclip.tracking.runs import logged_model
-from anomalyclip.tracking.server import mlflow_errors, reach
 
 ZERO_SHOT = "zero-shot"
 """Given instead of a model: CLIP without training, with engineered prompts."""
 KINDS = (RunKind.TRAINING, RunKind.EVALUATION, RunKind.IMPORT)
 """Folders of the storage root whose runs are known by name."""
+
+MODEL_FILES = (CARD, TENSORS, ALARMS)
+"""Files of a model; the last one is optional."""
 
 Bundle = tuple[Path, str | None]
 """The local folder of a model and, if MLflow knows it, the id of its logged model."""
@@ -46,6 +47,10 @@ class LocalFiles:
         if found is None:
             raise _unscored(str(self.path))
         return found
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        shutil.copy(file, self.bundle()[0])
 
     def part(self, folder: str) -> Path | None:
         """Return another folder of the run that this is, or that this is the model of; None if there is none."""
@@ -74,7 +79,8 @@ class StoredRun:
         key = self._part(MODEL)
         if key is None:
             raise UsageError(f"run {self.name} in {self.storage.root} has no model")
-        return self._fetch(key, "models", CARD, TENSORS), None
+        files = [name for name in MODEL_FILES if self.storage.exists(f"{key}/{name}")]
+        return self._fetch(key, "models", *files), None
 
     def predictions(self) -> Path:
         """Return the predictions table; raises UsageError if the run has none."""
@@ -82,6 +88,10 @@ class StoredRun:
         if key is None:
             raise _unscored(self.name)
         return self._fetch(key, "predictions", PREDICTIONS) / PREDICTIONS
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        self.storage.publish(file, f"{self._part(MODEL)}/{file.name}")
 
     def part(self, folder: str) -> Path | None:
         """Return the files directly in another folder of the run with the model; None if it has none."""
@@ -126,19 +136,15 @@ class MlflowName:
 
     def bundle(self) -> Bundle:
         """Return the model; raises UsageError if MLflow has none."""
-        client = reach(self.tracking_uri)
-        with mlflow_errors(self.tracking_uri):
-            uri = self.name
-            if not self._is_model():
-                logged = logged_model(client, self.name)
-                if logged is None:
-                    raise UsageError(f"run {self.name} has logged no model")
-                uri = f"models:/{logged}"
-            info = mlflow.models.get_model_info(uri)
-            target = scratch() / "models" / str(info.model_id)
-            target.mkdir(parents=True, exist_ok=True)
-            local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
-        return Path(local) / info.flavors["python_function"].get("data", ""), info.model_id
+        from anomalyclip.tracking import files  # here, since MLflow takes seconds to import
+
+        return files.bundle(self.name, self.tracking_uri)
+
+    def add(self, file: Path) -> None:
+        """Put a file beside the card of the model."""
+        from anomalyclip.tracking import files  # here, since MLflow takes seconds to import
+
+        files.add(self.name, file, self.tracking_uri)
 
     def predictions(self) -> Path:
         """Return what the run, or the model's own training run, predicted; raises UsageError if there is nothing."""
@@ -149,18 +155,9 @@ class MlflowName:
 
     def part(self, folder: str) -> Path | None:
         """Return the files directly in a folder of the run, or the model's own training run; None if it has none."""
-        client = reach(self.tracking_uri)
-        with mlflow_errors(self.tracking_uri):
-            run_id = mlflow.models.get_model_info(self.name).run_id if self._is_model() else self.name
-            found = [] if run_id is None else client.list_artifacts(run_id, folder)
-            files = [file.path for file in found if not file.is_dir]
-            target = scratch() / "predictions" / str(run_id) / folder
-            target.mkdir(parents=True, exist_ok=True)
-            local = [client.download_artifacts(run_id, file, str(target)) for file in files]
-        return Path(local[0]).parent if local else None
+        from anomalyclip.tracking import files  # here, since MLflow takes seconds to import
 
-    def _is_model(self) -> bool:
-        return self.name.startswith("models:/")
+        return files.part(self.name, folder, self.tracking_uri)
 
 
 Reference = LocalFiles | StoredRun | MlflowName

@@ -114,6 +114,11 @@ def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
     return features.square().mean().sqrt().item()
 
 
+def median_and_longest(stored: Sequence[int]) -> tuple[int, int]:
+    """Return the median and the largest number of stored features of the training videos."""
+    return int(np.median(stored)), max(stored)
+
+
 def save_trained(
     folder: Path,
     model: Method,
@@ -121,10 +126,12 @@ def save_trained(
     config: RunConfig,
     backbone_identity: str | None,
     precision: Precision,
+    lengths: tuple[int, int] | None = None,
 ) -> None:
     """Write a checkpoint's model to a local folder as a bundle; `model` gets its weights.
 
-    `precision` is that of the image tower that computed the features.
+    `precision` is that of the image tower that computed the features, `lengths` are those of the training videos
+    (`median_and_longest`).
     """
     load_learnt_state(model, weights)
     card = ModelCard(
@@ -137,5 +144,6 @@ def save_trained(
         sampling_rate=config.extraction.sampling_rate,
         crops=config.extraction.crops,
         precision=precision,
+        lengths=lengths,
     )
     write_bundle(folder, model.bundle_tensors(weights), card)

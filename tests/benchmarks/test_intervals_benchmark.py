@@ -8,7 +8,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.metrics import roc_auc_score
 
 from anomalyclip.evaluation.comparison import compare
-from anomalyclip.evaluation.figures import Table, auc, mean_of
+from anomalyclip.evaluation.declarations import Table
+from anomalyclip.evaluation.figures import auc, mean_of
 from anomalyclip.evaluation.predictions import Digests, Predictions
 from tests.predicted import in_memory
 

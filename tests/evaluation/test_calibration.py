@@ -21,7 +21,8 @@ from scipy.stats import norm
 from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.evaluation.comparison import figure_difference
-from anomalyclip.evaluation.figures import FIGURES, Table
+from anomalyclip.evaluation.declarations import Table
+from anomalyclip.evaluation.figures import FIGURES
 from anomalyclip.evaluation.intervals import Interval
 from anomalyclip.evaluation.predictions import BoolArray, Digests, FloatArray, IntArray, Predictions
 from tests.predicted import in_memory

@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from anomalyclip.config import EventsConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import Comparison, compare
+from anomalyclip.evaluation.figures import FIGURES
 from anomalyclip.evaluation.intervals import Difference, Interval, average_precision_replicates
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from anomalyclip.events.detection import OperatingPoint
 from tests.predicted import in_memory
 
 CLASSES = ("Arson", "Fighting", "Normal")
 VIDEOS = 24
+FALSE_ALARMS = {"false_alarms_per_hour", "normal_false_alarms_per_hour"}
+"""Defined on normal footage alone."""
 
 
 def table(seed: int, skill: float = 0.3, levels: int = 40) -> Predictions:
@@ -38,6 +43,8 @@ def table(seed: int, skill: float = 0.3, levels: int = 40) -> Predictions:
         classes=CLASSES,
         label_classes=("Arson", "Fighting"),
         digests=Digests("m", "a", str(seed)),
+        times=np.concatenate([np.arange(length) / 5 for length in lengths]),
+        operating=OperatingPoint(detection=0.35, alert=0.7, events=EventsConfig(smoothing=0)),
     )
 
 
@@ -162,7 +169,7 @@ def test_models_of_other_classes_compare_in_what_both_know() -> None:
 def test_without_anomalous_frames_nothing_is_defined() -> None:
     first, second = (table(seed).select([2, 5, 8, 11, 14]) for seed in (14, 15))
     found = compare(first, second)
-    assert set(found.figures.values()) == {None}
+    assert {name for name, difference in found.figures.items() if difference} == FALSE_ALARMS
     assert (list(found.of_class.values()), found.videos) == ([{}, {}, {}], [])
 
 
@@ -211,16 +218,19 @@ def test_frames_of_unknown_truth_do_not_count_and_their_videos_do() -> None:
     for name in ("video_auc", "video_m_ap"):
         assert found.figures[name] == whole.figures[name] != without.figures[name]
     shuffled = compare(a, b.select(np.random.default_rng(0).permutation(VIDEOS)))
+    assert found.figures.keys() == {figure.name for figure in FIGURES.values() if figure.better}
     for name, one in found.figures.items():
         other = shuffled.figures[name]
         assert one and other and one.value == pytest.approx(other.value, abs=1e-12)
+        assert (one.interval is None) is not FIGURES[name].paired
 
 
 def test_without_any_interval_models_compare_by_videos_alone() -> None:
     anomalous = [video for video in range(VIDEOS) if video % 3 < 2]
     a, b = (unlocated(table(seed, skill), anomalous) for seed, skill in ((24, 0.3), (25, 0.1)))
     found = compare(a, b)
-    assert {name for name, difference in found.figures.items() if difference} == {"video_auc", "video_m_ap"}
+    defined = {name for name, difference in found.figures.items() if difference}
+    assert defined == {"video_auc", "video_m_ap", *FALSE_ALARMS}
     assert found.videos == []
 
 

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import compare, mean_differences
-from anomalyclip.evaluation.figures import Table, mean_of
+from anomalyclip.evaluation.declarations import Table
+from anomalyclip.evaluation.figures import mean_of
 from anomalyclip.evaluation.intervals import (
     Interval,
     Replicates,

@@ -11,10 +11,12 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalyclip.evaluation.figures import FIGURES, youden_threshold
+from anomalyclip.evaluation.localisation_figures import LOCALISATION_FIGURES
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics, video_level, video_score
 from anomalyclip.evaluation.predictions import Digests, Predictions
 from tests.predicted import in_memory
 
+LOCALISATION = {figure.name for figure in LOCALISATION_FIGURES}
 CLASSES = ("Arson", "Fighting", "Normal", "Robbery")
 
 
@@ -76,6 +78,23 @@ def test_figures_equal_scikit_learns() -> None:
     assert found.interval("auc") is not None and found.interval("m_auc") is not None
 
 
+def test_the_control_ranks_frames_by_their_videos_mean_alone() -> None:
+    table = predictions(MIXED)
+    means = np.concatenate([np.full(len(own), own.mean()) for own in np.split(table.scores, table.offsets[1:-1])])
+    expected = roc_auc_score(table.anomalous, means)
+    found = compute_metrics(table)
+    assert found.value("video_mean_auc") == pytest.approx(expected) != pytest.approx(found.value("auc"))
+    flat = replace(table, scores=means)
+    control, whole = (compute_metrics(each).figures["video_mean_auc"] for each in (table, flat))
+    assert control and whole and control.value == pytest.approx(whole.value)
+    of_means = compute_metrics(flat).figures["auc"]
+    assert control.replicates and of_means and of_means.replicates
+    np.testing.assert_allclose(control.replicates.left_out, of_means.replicates.left_out)
+    assert control.interval == of_means.interval != None  # noqa: E711
+    # a constant score of each video knows nothing of when
+    assert compute_metrics(flat).value("within_auc") == 0.5
+
+
 def test_means_are_over_the_abnormal_classes_that_occur() -> None:
     found = compute_metrics(predictions(MIXED))
     arson, fighting = class_value(found, "auc", "Arson"), class_value(found, "auc", "Fighting")
@@ -113,8 +132,8 @@ def test_unknown_classes_count_as_anomalous() -> None:
 @pytest.mark.parametrize("names", [[], ["Arson"]], ids=["all normal", "all anomalous"])
 def test_undefined_figures_are_none_and_left_out(names: list[str]) -> None:
     found = compute_metrics(predictions([[names, names], [names]]))
-    assert set(found.figures.values()) == {None}
-    assert found.flat() == {}
+    defined = {name for name, estimate in found.figures.items() if estimate}
+    assert found.flat().keys() == defined == (LOCALISATION if names else set())  # segments are true or false
 
 
 def test_a_perfect_model_has_no_interval() -> None:
@@ -168,8 +187,8 @@ def test_youden_threshold_is_a_score_that_separates_best() -> None:
 def test_flat_names_the_figures_for_a_tracking_server() -> None:
     found = compute_metrics(predictions(MIXED))
     flat = found.flat()
-    with_interval = {"auc", "m_auc", "within_auc", "ap", "m_ap", "video_m_ap"}
-    single = {*with_interval, "video_auc", "youden_threshold"}
+    with_interval = {"auc", "m_auc", "within_auc", "video_mean_auc", "ap", "m_ap", "video_m_ap"}
+    single = {*with_interval, "video_auc", "youden_threshold", *LOCALISATION}
     intervals = {f"{name}_{end}" for name in with_interval for end in ("low", "high")}
     of_class = {f"{kind}/{name}" for kind in ("auc", "ap", "video_ap") for name in ("Arson", "Fighting", "Normal")}
     assert flat.keys() == single | intervals | of_class

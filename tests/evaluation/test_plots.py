@@ -1,5 +1,6 @@
 """Plots: a file for every figure that is defined, none that fails, and nothing of interest thinned away."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.image import imread
 from anomalyclip.evaluation import plot_style, plots
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions import Digests, Predictions
+from anomalyclip.events.detection import OperatingPoint
 from tests.predicted import in_memory
 
 
@@ -41,6 +43,18 @@ def test_every_figure_becomes_a_png(tmp_path: Path) -> None:
         image = imread(path)
         assert min(image.shape[:2]) > 200
         assert image[..., :3].std() > 0.01, f"{path.name} is blank"
+
+
+def test_events_have_a_curve_and_a_table_of_classes(tmp_path: Path) -> None:
+    table = predictions([(40, None), (500, "Arson"), (60, "Riot"), (50, "Arson"), (30, None)])
+    times = np.concatenate([np.arange(each) / 10 for each in np.diff(table.offsets)])
+    table = replace(table, times=times, operating=OperatingPoint(detection=0.7, alert=0.9))
+    paths = plots.save_plots(table, compute_metrics(table), tmp_path)
+    added = {path.name: imread(path) for path in paths if path.name in ("froc.png", "event_classes.png")}
+    assert len(added) == 2 and all(image[..., :3].std() > 0.01 for image in added.values())
+    nothing = table.select([0, 4])  # no true event
+    names = {path.name for path in plots.save_plots(nothing, compute_metrics(nothing), tmp_path)}
+    assert not names & added.keys()
 
 
 def test_one_video_becomes_a_png_of_its_own(tmp_path: Path) -> None:

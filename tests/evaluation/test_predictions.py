@@ -163,7 +163,8 @@ def column(name: str, values: list[object]) -> Callable[[pa.Table], pa.Table]:
         (column("labels", [[], [], [], None, None]), "video a: a video without labels is normal in every frame"),
         (column("labels", [[], [], [], ["Riot"], []]), "video a: a frame has labels that its video_labels lack"),
         (column("video_labels", [["Riot"], ["Riot"], [], [], []]), "video_labels differ between the frames"),
-        (column("video_labels", [["Riot"], ["Riot"], None, [], []]), "empty cells in video_labels"),
+        (column("video_labels", [["Riot"], ["Riot"], None, [], []]), "video_labels differ between the frames"),
+        (column("video_labels", [None, None, None, [], []]), "its frames have a truth, but video_labels is null"),
         (column("labels", [[], [], ["Normal"], [], []]), "Normal"),
     ],
 )
@@ -187,4 +188,4 @@ def test_reading_refuses_what_is_no_parquet_and_what_is_not_there(tmp_path: Path
 
 
 def test_the_schema_is_the_same_for_any_writer() -> None:
-    assert predictions_schema(CLASSES, DIGESTS, 16).names[4:] == ["score", "p_Arson", "p_Fighting", "p_Normal"]
+    assert predictions_schema(CLASSES, DIGESTS, 16).names[5:] == ["score", "p_Arson", "p_Fighting", "p_Normal"]

@@ -10,6 +10,7 @@ from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.parts import PartLengths
 from anomalyclip.evaluation.predictions import Digests
 from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_features, score_manifest, with_frame_counts
@@ -17,7 +18,7 @@ from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import ModelCard, bundle_digest, save_bundle
+from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card, save_bundle
 from anomalyclip.model.directions import FixedDirections
 from anomalyclip.storage import Storage
 
@@ -203,3 +204,22 @@ def test_nothing_is_written_where_scoring_breaks_off(new_bundle: NewBundle, stor
     with pytest.raises(FileNotFoundError):
         score_manifest(bundle_scorer(new_bundle(1), CPU), checked, "m", store, target)
     assert [path for path in tmp_path.iterdir() if target.name in path.name] == []
+
+
+def test_only_videos_longer_than_those_of_the_training_are_scored_in_parts(new_bundle: NewBundle) -> None:
+    folder = new_bundle(1)
+    whole = bundle_scorer(folder, CPU)
+    card = load_card(folder).model_copy(update={"lengths": (300, 700)})
+    (folder / "model.json").write_text(card.model_dump_json())
+    scorer = bundle_scorer(folder, CPU)
+    assert (whole.parts, scorer.parts) == (None, PartLengths(longest=700, part=512))
+    features = torch.randn(701, 1, 8)
+    for own, same in zip(
+        score_features(scorer, features[:700], 700), score_features(whole, features[:700], 700), strict=True
+    ):
+        np.testing.assert_array_equal(own, same)
+    scores, probabilities = score_features(scorer, features, 701)
+    first, last = (whole.score(features[part, 0])[0].numpy() for part in (slice(512), slice(701 - 512, None)))
+    np.testing.assert_array_equal(scores[: 701 - 512], first[: 701 - 512])  # where one part alone reaches
+    np.testing.assert_array_equal(scores[512:], last[512 - 701 :])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)

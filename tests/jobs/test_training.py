@@ -15,12 +15,13 @@ from anomalyclip.config import BackboneConfig, RunConfig, build_config
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.scoring import with_frame_counts
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs import training as training_job
 from anomalyclip.jobs.features import Extracted
-from anomalyclip.jobs.training import build_bundle, prepare, replan
+from anomalyclip.jobs.training import Trained, build_bundle, prepare, replan
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.bundle import TENSORS
 from anomalyclip.storage import Storage
@@ -83,7 +84,7 @@ def extracted(manifest: Path, new_job: NewJob, storage: Storage, put_features: C
     source, store = prepare(new_job(), manifest).source, FeatureStore(storage, "print")
     for video in source.table["source"]:
         put_features(store, video, np.ones((2, 4), dtype=np.float16))
-    return Extracted(store, source.table, [], "float32")
+    return Extracted(store, with_frame_counts(source.table, store, 1), [], "float32")
 
 
 def test_what_was_chosen_for_the_videos_is_kept_with_the_run(
@@ -174,7 +175,8 @@ def test_the_bundle_scores_with_the_checkpoints_weights(
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * parameter.requires_grad)
     extracted = Extracted(FeatureStore(storage, "print"), training.plan.manifest, [], "bfloat16")
-    bundle = build_bundle(job, training, extracted, Checkpoint(3, learnt_state(model), {}, [{}]), tmp_path)
+    checkpoint = Checkpoint(3, learnt_state(model), {}, [{}])
+    bundle = build_bundle(training, extracted, Trained(checkpoint, None), tmp_path)
     loaded, card = load_bundle(bundle)
     features = torch.randn(30, 64)
     for found, expected in zip(loaded.score_video(features), model.eval().score_video(features), strict=True):

@@ -13,7 +13,7 @@ from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.evaluation.metrics import video_score
 from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.evaluation.scoring import model_scorer, score_manifest
+from anomalyclip.evaluation.scoring import model_scorer, score_manifest, with_frame_counts
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
@@ -53,7 +53,7 @@ def test_a_videos_score_is_that_of_its_rows_in_the_predictions_table(
     rows = [(bag.video_id, bag.video_id, "test", [], [], lengths[bag.video_id], bag.video_id) for bag in bags]
     manifest = pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}, orient="row")
     scorer = model_scorer(model, rate, "d")
-    score_manifest(scorer, manifest, "m", store, tmp_path / "p.parquet")
+    score_manifest(scorer, with_frame_counts(manifest, store, rate), "m", store, tmp_path / "p.parquet")
     predictions = read_predictions(tmp_path / "p.parquet")
     expected = {
         video: video_score(

@@ -23,6 +23,7 @@ from anomalyclip.data.manifest import load_manifest
 from anomalyclip.evaluation.comparison import compare
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions_file import read_predictions
+from anomalyclip.events.alarms import ALARMS, load_alarms
 from anomalyclip.model.bundle import load_card
 from tests.commands import evaluate, train
 
@@ -229,3 +230,27 @@ def test_ctrl_c_stops_at_once_says_so_and_marks_the_run(
     assert errors.splitlines()[-1] == "stopped; the same command resumes from here"
     run_id = json.loads((storage_root / "runs/stopped/mlflow.json").read_text())["run_id"]
     assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_a_model_carries_its_false_alarms_on_the_normal_videos_held_out(
+    unbroken: Result, client: mlflow.MlflowClient
+) -> None:
+    table = load_alarms(Path(unbroken["paths"]["model"]))
+    assert table is not None and table.held_out and table.hours > 0
+    logged = mlflow.artifacts.list_artifacts(f"models:/anomalyclip/{unbroken['model_version']}/data/model")
+    assert any(item.path.endswith(ALARMS) for item in logged)
+    version = client.get_model_version("anomalyclip", unbroken["model_version"])
+    assert float(version.tags["detection_threshold"]) == pytest.approx(table.point().detection, rel=1e-4)
+    assert version.tags["operating_point"] == table.choose(1.0).sentence()
+    assert read_predictions(folder_of(unbroken, "evaluation")).operating == table.point()
+
+
+def test_evaluating_gives_an_older_model_its_table_of_false_alarms(
+    unbroken: Result, drawn_manifest: Path, storage_root: Path, tmp_path: Path
+) -> None:
+    older = shutil.copytree(unbroken["paths"]["model"], tmp_path / "older")
+    (older / ALARMS).unlink()
+    result = evaluate([str(older), str(drawn_manifest), "--storage", str(storage_root)])
+    table = load_alarms(older)
+    assert table is not None and not table.held_out
+    assert read_predictions(folder_of(result, "evaluation")).operating == table.point()

@@ -1,0 +1,36 @@
+"""Cuts of a video: parts of it as files of their own."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from anomalyclip.data.video import timed_frames
+from anomalyclip.data.video_writer import VideoWriter, video_writer
+
+Inside = Callable[[int, float], bool]
+"""Whether a frame, by its 0-based number and its seconds, is in a cut, which is one run of frames."""
+
+
+def cut(source: Path, cuts: Mapping[Path, Inside], fps: float = 25.0) -> list[Path]:
+    """Write parts of a local video as H.264 files without sound, and return those that hold a frame.
+
+    The video is decoded once, up to the end of the last cut. `fps` is the rate of a folder of pictures. Raises
+    DecodeError; only cuts that are whole are left then.
+    """
+    waiting, writers, ended = dict(cuts), dict[Path, tuple[ExitStack, VideoWriter, float]](), list[Path]()
+    with ExitStack() as unfinished:
+        for index, frame in enumerate(timed_frames(source, fps)):
+            for path in [path for path, inside in waiting.items() if inside(index, frame.seconds)]:
+                del waiting[path]
+                stack = unfinished.enter_context(ExitStack())  # publishes its cut when closed, drops it on an error
+                writers[path] = stack, stack.enter_context(video_writer(path)), frame.seconds
+            for path in [path for path in writers if not cuts[path](index, frame.seconds)]:
+                writers.pop(path)[0].close()
+                ended.append(path)
+            if not waiting and not writers:
+                break
+            if writers:
+                pixels = frame.pixels()
+                for _, writer, start in writers.values():
+                    writer.write(pixels, frame.seconds - start)
+    return [path for path in cuts if path in ended or path in writers]

@@ -1,0 +1,51 @@
+"""Extraction in this process, without Ray: for one clip, or a few."""
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+
+import torch
+
+from anomalyclip.config import ExtractionConfig
+from anomalyclip.device import ResolvedPrecision
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.decoder import Decoder
+from anomalyclip.features.encoder import FrameEncoder
+from anomalyclip.features.extraction import extract_video
+from anomalyclip.features.store import FeatureStore
+from anomalyclip.progress import bar
+
+PATIENCE = 180.0
+"""Seconds of work that this process does alone; more is for the workers of a cluster, which take ten to start."""
+
+
+def extract_here(
+    sources: Sequence[str],
+    store: FeatureStore,
+    backbone: Backbone,
+    precision: ResolvedPrecision,
+    device: torch.device,
+    settings: ExtractionConfig,
+) -> list[str]:
+    """Extract the videos that the store lacks, the smallest first, and return those left for a cluster.
+
+    They are left when the work to do would take longer than `PATIENCE`, by the bytes per second so far. One video is
+    always done here: no cluster would be faster. Each video is in the index as soon as it is done.
+    """
+    missing = store.missing(sources).sort("size")
+    if missing.is_empty() or (missing.height > 1 and "RAY_ADDRESS" in os.environ):
+        return missing["video"].to_list()
+    encoder = FrameEncoder(backbone, precision, device, settings.crops)
+    seconds, done = 0.0, 0
+    with bar(missing.height, "videos") as shown, closing(Decoder(settings.decode_timeout)) as decoder:
+        for number, source in enumerate(missing["video"]):
+            left = int(missing["size"][number:].clip(0).sum())
+            seconds_left = seconds * left / done if done else None
+            if seconds_left and seconds_left > PATIENCE and number < missing.height - 1:
+                return missing["video"][number:].to_list()
+            shown.update(number, f"{number + 1} of {missing.height}", seconds_left)
+            result = extract_video(source, encoder, store, settings, decoder)
+            store.record([result])
+            if result.error is None:
+                seconds, done = seconds + result.seconds, done + result.size
+    return []

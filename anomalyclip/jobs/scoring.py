@@ -1,0 +1,225 @@
+"""Scoring of any footage by a trained model: scores of all frames, and the events in them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from anomalyclip.config import digest
+from anomalyclip.device import resolve_device
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.predictions_file import PREDICTIONS
+from anomalyclip.evaluation.score_cache import ScoreCache
+from anomalyclip.evaluation.scoring import bundle_scorer, write_tracks
+from anomalyclip.events.detection import OperatingPoint
+from anomalyclip.features.sources import stamps
+from anomalyclip.job import Job
+from anomalyclip.jobs.candidates import Candidate, trained_candidate
+from anomalyclip.jobs.features import Extracted
+from anomalyclip.jobs.footage import Footage, find_footage
+from anomalyclip.jobs.footage_features import footage_features
+from anomalyclip.jobs.lifecycle import finished, stage
+from anomalyclip.jobs.operating import Asked, operating_point
+from anomalyclip.jobs.scored import (
+    EVENTS_CSV,
+    EVENTS_JSONL,
+    FAILURES,
+    Failure,
+    Scored,
+    ScoredVideos,
+    write_events,
+    write_failures,
+)
+from anomalyclip.jobs.scored_media import ANNOTATED, CLIPS, EXPORTS, REPORT, Wanted, make_media
+from anomalyclip.report import page
+from anomalyclip.report.page import ReportModel
+from anomalyclip.runs import RunFolder, RunKind, find_run
+from anomalyclip.storage import Storage, scratch
+
+log = logging.getLogger("anomalyclip")
+
+RESULTS = {
+    "predictions": PREDICTIONS,
+    "events": EVENTS_CSV,
+    "events_jsonl": EVENTS_JSONL,
+    "failures": FAILURES,
+    "report": f"{REPORT}/{page.REPORT}",
+    "clips": CLIPS,
+    "annotated": ANNOTATED,
+    "exports": EXPORTS,
+}
+"""Files and folders of results by their names."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A checked scoring job."""
+
+    footage: Footage
+    candidate: Candidate
+    point: OperatingPoint
+    note: str
+    """What the normal footage says of the threshold."""
+    wanted: Wanted
+    run: RunFolder
+    output: Path | None
+    """Folder for the results, instead of the run's."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model, as given."""
+        return self.candidate.tags["model"]
+
+    def place(self) -> tuple[Storage, str]:
+        """Return where the results are: a storage, and the key of the folder."""
+        if self.output is None:
+            return self.run.storage, self.run.key
+        return Storage(str(self.output.parent)), self.output.name
+
+    def paths(self) -> dict[str, str]:
+        """Return the places of the results by name."""
+        storage, key = self.place()
+        found = {name: f"{key}/{file}" for name, file in RESULTS.items() if storage.exists(f"{key}/{file}")}
+        return {"run": self.run.uri(), **{name: storage.uri(part) for name, part in found.items()}}
+
+    def videos(self, extracted: Extracted) -> ScoredVideos:
+        """Return the scored videos."""
+        assert isinstance(self.candidate.scorer, Path)
+        device = resolve_device()
+        scorer = replace(bundle_scorer(self.candidate.scorer, device), operating=self.point)
+        cache = ScoreCache(scorer, extracted.store, device)
+        return ScoredVideos(scorer, extracted.manifest, extracted.store, cache, self.point)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringResult:
+    """Result of a scoring job."""
+
+    run: str
+    model: str
+    paths: dict[str, str]
+    """URIs of the outputs, by name."""
+    videos: int
+    failed: int
+    """Videos that could not be read."""
+    hours: float
+    """Of the videos that were scored."""
+    events: int
+    alerts: int
+    """Events of severity `alert`."""
+    detection_threshold: float
+    alert_threshold: float
+
+
+def prepare(
+    job: Job, model: str, videos: Sequence[str], asked: Asked, wanted: Wanted, output: Path | None = None
+) -> Scoring:
+    """Find model, videos and thresholds, and the job's run; raises UsageError."""
+    candidate = trained_candidate(job, model)
+    assert isinstance(candidate.scorer, Path)
+    point, note = operating_point(model, candidate.scorer, asked, job.config.events)
+    footage = find_footage(job, videos)
+    found, output = stamps(footage.table["source"].to_list()), output and output.expanduser().absolute()
+    if candidate.imported and "cvat" in wanted.exports and (found["size"] < 0).any():
+        raise UsageError(f"--export cvat needs the videos: {found.filter(pl.col('size') < 0)['video'][0]} is not there")
+    content = {
+        **candidate.content,
+        "videos": digest(footage.digest, sorted(found.iter_rows())),
+        "operating": point.model_dump(mode="json"),
+        "precision": job.config.extraction.precision,
+        "fps": job.config.data.fps,
+        "wanted": {**asdict(wanted), "exports": list(wanted.exports)},
+        "output": None if output is None else str(output),
+    }
+    run = find_run(job.storage, RunKind.SCORING, job.name, footage.name, content, job.fresh)
+    return Scoring(footage, candidate, point, note, wanted, run, output)
+
+
+def run(job: Job, scoring: Scoring) -> ScoringResult:
+    """Score the videos; raises JobError with the result if some could not be read."""
+    storage, key = scoring.place()
+    log.info("events: %s", scoring.note)
+    kept = finished(job, scoring.run, ScoringResult) if storage.is_complete(key) else None
+    return _concluded(kept or _score(job, scoring))
+
+
+def _score(job: Job, scoring: Scoring) -> ScoringResult:
+    scoring.run.start(job.fresh)
+    extracted, failures = footage_features(job, scoring.candidate, scoring.footage.table)
+    scoring.run.keep_needs(extracted.needs(scoring.footage.manifest, scoring.candidate.backbone_identity))
+    scored = _write(scoring, extracted, failures)
+    if scored.videos:
+        log.info("videos by their highest score:\n\n%s\n", scored.table())
+    if scored.videos and scoring.wanted:
+        with stage("show", "report, clips and copies, as far as they are wanted"), _results(*scoring.place()) as folder:
+            make_media(folder, scoring.wanted, scoring.videos(extracted), _described(scoring), scoring.point)
+    result = ScoringResult(
+        run=scoring.run.name,
+        model=scoring.model,
+        paths=scoring.paths(),
+        videos=scoring.footage.table.height,
+        failed=len(failures),
+        hours=round(sum(video.seconds for video in scored.videos) / 3600, 4),
+        events=len(scored.events),
+        alerts=sum(event.severity == "alert" for event in scored.events),
+        detection_threshold=scoring.point.detection,
+        alert_threshold=scoring.point.alert,
+    )
+    scoring.run.finish(result)
+    return result
+
+
+def _write(scoring: Scoring, extracted: Extracted, failures: Sequence[Failure]) -> Scored:
+    """Score the videos one after the other, and publish predictions, events and failures."""
+    scored = Scored()
+    with TemporaryDirectory(dir=scratch()) as temporary:
+        folder = Path(temporary)
+        if extracted.manifest.height:
+            with stage("score", f"{extracted.manifest.height} videos"):
+                videos = scoring.videos(extracted)
+                tracks, digest_of_footage = scored.counted(videos), scoring.footage.digest
+                table = folder / PREDICTIONS
+                write_tracks(videos.scorer, videos.manifest, digest_of_footage, videos.store, tracks, table)
+            write_events(folder, scored.events)
+        if failures:
+            write_failures(folder, failures)
+        storage, key = scoring.place()
+        storage.publish_folder(folder, key)
+    return scored
+
+
+def _described(scoring: Scoring) -> ReportModel:
+    return ReportModel(
+        name=scoring.model,
+        detection=scoring.point.detection,
+        alert=scoring.point.alert,
+        classes=scoring.candidate.classes,
+        note=scoring.note,
+        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+
+
+@contextmanager
+def _results(storage: Storage, key: str) -> Iterator[Path]:
+    """Yield a folder for further results: the place itself if it is local, for they may be large."""
+    if storage.is_local:
+        yield Path(storage.path(key))
+        return
+    with TemporaryDirectory(dir=scratch()) as folder:
+        yield Path(folder)
+        storage.publish_folder(Path(folder), key)
+
+
+def _concluded(result: ScoringResult) -> ScoringResult:
+    """Log where the results are; raises JobError if videos failed."""
+    log.info("%d events, %d of them alerts, in %.3g h of video", result.events, result.alerts, result.hours)
+    for name, uri in result.paths.items():
+        log.info("%s: %s", name, uri)
+    if result.failed:
+        raise JobError(f"{result.failed} of {result.videos} videos could not be read", result)
+    return result

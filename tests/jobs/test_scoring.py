@@ -1,0 +1,172 @@
+"""The library part of `workflows/score.py`, in this process alone: scoring never starts Ray for a few clips."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomalyclip import cluster
+from anomalyclip.config import EventsConfig, RunConfig, build_config
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation import score_cache
+from anomalyclip.evaluation.predictions_file import read_predictions
+from anomalyclip.events.alarms import AlarmTable, save_alarms
+from anomalyclip.events.event import EVENTS
+from anomalyclip.features import local_extraction
+from anomalyclip.job import Job
+from anomalyclip.jobs.operating import Asked
+from anomalyclip.jobs.scored_media import Wanted
+from anomalyclip.jobs.scoring import ScoringResult, prepare, run
+from anomalyclip.storage import Storage
+from tests.registered import write_bundle
+
+DrawVideo = Callable[..., Path]
+NOTHING = Wanted(report=False)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a table of false alarms: one in an hour at 0.6, ten at 0.5."""
+    folder = write_bundle(tmp_path_factory.mktemp("model"), 0)
+    table = AlarmTable(
+        events=EventsConfig(), videos=4, hours=1.0, held_out=True, thresholds=(0.9, 0.6, 0.5), alarms=(0, 1, 10)
+    )
+    save_alarms(folder, table)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "connect", None)
+
+
+@pytest.fixture
+def footage(tmp_path: Path, draw_video: DrawVideo) -> Path:
+    """A folder of two clips, one of them in a folder of its own."""
+    (tmp_path / "footage" / "inner").mkdir(parents=True)
+    draw_video(tmp_path / "footage" / "a.mp4", num_frames=60)
+    draw_video(tmp_path / "footage" / "inner" / "b.avi", num_frames=40, seed=3)
+    return tmp_path / "footage"
+
+
+def new_job(storage: Storage, *overrides: str, **more: Any) -> Job:
+    config = build_config(RunConfig(), None, overrides)
+    return Job(storage, config, more.get("name"), more.get("fresh", False), f"sqlite:///{storage.path('mlflow.db')}")
+
+
+def score(
+    job: Job, model: Path, *videos: object, output: Path | None = None, wanted: Wanted = NOTHING, **asked: float
+) -> ScoringResult:
+    return run(job, prepare(job, str(model), [str(video) for video in videos], Asked(**asked), wanted, output))
+
+
+def test_a_folder_gives_scores_and_events(storage: Storage, bundle: Path, footage: Path) -> None:
+    result = score(new_job(storage), bundle, footage, threshold=0.01)
+    table = read_predictions(Path(result.paths["predictions"]), need_truth=False)
+    events = pl.read_csv(result.paths["events"])
+    lines = [json.loads(line) for line in Path(result.paths["events_jsonl"]).read_text().splitlines()]
+    assert (table.video_ids, np.diff(table.offsets).tolist()) == (("a", "b"), [60, 40])
+    assert table.labelled is not None and not table.labelled.any() and not table.known.any()
+    assert table.operating is not None and table.operating.detection == 0.01
+    assert (events.columns, lines[0].keys()) == (list(EVENTS), EVENTS.keys())
+    assert (result.videos, result.failed, result.events) == (2, 0, events.height)
+    assert {row["video_id"] for row in lines} == {"a", "b"}
+    with pytest.raises(UsageError, match="nothing is known of the truth of a, b, so there are no figures"):
+        read_predictions(Path(result.paths["predictions"]))
+
+
+def test_a_video_is_neither_decoded_nor_scored_again(
+    storage: Storage, bundle: Path, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score(new_job(storage), bundle, footage)
+    monkeypatch.setattr(score_cache, "score_stored", None)
+    monkeypatch.setattr(local_extraction, "extract_video", None)
+    again = score(new_job(storage), bundle, footage / "inner" / "b.avi", footage / "a.mp4")
+    assert again.run != first.run
+    one, other = (read_predictions(Path(each.paths["predictions"]), need_truth=False) for each in (first, again))
+    assert np.array_equal(one.scores, other.select([1, 0]).scores)
+    assert score(new_job(storage), bundle, footage) == first
+
+
+def test_the_threshold_comes_from_the_models_table(
+    storage: Storage, bundle: Path, footage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def thresholds(*overrides: str, **asked: float) -> tuple[float, float]:
+        point = prepare(new_job(storage, *overrides), str(bundle), [str(footage)], Asked(**asked), NOTHING).point
+        return point.detection, point.alert
+
+    with caplog.at_level("INFO", "anomalyclip"):
+        score(new_job(storage), bundle, footage)
+    found = "1 false alarms in 1 h of normal video, so at most 4.74 per hour, which cannot vouch for 1"
+    assert f"events: threshold 0.6: {found}" in caplog.text
+    assert thresholds() == (0.6, 0.9)
+    assert thresholds(false_alarms_per_hour=20) == (0.5, 0.9)
+    assert thresholds("events.alerts_per_hour=1") == (0.6, 0.6)
+    assert thresholds(threshold=0.3) == (0.3, 0.9)
+    assert thresholds(threshold=0.95) == (0.95, 0.95)
+
+
+@pytest.mark.parametrize(
+    "overrides, asked, message",
+    [
+        (["events.gap=2"], {}, "were counted with events.gap=1, not 2: leave it, or give --threshold P"),
+        ([], {"threshold": 1.5}, "--threshold 1.5 must be above 0 and below 1"),
+    ],
+)
+def test_wrong_thresholds_are_refused(
+    storage: Storage, bundle: Path, footage: Path, overrides: list[str], asked: dict[str, float], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        score(new_job(storage, *overrides), bundle, footage, **asked)
+    assert not storage.exists("scores")
+
+
+def test_a_model_without_a_table_says_how_to_make_one(storage: Storage, footage: Path, tmp_path: Path) -> None:
+    model = write_bundle(tmp_path / "old", 0)
+    with pytest.raises(UsageError, match=rf"evaluate.py {model} MANIFEST`, or give --threshold P"):
+        score(new_job(storage), model, footage)
+
+
+def test_results_go_to_a_folder_of_the_users(storage: Storage, bundle: Path, footage: Path, tmp_path: Path) -> None:
+    result = score(new_job(storage), bundle, footage, output=tmp_path / "out")
+    assert result.paths["events"] == str(tmp_path / "out" / "events.csv")
+    assert (tmp_path / "out" / "predictions.parquet").is_file()
+    assert storage.list(f"scores/{result.run}") == ["features.json", "result.json", "run.json"]
+    (tmp_path / "out" / "_COMPLETE").unlink()
+    (tmp_path / "out" / "events.csv").unlink()
+    assert score(new_job(storage), bundle, footage, output=tmp_path / "out") == result
+    assert (tmp_path / "out" / "events.csv").is_file()
+
+
+def test_videos_that_cannot_be_read_are_named_and_left_out(
+    storage: Storage, bundle: Path, footage: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (footage / "empty.mp4").write_bytes(b"")
+    (footage / "text.mp4").write_text("not a video")
+    for _ in range(2):
+        caplog.clear()
+        with pytest.raises(JobError, match="2 of 4 videos could not be read") as error:
+            score(new_job(storage), bundle, footage)
+    result = error.value.result
+    assert (result.videos, result.failed) == (4, 2)
+    failures = pl.read_csv(result.paths["failures"])
+    assert failures["video_id"].to_list() == ["empty", "text"]
+    assert read_predictions(Path(result.paths["predictions"]), need_truth=False).video_ids == ("a", "b")
+
+
+def test_report_clips_copies_and_exports_are_made_of_the_events(storage: Storage, bundle: Path, footage: Path) -> None:
+    wanted = Wanted(clips=True, annotate=True, exports=("activitynet", "cvat"))
+    result = score(new_job(storage), bundle, footage, threshold=0.01, wanted=wanted)
+    report = Path(result.paths["report"]).read_text()
+    assert '"previews/a.mp4"' in report and '"previews/b.mp4"' in report  # MPEG-4, which no browser plays
+    assert (Path(result.paths["report"]).parent / "previews" / "b.mp4").is_file()
+    assert len(list(Path(result.paths["clips"]).iterdir())) == result.events
+    assert sorted(file.name for file in Path(result.paths["annotated"]).iterdir()) == ["a.mp4", "b.mp4"]
+    exports = sorted(
+        file.relative_to(result.paths["exports"]).as_posix() for file in Path(result.paths["exports"]).rglob("*")
+    )
+    assert exports == ["activitynet.json", "cvat", "cvat/a.xml", "cvat/b.xml", "cvat/labels.json"]

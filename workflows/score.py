@@ -1,0 +1,47 @@
+"""Scoring of any videos by a trained model: events with time and class, and the scores of all frames."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from anomalyclip import cli
+from anomalyclip.events.export import EXPORTS
+
+
+def main(argv: Sequence[str]) -> cli.Result:
+    """Score videos, and find the events in them."""
+    command = cli.parser(
+        "Score videos with a trained model, and find the events in them. A second run scores only what is new.\n"
+        "Videos that cannot be read are named and left out; the exit code is 1 then.",
+        "python workflows/score.py models:/anomalyclip/1 footage/ --false-alarms-per-hour 0.5",
+    )
+    command.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION, a run (id or name), or a folder")
+    command.add_argument("videos", nargs="*", metavar="VIDEO",
+                         help="files, folders, globs, URIs, or one manifest (its test videos)")  # fmt: skip
+    command.add_argument("--features", metavar="NAME", help="score imported features of the manifest's videos")
+    thresholds = command.add_mutually_exclusive_group()
+    thresholds.add_argument("--false-alarms-per-hour", type=float, metavar="X",
+                            help="the threshold that has so few on normal video (else the model's own)")  # fmt: skip
+    thresholds.add_argument("--threshold", type=float, metavar="P", help="score at which an event starts")
+    command.add_argument("--output", type=Path, metavar="FOLDER", help="place of the results (else the run's folder)")
+    command.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="write the HTML report")
+    command.add_argument("--clips", action="store_true", help="cut a clip of each event, 5 s before to 10 s after it")
+    command.add_argument("--annotate", action="store_true", help="write copies of the videos with scores and events")
+    command.add_argument("--export", action="append", default=[], choices=EXPORTS, metavar="FORMAT",
+                         help=f"write the events for another tool: {', '.join(EXPORTS)}; repeatable")  # fmt: skip
+    cli.add_config_options(command, preset=False)
+    cli.add_run_options(command)
+    arguments = command.parse_args(argv)
+    arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
+    job = cli.resolve(arguments)
+
+    from anomalyclip.jobs import operating, scored_media, scoring  # after the checks above: takes seconds to import
+
+    asked = operating.Asked(arguments.false_alarms_per_hour, arguments.threshold)
+    wanted = scored_media.Wanted(arguments.report, arguments.clips, arguments.annotate, tuple(arguments.export))
+    prepared = scoring.prepare(job, arguments.model, arguments.videos, asked, wanted, arguments.output)
+    return scoring.run(job, prepared)
+
+
+if __name__ == "__main__":
+    cli.run(main)
