@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
 
 import torch
 
@@ -26,6 +25,7 @@ def extract_here(
     precision: ResolvedPrecision,
     device: torch.device,
     settings: ExtractionConfig,
+    decoder: Decoder,
 ) -> list[str]:
     """Extract the videos that the store lacks, the smallest first, and return those left for a cluster.
 
@@ -37,7 +37,7 @@ def extract_here(
         return missing["video"].to_list()
     encoder = FrameEncoder(backbone, precision, device, settings.crops)
     seconds, done = 0.0, 0
-    with bar(missing.height, "videos") as shown, closing(Decoder(settings.decode_timeout)) as decoder:
+    with bar(missing.height, "videos") as shown:
         for number, source in enumerate(missing["video"]):
             left = int(missing["size"][number:].clip(0).sum())
             seconds_left = seconds * left / done if done else None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.events.alarms import AlarmTable, save_alarms
 from anomalyclip.events.event import EVENTS
 from anomalyclip.features import local_extraction
+from anomalyclip.features.decoder import Decoder
 from anomalyclip.job import Job
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.jobs.scored_media import Wanted
@@ -61,7 +63,9 @@ def new_job(storage: Storage, *overrides: str, **more: Any) -> Job:
 def score(
     job: Job, model: Path, *videos: object, output: Path | None = None, wanted: Wanted = NOTHING, **asked: float
 ) -> ScoringResult:
-    return run(job, prepare(job, str(model), [str(video) for video in videos], Asked(**asked), wanted, output))
+    prepared = prepare(job, str(model), [str(video) for video in videos], Asked(**asked), wanted, output)
+    with closing(Decoder(timeout=20)) as decoder:
+        return run(job, prepared, decoder)
 
 
 def test_a_folder_gives_scores_and_events(storage: Storage, bundle: Path, footage: Path) -> None:
