@@ -128,9 +128,10 @@ def prepare(
     found, output = stamps(footage.table["source"].to_list()), output and output.expanduser().absolute()
     if candidate.imported and "cvat" in wanted.exports and (found["size"] < 0).any():
         raise UsageError(f"--export cvat needs the videos: {found.filter(pl.col('size') < 0)['video'][0]} is not there")
+    started = footage.table["started"].to_list() if "started" in footage.table.columns else None
     content = {
         **candidate.content,
-        "videos": digest(footage.digest, sorted(found.iter_rows())),
+        "videos": digest(footage.digest, sorted(found.iter_rows()), started),
         "operating": point.model_dump(mode="json"),
         "precision": job.config.extraction.precision,
         "fps": job.config.data.fps,
