@@ -1,6 +1,7 @@
 """Demonstration on drawn footage: a benchmark, a trained and registered model, and baselines to compare."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from anomalyclip import cli
 
@@ -17,6 +18,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.set_defaults(manifest=None, overrides=["training.workers=2"])
     job = cli.resolve(command.parse_args(argv))
 
+    from anomalyclip.features.decoder import Decoder
     from anomalyclip.jobs import demo, evaluation, scoring, training  # after the checks above: takes seconds to import
     from anomalyclip.jobs.operating import Asked
     from anomalyclip.jobs.scored_media import Wanted
@@ -25,7 +27,9 @@ def main(argv: Sequence[str]) -> cli.Result:
     manifest = demo.draw(job)
     trained = training.run(job, training.prepare(job, None))
     zero_shot = evaluation.run(job, evaluation.prepare(job, ZERO_SHOT, None))
-    events = scoring.run(job, scoring.prepare(job, trained.paths["model"], [str(manifest)], Asked(), Wanted()))
+    with closing(Decoder(job.config.extraction.decode_timeout)) as decoder:
+        prepared = scoring.prepare(job, trained.paths["model"], [str(manifest)], Asked(), Wanted())
+        events = scoring.run(job, prepared, decoder)
     return demo.compare(job, trained, zero_shot, events)
 
 
