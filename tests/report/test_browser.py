@@ -161,6 +161,13 @@ def test_a_click_on_an_event_plays_the_video_there(page: Chrome) -> None:
     assert 3 <= wait(page, lambda: (time := current_time(page, card)) > 0 and time) < 4.5
 
 
+def test_the_start_button_passes_the_focus_to_the_player(page: Chrome) -> None:
+    card = cards(page)["gate"]
+    card.find_element(By.CSS_SELECTOR, ".start").send_keys(Keys.ENTER)
+    assert wait(page, lambda: (time := current_time(page, card)) > 0 and time) >= 1  # its best event's start
+    assert page.switch_to.active_element.tag_name == "video"
+
+
 def test_without_a_key_frame_a_frame_of_the_event_is_shown_from_the_video(browser: Chrome, tmp_path: Path) -> None:
     videos = [scored("v", [event("v", 30, 39, "Arson")], [0.9] * FRAMES, address="the clip #1.mp4")]
     draw(tmp_path / "the clip #1.mp4")

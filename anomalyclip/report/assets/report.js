@@ -287,7 +287,9 @@
     video.player.addEventListener("error", () => {
       video.stage.replaceChildren(element("p", { textContent: `This browser cannot play ${video.source}` }));
     });
+    const focused = video.stage.contains(document.activeElement); // on the button that goes away
     video.stage.replaceChildren(video.player);
+    if (focused) video.player.focus();
     video.still = null;
     video.player.src = video.video;
   }
