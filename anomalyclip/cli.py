@@ -118,6 +118,8 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     Standard output gets one line, the JSON of the result; everything else goes to standard error.
     Exit code 2 for wrong use, 1 for failed work, each with one clear message.
     """
+    # before torch is imported: its idle threads would keep the cores busy that others work on
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.WARNING, handlers=[progress.handler()])
     log.setLevel(logging.INFO)
     try:

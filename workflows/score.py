@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from anomalyclip import cli
 from anomalyclip.events.export import EXPORTS
+from anomalyclip.features.decoder import Decoder
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -35,12 +37,14 @@ def main(argv: Sequence[str]) -> cli.Result:
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import operating, scored_media, scoring  # after the checks above: takes seconds to import
+    with closing(Decoder(job.config.extraction.decode_timeout)) as decoder:
+        decoder.start()  # beside the imports below, which take seconds
+        from anomalyclip.jobs import operating, scored_media, scoring
 
-    asked = operating.Asked(arguments.false_alarms_per_hour, arguments.threshold)
-    wanted = scored_media.Wanted(arguments.report, arguments.clips, arguments.annotate, tuple(arguments.export))
-    prepared = scoring.prepare(job, arguments.model, arguments.videos, asked, wanted, arguments.output)
-    return scoring.run(job, prepared)
+        asked = operating.Asked(arguments.false_alarms_per_hour, arguments.threshold)
+        wanted = scored_media.Wanted(arguments.report, arguments.clips, arguments.annotate, tuple(arguments.export))
+        prepared = scoring.prepare(job, arguments.model, arguments.videos, asked, wanted, arguments.output)
+        return scoring.run(job, prepared, decoder)
 
 
 if __name__ == "__main__":

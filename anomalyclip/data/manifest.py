@@ -11,13 +11,13 @@ import polars as pl
 from anomalyclip.data.labels import is_normal
 from anomalyclip.data.manifest_checks import column_faults, interval_faults, locate_source, resolve_source, row_faults
 from anomalyclip.data.manifest_files import read_columns, read_raw, suffix_of, typed, write_csv
-from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly
+from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly
 from anomalyclip.data.splits import in_two_splits
 from anomalyclip.errors import UsageError, first_names
 
 
 def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
-    """Read and check a manifest (CSV or Parquet): the schema's columns plus `source`.
+    """Read and check a manifest (CSV or Parquet): the schema's columns, `source`, and the optional ones it has.
 
     `source` is the absolute path or URI of the video. A lone label Normal becomes no label. Intervals that
     end at most `frame_tolerance` frames past the last one are cut to it. A video may be there twice in one
@@ -40,7 +40,8 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
     if pairs := in_two_splits((row["video_id"], row["split"], row["source"]) for row in whole):
         faults.append(f"the same video is in two splits: {first_names(pairs)}: keep one of each pair")
     _refuse(path, faults)
-    return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}))
+    optional = {name: dtype for name, dtype in OPTIONAL.items() if name in raw.columns}
+    return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String(), **optional}))
 
 
 def check_manifest_head(path: str | Path) -> None:
@@ -138,7 +139,7 @@ def _typed_row(cells: Mapping[str, Any], root: Path) -> tuple[dict[str, Any], li
     row, faults = dict[str, Any](), list[str]()
     if cells.get(""):
         faults.append("there are more cells than columns: quote a cell that holds a comma")
-    for column in SCHEMA:
+    for column in (*SCHEMA, *OPTIONAL):
         if column in cells:
             try:
                 row[column] = typed(column, cells[column])

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder, link_outside
 from anomalyclip.data.labels import NORMAL, is_normal
-from anomalyclip.data.schema import SCHEMA, SPLITS, Anomaly, span
+from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly, span
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -25,7 +25,7 @@ def column_faults(columns: list[str]) -> Iterator[str]:
         if name not in columns:
             yield f"column {name!r} is missing"
     for name in dict.fromkeys(columns):
-        if name not in SCHEMA:
+        if name not in SCHEMA and name not in OPTIONAL:
             yield f"column {name!r} is unknown{suggestion(name, SCHEMA)}"
         if columns.count(name) > 1:
             yield f"column {name!r} occurs {columns.count(name)} times"

@@ -8,12 +8,13 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from anomalyclip.data.schema import SCHEMA, Anomaly, span
+from anomalyclip.data.schema import OPTIONAL, SCHEMA, Anomaly, span
 from anomalyclip.errors import UsageError
 
 INTERVAL = re.compile(r"\s*(?:all|(-?\d{1,18})\s*-\s*(-?\d{1,18}))\s*(?::(.*))?", re.DOTALL | re.IGNORECASE)
@@ -81,7 +82,7 @@ def _read_csv(path: Path) -> RawManifest:
 def _read_parquet(path: Path) -> RawManifest:
     table = pl.read_parquet(path)
     readable, faults = [], []
-    for name, dtype in SCHEMA.items():
+    for name, dtype in {**SCHEMA, **OPTIONAL}.items():
         try:
             readable += [table[name].cast(dtype)] if name in table.columns else []
         except pl.exceptions.PolarsError:
@@ -109,7 +110,14 @@ def typed(column: str, cell: Any) -> Any:
         return [] if parts == [""] else [_interval(part) for part in parts]
     if column == "num_frames":
         return _frames(cell) if isinstance(cell, str) else cell
-    return cell or ""
+    return _started(cell) if column == "started" else cell or ""
+
+
+def _started(cell: str | None) -> str | None:
+    try:
+        return datetime.fromisoformat(cell.strip()).isoformat() if cell and cell.strip() else None
+    except ValueError:
+        raise ValueError(f"cannot read started {cell!r}: write a time as 2026-11-22T10:00:00+01:00") from None
 
 
 def _labels(cell: str | list[str | None] | None) -> list[str]:

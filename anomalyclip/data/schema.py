@@ -22,6 +22,9 @@ SCHEMA = pl.Schema(
     }
 )
 
+OPTIONAL = pl.Schema({"started": pl.String()})
+"""Columns that a manifest may have: the time of day of the first frame (ISO 8601), for the times of events."""
+
 
 class Anomaly(TypedDict):
     """An anomalous interval: 0-based inclusive frames; no labels means all labels of its video.

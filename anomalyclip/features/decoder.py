@@ -60,7 +60,7 @@ class Decoder:
         Raises DecodeError like VideoReader, and for a decoder that died or hung.
         """
         self._info = None
-        self._start()
+        self.start()
         message = None
         try:
             self._send(path, (path, sampling_rate, batch_size))
@@ -90,7 +90,8 @@ class Decoder:
             self._process.wait()
             self._process = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the process, if it does not run: its libraries take half a second to import."""
         if self._process is not None and self._process.poll() is None:
             return
         self.close()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
 
 import torch
 
@@ -16,7 +15,9 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.progress import bar
 
 PATIENCE = 180.0
-"""Seconds of work that this process does alone; more is for the workers of a cluster, which take ten to start."""
+"""Seconds of work that this process does alone; more is for the workers of a cluster."""
+FIRST_LOOK = 10.0
+"""Seconds of work before the rest is estimated: as long as workers take to start."""
 
 
 def extract_here(
@@ -26,6 +27,7 @@ def extract_here(
     precision: ResolvedPrecision,
     device: torch.device,
     settings: ExtractionConfig,
+    decoder: Decoder,
 ) -> list[str]:
     """Extract the videos that the store lacks, the smallest first, and return those left for a cluster.
 
@@ -37,11 +39,11 @@ def extract_here(
         return missing["video"].to_list()
     encoder = FrameEncoder(backbone, precision, device, settings.crops)
     seconds, done = 0.0, 0
-    with bar(missing.height, "videos") as shown, closing(Decoder(settings.decode_timeout)) as decoder:
+    with bar(missing.height, "videos") as shown:
         for number, source in enumerate(missing["video"]):
             left = int(missing["size"][number:].clip(0).sum())
-            seconds_left = seconds * left / done if done else None
-            if seconds_left and seconds_left > PATIENCE and number < missing.height - 1:
+            seconds_left = seconds * left / done if done and seconds >= FIRST_LOOK else None
+            if seconds_left is not None and seconds_left > PATIENCE and number < missing.height - 1:
                 return missing["video"][number:].to_list()
             shown.update(number, f"{number + 1} of {missing.height}", seconds_left)
             result = extract_video(source, encoder, store, settings, decoder)

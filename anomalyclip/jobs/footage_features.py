@@ -6,6 +6,7 @@ import polars as pl
 
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import save_backbone
+from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import feature_fingerprint
 from anomalyclip.features.local_extraction import extract_here
 from anomalyclip.features.store import FeatureStore
@@ -18,27 +19,29 @@ from anomalyclip.jobs.scored import Failure
 log = logging.getLogger("anomalyclip")
 
 
-def footage_features(job: Job, candidate: Candidate, table: pl.DataFrame) -> tuple[Extracted, list[Failure]]:
+def footage_features(
+    job: Job, candidate: Candidate, table: pl.DataFrame, decoder: Decoder
+) -> tuple[Extracted, list[Failure]]:
     """Return the features of videos, and those that could not be read; each is named with its reason.
 
     Raises UsageError if imported features are missing, or if frame counts of videos and annotations differ.
     """
     if candidate.imported is not None:
         return obtain_features(job, candidate.extraction, table, candidate.backbone, candidate.imported), []
-    extracted = _extract(job, candidate, table)
+    extracted = _extract(job, candidate, table, decoder)
     reasons = dict(extracted.store.quarantine().select("video", "reason").iter_rows())
     left_out = table.filter(pl.col("video_id").is_in(extracted.quarantined)).select("video_id", "source")
     return extracted, [Failure(video_id, source, reasons[source]) for video_id, source in left_out.iter_rows()]
 
 
-def _extract(job: Job, candidate: Candidate, table: pl.DataFrame) -> Extracted:
+def _extract(job: Job, candidate: Candidate, table: pl.DataFrame, decoder: Decoder) -> Extracted:
     backbone, settings, device = candidate.backbone, candidate.extraction, resolve_device()
     assert backbone is not None
     precision = resolve_precision(settings.precision, device)
     store = FeatureStore(job.storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     save_backbone(backbone, job.storage)
     with stage("extract", f"features of {table.height} videos, by {backbone.name}"):
-        left = extract_here(table["source"].to_list(), store, backbone, precision, device, settings)
+        left = extract_here(table["source"].to_list(), store, backbone, precision, device, settings, decoder)
     if left:
         from anomalyclip import cluster  # here, since Ray takes seconds to import
 

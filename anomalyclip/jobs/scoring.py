@@ -17,6 +17,7 @@ from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import bundle_scorer, write_tracks
 from anomalyclip.events.detection import OperatingPoint
+from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.sources import stamps
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate, trained_candidate
@@ -127,9 +128,10 @@ def prepare(
     found, output = stamps(footage.table["source"].to_list()), output and output.expanduser().absolute()
     if candidate.imported and "cvat" in wanted.exports and (found["size"] < 0).any():
         raise UsageError(f"--export cvat needs the videos: {found.filter(pl.col('size') < 0)['video'][0]} is not there")
+    started = footage.table["started"].to_list() if "started" in footage.table.columns else None
     content = {
         **candidate.content,
-        "videos": digest(footage.digest, sorted(found.iter_rows())),
+        "videos": digest(footage.digest, sorted(found.iter_rows()), started),
         "operating": point.model_dump(mode="json"),
         "precision": job.config.extraction.precision,
         "fps": job.config.data.fps,
@@ -140,17 +142,20 @@ def prepare(
     return Scoring(footage, candidate, point, note, wanted, run, output)
 
 
-def run(job: Job, scoring: Scoring) -> ScoringResult:
-    """Score the videos; raises JobError with the result if some could not be read."""
+def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
+    """Score the videos; raises JobError with the result if some could not be read.
+
+    The decoder may have been started before, while libraries were imported.
+    """
     storage, key = scoring.place()
     log.info("events: %s", scoring.note)
     kept = finished(job, scoring.run, ScoringResult) if storage.is_complete(key) else None
-    return _concluded(kept or _score(job, scoring))
+    return _concluded(kept or _score(job, scoring, decoder))
 
 
-def _score(job: Job, scoring: Scoring) -> ScoringResult:
+def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
     scoring.run.start(job.fresh)
-    extracted, failures = footage_features(job, scoring.candidate, scoring.footage.table)
+    extracted, failures = footage_features(job, scoring.candidate, scoring.footage.table, decoder)
     scoring.run.keep_needs(extracted.needs(scoring.footage.manifest, scoring.candidate.backbone_identity))
     scored = _write(scoring, extracted, failures)
     if scored.videos:

@@ -361,3 +361,17 @@ def test_a_table_without_paths_names_no_videos_and_is_refused(tmp_path: Path) ->
     (tmp_path / "m.csv").write_text("file\na.mp4\n")
     with pytest.raises(UsageError, match="has no column 'path'"):
         named_sources(tmp_path / "m.csv")
+
+
+def test_a_manifest_may_say_when_its_videos_start(tmp_path: Path) -> None:
+    lines = GOOD.splitlines()
+    times = ["started", "2026-11-22T10:00:00+01:00", "2026-11-22 10:00:00", "", "2026-11-22T09:00:00Z"]
+    text = "".join(f"{line},{time}\n" for line, time in zip(lines, times, strict=True))
+    df = load_manifest(manifest_in(tmp_path, text))
+    read = ["2026-11-22T10:00:00+01:00", "2026-11-22T10:00:00", None, "2026-11-22T09:00:00+00:00"]
+    assert df["started"].to_list() == read
+    assert manifest_digest(df) == manifest_digest(load_manifest(manifest_in(tmp_path)))
+    df.drop("source").write_parquet(tmp_path / "again.parquet")
+    assert load_manifest(tmp_path / "again.parquet").equals(df)
+    faults = faults_of(manifest_in(tmp_path, text.replace("2026-11-22 10:00:00", "yesterday")))
+    assert "cannot read started 'yesterday': write a time as 2026-11-22T10:00:00+01:00" in faults[1]

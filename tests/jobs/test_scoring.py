@@ -1,22 +1,34 @@
 """The library part of `workflows/score.py`, in this process alone: scoring never starts Ray for a few clips."""
 
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from anomalyclip import cluster
 from anomalyclip.config import EventsConfig, RunConfig, build_config
+from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
+from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation import score_cache
 from anomalyclip.evaluation.predictions_file import read_predictions
+from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest, with_frame_counts
 from anomalyclip.events.alarms import AlarmTable, save_alarms
+from anomalyclip.events.detection import find_events
 from anomalyclip.events.event import EVENTS
 from anomalyclip.features import local_extraction
+from anomalyclip.features.decoder import Decoder
+from anomalyclip.features.extraction import extract_video
+from anomalyclip.features.imported import ImportedFeatures, save_import
+from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.jobs.scored_media import Wanted
@@ -61,7 +73,9 @@ def new_job(storage: Storage, *overrides: str, **more: Any) -> Job:
 def score(
     job: Job, model: Path, *videos: object, output: Path | None = None, wanted: Wanted = NOTHING, **asked: float
 ) -> ScoringResult:
-    return run(job, prepare(job, str(model), [str(video) for video in videos], Asked(**asked), wanted, output))
+    prepared = prepare(job, str(model), [str(video) for video in videos], Asked(**asked), wanted, output)
+    with closing(Decoder(timeout=20)) as decoder:
+        return run(job, prepared, decoder)
 
 
 def test_a_folder_gives_scores_and_events(storage: Storage, bundle: Path, footage: Path) -> None:
@@ -170,3 +184,90 @@ def test_report_clips_copies_and_exports_are_made_of_the_events(storage: Storage
         file.relative_to(result.paths["exports"]).as_posix() for file in Path(result.paths["exports"]).rglob("*")
     )
     assert exports == ["activitynet.json", "cvat", "cvat/a.xml", "cvat/b.xml", "cvat/labels.json"]
+
+
+@pytest.fixture
+def manifest(footage: Path) -> Path:
+    """The two clips as test videos, the first with an interval; and a training video that is not scored."""
+    rows = [
+        ("a", "a.mp4", "test", ["Arson"], [{"start": 10, "end": 29, "labels": []}], None),
+        ("b", "inner/b.avi", "test", [], [], None),
+        ("c", "a.mp4", "test", ["Fighting"], [], None),
+    ]
+    write_manifest(pl.DataFrame(rows, schema=SCHEMA, orient="row"), footage / "manifest.csv")
+    return footage / "manifest.csv"
+
+
+def test_scores_and_events_are_those_of_an_evaluation(
+    storage: Storage, bundle: Path, manifest: Path, tmp_path: Path
+) -> None:
+    result = score(new_job(storage), bundle, manifest, threshold=0.01)
+    source, store = load_manifest(manifest), FeatureStore(storage, storage.list("features")[0])
+    scorer = bundle_scorer(bundle, torch.device("cpu"))
+    target = tmp_path / "evaluated.parquet"
+    score_manifest(scorer, with_frame_counts(source, store, 1), manifest_digest(source), store, target)
+    assert pl.read_parquet(target).equals(pl.read_parquet(result.paths["predictions"]))
+    evaluated, scored = read_predictions(target), read_predictions(Path(result.paths["predictions"]))
+    assert evaluated.digests == scored.digests
+    assert scored.operating is not None
+    tracks = [track for video in range(3) if (track := evaluated.track(video)) is not None]
+    events = [event for track in tracks for event in find_events(track, scored.operating)]
+    lines = [json.loads(line) for line in Path(result.paths["events_jsonl"]).read_text().splitlines()]
+    assert lines == [asdict(event) for event in events]
+
+
+def test_a_manifests_truth_is_shown_in_the_report(storage: Storage, bundle: Path, manifest: Path) -> None:
+    result = score(new_job(storage), bundle, manifest, threshold=0.01, wanted=Wanted())
+    report = Path(result.paths["report"]).read_text()
+    assert '"truth":[[0.4,1.2,"Arson"]]' in report and '"truth":[]' in report and '"truth":null' in report
+
+
+def test_a_killed_job_goes_on_where_it_was(
+    storage: Storage, bundle: Path, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extracted = list[str]()
+
+    def killed_at_the_second(source: str, *others: Any) -> ExtractionResult:
+        extracted.append(source)
+        if len(extracted) == 2:
+            raise KeyboardInterrupt
+        return extract_video(source, *others)
+
+    monkeypatch.setattr(local_extraction, "extract_video", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        score(new_job(storage), bundle, footage)
+    score(new_job(storage), bundle, footage)
+    names = [Path(source).name for source in extracted]
+    assert (names[1], sorted(names)) == (names[2], sorted([*{"a.mp4", "b.avi"}, names[1]]))
+
+
+def test_long_work_is_handed_to_the_workers_of_a_cluster(
+    storage: Storage, bundle: Path, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ConnectedError(Exception):
+        pass
+
+    def connect() -> None:
+        raise ConnectedError
+
+    for number in range(3):
+        shutil.copy(footage / "a.mp4", footage / f"copy{number}.mp4")
+    monkeypatch.setattr(cluster, "connect", connect)
+    monkeypatch.setattr(local_extraction, "PATIENCE", 0)
+    monkeypatch.setattr(local_extraction, "FIRST_LOOK", 0)
+    with pytest.raises(ConnectedError):
+        score(new_job(storage), bundle, footage)
+    assert FeatureStore(storage, storage.list("features")[0]).index().height == 1  # the first one was done here
+
+
+def test_imported_features_are_scored_by_a_manifest(
+    storage: Storage, tmp_path: Path, manifest: Path, put_features: Callable[..., None]
+) -> None:
+    model = write_bundle(tmp_path / "imported", 0, features="i3d", backbone_identity=None)
+    made = ImportedFeatures("i3d", dim=64, crops=1, sampling_rate=1, made_by="a test")
+    save_import(storage, made)
+    for name, frames in (("a.mp4", 60), ("inner/b.avi", 40)):
+        features = np.random.default_rng(0).normal(size=(frames, 64)).astype(np.float16)
+        put_features(FeatureStore(storage, made.fingerprint), str(manifest.parent / name), features)
+    result = score(new_job(storage, "data.features=i3d"), model, manifest, threshold=0.01)
+    assert (result.videos, result.failed) == (3, 0)
