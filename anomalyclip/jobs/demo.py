@@ -25,6 +25,7 @@ from anomalyclip.job import Job
 from anomalyclip.jobs.baselines import log_standing
 from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.lifecycle import stage, where_runs_are
+from anomalyclip.jobs.scoring import ScoringResult
 from anomalyclip.jobs.sources import drawn_manifest
 from anomalyclip.jobs.training import TrainingResult
 from anomalyclip.runs import EVALUATION, RESULT, RunKind
@@ -76,8 +77,11 @@ def draw(job: Job) -> Path:
     return path
 
 
-def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[str, Any]:
-    """Compare two finished evaluations; log the table and the places of all results, and store both."""
+def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult, events: ScoringResult) -> dict[str, Any]:
+    """Compare two finished evaluations; log the table and the places of all results, and store both.
+
+    `events` are those that the trained model finds in the test videos.
+    """
     with stage("compare", "the two on the same test videos, paired by video"):
         after = _measured(job.storage, RunKind.TRAINING, trained)
         before = _measured(job.storage, RunKind.EVALUATION, zero_shot)
@@ -89,13 +93,19 @@ def compare(job: Job, trained: TrainingResult, zero_shot: ScoredResult) -> dict[
     log.info("by class, one against the rest:\n\n%s\n", comparison.class_table())
     log_standing(found)
     timeline = job.storage.uri(f"{key}/timeline.png")
-    _log_places(job, trained, zero_shot, after.predictions.video_ids[video], timeline)
+    _log_places(job, trained, zero_shot, after.predictions.video_ids[video], timeline, events)
     result = {
         "run": trained.run,
         "zero_shot": zero_shot.run,
         "model_version": trained.model_version,
         **comparison.figures(),
-        "paths": {"run": trained.paths["run"], "zero_shot": zero_shot.paths["run"], "timeline": timeline},
+        "events": events.events,
+        "paths": {
+            "run": trained.paths["run"],
+            "zero_shot": zero_shot.paths["run"],
+            "timeline": timeline,
+            "report": events.paths["report"],
+        },
         "tracking_uri": job.tracking_uri,
     }
     job.storage.write_json(f"{key}/{RESULT}", result)
@@ -131,11 +141,14 @@ def _publish(storage: Storage, key: str, table: str, predictions: Predictions, v
         storage.publish_folder(Path(folder), key)
 
 
-def _log_places(job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_id: str, timeline: str) -> None:
+def _log_places(
+    job: Job, trained: ScoredResult, zero_shot: ScoredResult, video_id: str, timeline: str, events: ScoringResult
+) -> None:
     rows = [
         ["runs and models:", where_runs_are(job.tracking_uri)],
         ["plots:", f"{trained.paths[EVALUATION]}/{PLOTS}"],
         ["zero-shot's:", f"{zero_shot.paths[EVALUATION]}/{PLOTS}"],
         ["most anomalous:", f"{video_id}, its scores over time in {timeline}"],
+        ["report:", f"{events.paths['report']}: {events.events} events in the test videos; open it in a browser"],
     ]
     log.info("where to look:\n\n%s\n", aligned(rows))

@@ -24,6 +24,7 @@ from anomalyclip.jobs.alarms import held_out_normal, normal_videos
 from anomalyclip.jobs.baseline_models import Maker
 from anomalyclip.jobs.baselines import kept_makers, log_standing, make_and_compare
 from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_for
+from anomalyclip.jobs.evaluation_report import write_test_report
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
 from anomalyclip.jobs.sources import Source, load_source
@@ -151,16 +152,24 @@ def evaluate(
         return None
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
+        note = _vouching(scorer) if isinstance(scorer, Path) else ""
         scorer = bundle_scorer(scorer, resolve_device()) if isinstance(scorer, Path) else scorer
         score_manifest(scorer, test, source.digest, extracted.store, folder / PREDICTIONS)
         log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
         measured = write_report(folder)
+        write_test_report(folder, run.name, note, measured.predictions, test)
         dataset = tracking.log_dataset(source.path, source.dataset, source.digest, "evaluation")
         tracking.log_metrics(measured.metrics.flat(), model_id, dataset)
         tracking.log_artifacts(folder, EVALUATION)
         run.publish(folder, EVALUATION)
     log_summary(measured.metrics)
     return measured
+
+
+def _vouching(bundle: Path) -> str:
+    """Return what normal footage says of a model's threshold."""
+    alarms = load_alarms(bundle)
+    return alarms.choose(alarms.events.detections_per_hour).sentence() if alarms else ""
 
 
 def scored(

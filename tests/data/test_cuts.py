@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -36,6 +37,8 @@ def test_each_cut_holds_its_frames_from_time_zero(tmp_path: Path, source: Path) 
     assert [path.stem for path in found] == ["a", "b", "c", "end"]
     assert [greys(path) for path in found] == [[2, 3, 4, 5], [4], [0, 1, 2, 3], [6, 7]]
     assert [frame.seconds for frame in timed_frames(found[0])] == pytest.approx([0, 0.05, 1.5, 1.54], abs=1e-4)
+    with av.open(str(found[0])) as container:
+        assert container.start_time == 0
 
 
 def test_a_cut_by_time_holds_the_frames_that_start_in_it(tmp_path: Path, source: Path) -> None:

@@ -112,6 +112,9 @@ def test_confusion_counts_every_true_and_every_predicted_event() -> None:
     found = event_table(FIVE)
     assert found is not None and found.classes == ("Arson", "Fighting")
     assert found.confusion().tolist() == [[1, 0, 1], [1, 0, 0], [1, 1, 0]]
+    both = [(0, 59, "Arson"), (10, 19, "Fighting")]
+    several = event_table(events((both, [(0, 59, "Fighting")]), (both, [(0, 59, "Arson")]), (both, [])))
+    assert several is not None and several.confusion().tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("name", [

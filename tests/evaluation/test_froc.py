@@ -93,6 +93,15 @@ def test_an_event_that_swallows_the_whole_video_is_no_way_to_few_alarms(monkeypa
     assert before is not None and after is not None and (before.point, after.point) == (0, 1)
 
 
+def test_one_common_frame_is_enough_at_either_end() -> None:
+    true, settings = np.arange(60) // 10 % 3 == 1, EventsConfig(smoothing=0, gap=0, shortest=0, leave=1)
+    for first, last in ((5, 10), (19, 25), (35, 40), (20, 39)):
+        high = np.where((np.arange(60) >= first) & (np.arange(60) <= last), 0.9, 0.1)
+        found = froc(events_of(table([high], [true])).videos, settings)
+        between = (first, last) == (20, 39)
+        assert (found.alarms[1].tolist(), found.found[1].tolist()) == ([int(between)], [int(not between)])
+
+
 def test_events_of_two_videos_never_merge() -> None:
     high, settings = np.full(20, 0.8), EventsConfig(smoothing=0, gap=100, shortest=0)
     videos = events_of(table([high, high], [np.zeros(20, np.bool_)] * 2)).videos

@@ -152,6 +152,8 @@ def test_precision_counts_at_the_ranks_of_the_hits() -> None:
     assert average_precisions(found, true, True).tolist() == pytest.approx([by_iou[1]] * 5)
     halves = Proposals(np.array([[0, 5], [5, 10]]), np.array([0, 1]))  # the second finds its segment taken
     assert average_precisions(halves, true, False).tolist() == [0.5] * 5
+    wide = Proposals(np.array([[0, 26], [26, 30]]), np.array([0, 1]))  # IoUs 10 / 26 and 6 / 30; 4 / 10 of the second
+    assert average_precisions(wide, true, False).tolist() == [1, 1, 1, 0.25, 0]  # it takes one segment, not two
     assert average_precisions(found, true[:0], False).tolist() == [0] * 5
 
 

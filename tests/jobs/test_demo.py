@@ -11,11 +11,16 @@ from anomalyclip.evaluation.predictions_file import read_predictions, write_pred
 from anomalyclip.evaluation.standing import unknown_standing
 from anomalyclip.job import Job
 from anomalyclip.jobs.demo import Comparison, compare
+from anomalyclip.jobs.scoring import ScoringResult
 from anomalyclip.jobs.training import TrainingResult
 from anomalyclip.storage import Storage
 
 CLASSES = ("Arson", "Normal")
 FRAMES = 20
+EVENTS = ScoringResult(
+    run="street", model="m", paths={"report": "/r/report.html"}, videos=8, failed=0, hours=1.0, events=3, alerts=1,
+    detection_threshold=0.7, alert_threshold=0.8,
+)  # fmt: skip
 
 
 def table(path: Path, seed: int, skill: float, anomalous: int = 4) -> Path:
@@ -79,7 +84,7 @@ def test_the_comparison_of_two_results_is_kept_with_the_most_anomalous_video(
     results[0].paths["linear"] = str(fitted.parent)
     job = Job(storage, RunConfig(), None, False, "http://tracking")
     with caplog.at_level("INFO", "anomalyclip"):
-        result = compare(job, *results)
+        result = compare(job, *results, EVENTS)
     assert (result["run"], result["zero_shot"], result["model_version"]) == ("trained", "plain", "7")
     assert result["auc"]["difference"] == pytest.approx(result["auc"]["trained"] - result["auc"]["zero_shot"])
     assert storage.read_json("comparisons/trained/result.json") == result
@@ -93,10 +98,12 @@ def test_the_comparison_of_two_results_is_kept_with_the_most_anomalous_video(
     after = read_predictions(Path(storage.path("runs/trained/evaluation/predictions.parquet")))
     segments = [(after.scores[after.frames_of(i)][:16], after.scores[after.frames_of(i)][16:]) for i in range(8)]
     highest = int(np.argmax([first.mean() + second.mean() for first, second in segments]))
+    assert (result["events"], result["paths"]["report"]) == (3, "/r/report.html")
+    assert "/r/report.html: 3 events" in caplog.text
     assert "http://tracking" in caplog.text and f"v{highest}," in caplog.text
 
 
 def test_results_without_scored_videos_are_not_compared(storage: Storage) -> None:
     job = Job(storage, RunConfig(), None, False, "http://tracking")
     with pytest.raises(JobError, match="street has scored no test video"):
-        compare(job, scored("street", {"run": "x"}), scored("plain", {"run": "y"}))
+        compare(job, scored("street", {"run": "x"}), scored("plain", {"run": "y"}), EVENTS)

@@ -34,7 +34,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clip("yard", [event("yard", 30, 39, "Arson", peak=0.7, severity="detection")]),
         clip("gate", [event("gate", 10, 19, "Fighting", peak=0.95), event("gate", 40, 44, "Arson", peak=0.85)]),
         clip(EVIL, [event(EVIL, 5, 9, EVIL, peak=0.6, severity="detection")], truth=[(0.5, 1, EVIL)]),
-        scored("features", scores=[0.2] * FRAMES),
+        scored("features", scores=[0.62] * FRAMES),
     ]
     return write_report(folder, model(name=EVIL, note=EVIL), videos)
 
@@ -97,12 +97,14 @@ def text(page: Chrome, name: str) -> str:
 
 
 def test_videos_with_events_come_first_by_their_peak(page: Chrome) -> None:
+    # `features` has a higher score than the events of the third
     assert list(cards(page)) == ["gate", "yard", EVIL, "features"]
 
 
 def test_strings_with_markup_do_nothing_and_the_policy_is_kept(page: Chrome) -> None:
     assert page.execute_script("return window.hacked") is None
     assert EVIL in page.find_element(By.CSS_SELECTOR, "body > header").text
+    assert page.find_element(By.ID, "key-truth").is_displayed()
     assert page.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
     assert page.get_log("browser") == []  # a script or a style that the policy refuses would be here
 
@@ -228,11 +230,12 @@ def test_keys_skip_events_that_are_filtered_out(page: Chrome) -> None:
     assert yard.get_attribute("aria-pressed") == "true"
 
 
-def test_a_question_mark_shows_the_keys(page: Chrome) -> None:
-    press(page, "?")
+def test_a_question_mark_shows_the_keys_and_nothing_is_judged_behind_them(page: Chrome) -> None:
+    press(page, "j", "?")
     assert page.find_element(By.ID, "help").is_displayed()
     press(page, "t", Keys.ESCAPE)
     assert not page.find_element(By.ID, "help").is_displayed()
+    assert text(page, "judged") == "0 of 4 events judged"
 
 
 @pytest.mark.parametrize("width", [390, 1200])

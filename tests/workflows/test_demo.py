@@ -43,6 +43,7 @@ def test_it_registers_a_model_of_two_workers_and_compares_it_on_the_same_videos(
             assert difference and result[name]["difference"] == difference.value
     client = mlflow.MlflowClient(result["tracking_uri"])
     assert client.get_model_version("anomalyclip-benchmark", result["model_version"]).tags["run_id"]
+    assert "<html" in Path(result["paths"]["report"]).read_text()
     assert "workers: 2" in (Path(result["paths"]["run"]) / "config.yaml").read_text()
 
 

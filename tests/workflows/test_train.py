@@ -70,6 +70,9 @@ def test_one_command_gives_a_registered_model(unbroken: Result, client: mlflow.M
     assert {"auc", "m_auc"} <= {metric.key for metric in linked.metrics}
     names = {item.path for item in client.list_artifacts(unbroken["run_id"], "evaluation/plots")}
     assert "evaluation/plots/timelines.png" in names
+    report = Path(unbroken["paths"]["evaluation"]) / "report.html"
+    assert {"evaluation/report.html"} <= {item.path for item in client.list_artifacts(unbroken["run_id"], "evaluation")}
+    assert all(video in report.read_text() for video in read_predictions(folder_of(unbroken, "evaluation")).video_ids)
 
 
 def test_three_baselines_are_kept_with_the_run_and_compared_with_the_model(
