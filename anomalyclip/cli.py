@@ -62,6 +62,11 @@ def add_config_options(command: argparse.ArgumentParser, preset: bool = True) ->
     if preset:
         command.add_argument("--preset", help=f"one of: {', '.join(PRESETS)}")
     command.add_argument("--config", type=Path, metavar="FILE", help="YAML settings on top of the preset")
+    add_setting_option(command)
+
+
+def add_setting_option(command: argparse.ArgumentParser) -> None:
+    """Add the option for single settings."""
     command.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.KEY=VALUE",
                          help="one setting on top of both; repeatable")  # fmt: skip
 
@@ -69,10 +74,15 @@ def add_config_options(command: argparse.ArgumentParser, preset: bool = True) ->
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options of commands that keep a run and track it in MLflow."""
     command.add_argument("--name", help="name of the run (else derived from data, features, config and seed)")
-    command.add_argument(
-        "--fresh", action="store_true", help="remove what exists under that name and start from the beginning"
-    )
+    add_fresh_option(command)
     add_tracking_option(command)
+
+
+def add_fresh_option(command: argparse.ArgumentParser) -> None:
+    """Add the option that starts a run again."""
+    command.add_argument(
+        "--fresh", action="store_true", help="remove what exists of the run and start from the beginning"
+    )
 
 
 def add_tracking_option(command: argparse.ArgumentParser) -> None:

@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("--annotate", action="store_true", help="write copies of the videos with scores and events")
     command.add_argument("--export", action="append", default=[], choices=EXPORTS, metavar="FORMAT",
                          help=f"write the events for another tool: {', '.join(EXPORTS)}; repeatable")  # fmt: skip
-    cli.add_config_options(command, preset=False)
-    cli.add_run_options(command)
+    cli.add_setting_option(command)
+    cli.add_fresh_option(command)
     arguments = command.parse_args(argv)
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
     job = cli.resolve(arguments)

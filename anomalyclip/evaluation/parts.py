@@ -55,7 +55,7 @@ def score_in_parts(
         within = slice(start, start + length)
         blended[within] += weights[:, None] / total[within] * scored
     assert blended is not None
-    blended = blended.clip(0, 1)  # shares of 1 may add up to a little more
+    np.clip(blended, 0, 1, out=blended)  # shares of 1 may add up to a little more
     return blended[:, 0], blended[:, 1:]
 
 

@@ -139,6 +139,8 @@ def repeat_scores(
     scorer: Scorer, scores: NDArray[np.float32], probabilities: NDArray[np.float32], num_frames: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return scores of stored frames for all frames of the video: each applies to the frames that it stands for."""
+    if len(scores) == num_frames:
+        return scores, probabilities
     length = frames_per_feature(num_frames, len(scores), scorer.sampling_rate)
     stored = covering_features(num_frames, len(scores), length)
     return scores[stored], probabilities[stored]

@@ -55,6 +55,17 @@ def test_durations_are_seconds_whatever_the_frame_rate() -> None:
     assert [(round(each.start, 1), round(each.end, 1)) for each in fast] == [(2.0, 3.9)]
 
 
+def test_durations_of_exactly_the_bound_are_the_same_anywhere_in_the_video() -> None:
+    settings = BARE.model_copy(update={"gap": 0.25, "shortest": 0.5})
+    for start in range(500):  # at 12 frames per second, 6 frames last from 0.49999999999999994 s to 0.5 s and more
+        scores = np.zeros(520)
+        scores[start : start + 6] = 0.9
+        assert len(find_spans(scores, even_edges(520, 12), 0.8, settings)) == 1, start
+        scores[start + 9 : start + 12] = 0.9  # after a pause of 3 frames
+        found = find_spans(scores, even_edges(520, 12), 0.8, settings).tolist()
+        assert found == [[start, start + 11]], start
+
+
 def test_frames_of_a_variable_rate_last_as_long_as_their_times_say() -> None:
     times = np.array([0.0, 1.0, 2.0, 2.1, 2.2, 2.3])
     edges = frame_edges(times)

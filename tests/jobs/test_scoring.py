@@ -271,3 +271,15 @@ def test_imported_features_are_scored_by_a_manifest(
         put_features(FeatureStore(storage, made.fingerprint), str(manifest.parent / name), features)
     result = score(new_job(storage, "data.features=i3d"), model, manifest, threshold=0.01)
     assert (result.videos, result.failed) == (3, 0)
+
+
+def test_events_have_the_time_of_day_that_a_manifest_tells(storage: Storage, bundle: Path, manifest: Path) -> None:
+    lines = manifest.read_text().splitlines()
+    times = ["started", "2026-11-22T10:00:00+01:00", "", ""]
+    manifest.write_text("".join(f"{line},{time}\n" for line, time in zip(lines, times, strict=True)))
+    result = score(new_job(storage), bundle, manifest, threshold=0.01)
+    events = pl.read_csv(result.paths["events"])
+    assert events.filter(pl.col("video_id") == "a")["clock_start"][0] == "2026-11-22T10:00:00.000+01:00"
+    assert events.filter(pl.col("video_id") == "b")["clock_start"][0] is None
+    manifest.write_text(manifest.read_text().replace("10:00", "11:00"))
+    assert score(new_job(storage), bundle, manifest, threshold=0.01).run != result.run

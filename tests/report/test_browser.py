@@ -162,6 +162,21 @@ def test_a_click_on_an_event_plays_the_video_there(page: Chrome) -> None:
     assert 3 <= wait(page, lambda: (time := current_time(page, card)) > 0 and time) < 4.5
 
 
+def test_the_start_button_passes_the_focus_to_the_player(page: Chrome) -> None:
+    card = cards(page)["gate"]
+    card.find_element(By.CSS_SELECTOR, ".start").send_keys(Keys.ENTER)
+    assert wait(page, lambda: (time := current_time(page, card)) > 0 and time) >= 1  # its best event's start
+    assert page.switch_to.active_element.tag_name == "video"
+
+
+def test_without_a_key_frame_a_frame_of_the_event_is_shown_from_the_video(browser: Chrome, tmp_path: Path) -> None:
+    videos = [scored("v", [event("v", 30, 39, "Arson")], [0.9] * FRAMES, address="the clip #1.mp4")]
+    draw(tmp_path / "the clip #1.mp4")
+    browser.get(write_report(tmp_path, model(), videos).as_uri())
+    script = "const still = document.querySelector('.stage video'); return still?.readyState > 1 && still.currentTime"
+    assert wait(browser, lambda: browser.execute_script(script)) == 3.5
+
+
 def test_a_video_that_the_browser_cannot_play_says_so_with_its_source(browser: Chrome, tmp_path: Path) -> None:
     videos = [scored("v", [event("v", 0, 1, "Arson")], address="missing.mp4")]
     browser.get(write_report(tmp_path, model(), videos).as_uri())
@@ -240,13 +255,14 @@ def test_a_question_mark_shows_the_keys_and_nothing_is_judged_behind_them(page: 
     assert text(page, "judged") == "0 of 4 events judged"
 
 
-@pytest.mark.parametrize("width", [390, 1200])
-def test_nothing_is_wider_than_the_screen(page: Chrome, width: int) -> None:
+@pytest.mark.parametrize(("width", "chart"), [(390, 300), (1200, 800)])
+def test_a_timeline_is_wide_and_nothing_is_wider_than_the_screen(page: Chrome, width: int, chart: int) -> None:
     screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
         page.refresh()
         assert page.execute_script("return document.documentElement.scrollWidth") == width
+        assert wait(page, lambda: page.find_elements(By.CLASS_NAME, "chart"))[0].size["width"] > chart
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -252,11 +252,6 @@
     showPlayhead(video);
   }
 
-  function dropChart(video) {
-    video.plot?.destroy();
-    video.plot = video.playhead = null;
-  }
-
   function showPlayhead(video) {
     if (!video.playhead || !video.player) return;
     const { min, max } = video.plot.scales.x;
@@ -292,7 +287,10 @@
     video.player.addEventListener("error", () => {
       video.stage.replaceChildren(element("p", { textContent: `This browser cannot play ${video.source}` }));
     });
+    const focused = video.stage.contains(document.activeElement); // on the button that goes away
     video.stage.replaceChildren(video.player);
+    if (focused) video.player.focus();
+    video.still = null;
     video.player.src = video.video;
   }
 
@@ -302,13 +300,26 @@
     (entries) => {
       for (const { target, isIntersecting } of entries) {
         const video = videos[target.dataset.place];
-        if (isIntersecting) fill(video);
-        if (isIntersecting && !video.plot) drawChart(video);
-        if (!isIntersecting) dropChart(video);
+        if (isIntersecting) wake(video);
+        else rest(video);
       }
     },
     { rootMargin: "800px" },
   );
+
+  function wake(video) {
+    fill(video);
+    if (!video.plot) drawChart(video);
+    if (video.still) video.still.src = video.still.dataset.address;
+  }
+
+  // Canvases and videos that are far away are given back.
+  function rest(video) {
+    video.plot?.destroy();
+    video.plot = video.playhead = null;
+    video.still?.removeAttribute("src");
+    video.still?.load();
+  }
 
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries) {
@@ -359,7 +370,15 @@
     const start = element("button", { type: "button", className: "start", ariaLabel: `Play ${video.video_id}` });
     start.append(element("span", { textContent: "▶", ariaHidden: "true" }));
     start.addEventListener("click", () => play(video, best ? best.start : video.start));
+    if (!poster.length) poster.push(still(video, best));
     return [...poster, start];
+  }
+
+  // Without a key frame the browser shows the video's own frame in the middle of the event.
+  function still(video, event) {
+    video.still = element("video", { preload: "metadata", muted: true, tabIndex: -1, ariaHidden: "true" });
+    video.still.dataset.address = `${video.video}#t=${event ? (event.start + event.end) / 2 : video.start}`;
+    return video.still;
   }
 
   function eventItem(event) {
