@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features import torchvision_fix  # noqa: F401 - before open_clip, which imports torchvision
+from anomalyclip.features.torchscript import read_state
 
 # isort: split
 from open_clip import download_pretrained
@@ -31,8 +32,8 @@ NAMED_FAULTS = 3
 def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Return a weight file's tensors by name, and whether the file is recognisably OpenAI's own.
 
-    Reads safetensors, torch state dicts (also as part of a training checkpoint) and OpenAI's TorchScript
-    archives. Raises UsageError for a file that is missing or none of these.
+    Reads safetensors, torch state dicts (also as part of a training checkpoint) and OpenAI's TorchScript archives;
+    nothing of a file runs. Raises UsageError for a file that is missing or none of these.
     """
     if not path.is_file():
         raise UsageError(f"weight file {path} does not exist")
@@ -137,7 +138,7 @@ def _read(path: Path, archive: bool) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     if archive:
-        return torch.jit.load(str(path), map_location="cpu").state_dict()
+        return read_state(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -8,6 +8,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.runs import logged_model
 from anomalyclip.tracking.server import mlflow_errors, reach
+from anomalyclip.tracking.verification import check_flavors
 
 
 def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
@@ -21,10 +22,11 @@ def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
                 raise UsageError(f"run {name} has logged no model")
             uri = f"models:/{logged}"
         info = mlflow.models.get_model_info(uri)
+        data = check_flavors(name, info.flavors)
         target = scratch() / "models" / str(info.model_id)
         target.mkdir(parents=True, exist_ok=True)
         local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
-    return Path(local) / info.flavors["python_function"].get("data", ""), str(info.model_id)
+    return Path(local) / data, str(info.model_id)
 
 
 def add(name: str, file: Path, tracking_uri: str) -> None:

@@ -85,7 +85,7 @@ def backbone_of(version: Version, tracking_uri: str) -> str | None:
         if (tagged := _tag(client, version.run_id)) is not None:
             return None if tagged == "none" else tagged
         from anomalyclip.model.bundle import CARD, load_card  # rarely needed, and torch takes seconds to import
-        from anomalyclip.tracking.registry import LOADER
+        from anomalyclip.tracking.verification import LOADER
 
         function = mlflow.models.get_model_info(version.uri).flavors.get("python_function", {})
         if function.get("loader_module") != LOADER:

@@ -13,18 +13,18 @@ from safetensors.torch import load_file
 
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.figures import headlines
-from anomalyclip.model.bundle import TENSORS, load_card
+from anomalyclip.model.bundle import TENSORS, bundle_digest, load_card
 from anomalyclip.tracking import pages
 from anomalyclip.tracking.pyfunc_model import model_signature
 from anomalyclip.tracking.runs import TrackedRun, logged_model
+from anomalyclip.tracking.verification import DIGEST, LOADER
 
 log = logging.getLogger("anomalyclip")
 
-LOADER = "anomalyclip.tracking.pyfunc_model"
 EXAMPLE_FRAMES = 4
 VERSION_TAGS = (
     "dataset", "demonstration", "backbone", "imported_features", "protocol", "classes", "above_chance",
-    "detection_threshold", "alert_threshold", "operating_point",
+    "detection_threshold", "alert_threshold", "operating_point", DIGEST,
     *(baseline.gate for baseline in BASELINES.values()), pages.WARNING,
 )  # fmt: skip
 """Tags that a version copies from its run."""
@@ -38,6 +38,7 @@ def log_model(tracking: TrackedRun, bundle: Path) -> str:
     if (logged := logged_model(tracking.client, tracking.run_id)) is not None:
         return logged
     card = load_card(bundle)
+    tracking.log_tags({DIGEST: bundle_digest(bundle)})
     example = load_file(bundle / TENSORS)["normality_prototype"].expand(EXAMPLE_FRAMES, -1).double().tolist()
     info = mlflow.pyfunc.log_model(
         name="model",

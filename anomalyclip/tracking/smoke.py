@@ -4,15 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
 import pandas as pd
 
 from anomalyclip.errors import JobError
-from anomalyclip.storage import Storage
+from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.pyfunc_model import VIDEO_ROOT
 from anomalyclip.tracking.server import reason
+from anomalyclip.tracking.verification import verified_copy
 
 FRAMES = 32
 """Of the stand-in features of a model that cannot see videos."""
@@ -21,12 +23,12 @@ FRAMES = 32
 def smoke_scores(model: str, storage: Storage, video: Path | None) -> int:
     """Load a model by its URI, score one video, and return the number of frames that came out.
 
-    Without a video it scores made-up features. Raises JobError if the model does not load, fails, or gives anything but
-    a probability for every frame.
+    Without a video it scores made-up features. Nothing is loaded before it is verified. Raises JobError if the model is
+    refused, does not load, fails, or gives anything but a probability for every frame.
     """
-    with _as_served(storage, video):
+    with _as_served(storage, video), TemporaryDirectory(dir=scratch()) as folder:
         try:
-            loaded = mlflow.pyfunc.load_model(model)
+            loaded = mlflow.pyfunc.load_model(str(verified_copy(model, Path(folder))))
             given = {"features": _features(loaded)} if video is None else {"path": video.name}
             row = loaded.predict(pd.DataFrame([given])).iloc[0].to_dict()
             fault = row.pop("error", None)

@@ -18,7 +18,7 @@ from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.baselines import NO_TEXT_TOWER, Absent
 from anomalyclip.evaluation.comparison import Measured, measure
 from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.evaluation.scoring import Scorer
+from anomalyclip.evaluation.scoring import Scorer, with_frame_counts
 from anomalyclip.evaluation.standing import Standing
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.jobs import baseline_models
@@ -57,7 +57,7 @@ class Place:
                 rows.append((name, f"{name}.mp4", split, [label] if label else [], anomalies, FRAMES))
         table = pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(source=pl.col("path"))
         self.source = Source(Path("street.csv"), table, "digest", False)
-        self.extracted = Extracted(self.store, table, [], "float32")
+        self.extracted = Extracted(self.store, with_frame_counts(table, self.store, 1), [], "float32")
         self.plan = FitPlan(
             config=RunConfig(training=TrainingConfig(batch_size=4)), storage_root=storage.root, key=self.run.key,
             classes=CLASSES, train=bags_of(table, "train", CLASSES), validation=bags_of(table, "val", CLASSES),

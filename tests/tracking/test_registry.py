@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from anomalyclip.evaluation.metrics import Metrics, compute_metrics
+from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
@@ -57,20 +58,24 @@ def test_a_version_states_what_it_was_made_from_and_how_good_it_is(
         register_model(tracking, log_model(tracking, bundle), "detector", "AUC 0.6: not above chance.")
     made = tracking.client.get_model_version("detector", "1")
     figures = {name: f"{metrics.value(name):.6f}" for name in ("auc", "m_auc")}
-    assert made.tags == {"run_id": tracking.run_id, **made_from, **figures}
+    digest = {"model_digest": bundle_digest(bundle)}
+    assert made.tags == {"run_id": tracking.run_id, **made_from, **figures, **digest}
     assert "trained on **yard**" in made.description
     assert made.description.startswith("AUC 0.6: not above chance.\n\n")
     assert f"{metrics.value('auc'):.3f}" in made.description
     assert "`features`" in tracking.client.get_registered_model("detector").description
 
 
-def test_another_run_gets_the_next_version_and_a_model_without_figures_no_tags(open_run: OpenRun, bundle: Path) -> None:
+def test_another_run_gets_the_next_version_and_a_model_without_figures_no_tags_of_them(
+    open_run: OpenRun, bundle: Path
+) -> None:
     with open_run() as tracking:
         tracking.client.create_registered_model("detector", description="Ours.")
     for number in ("1", "2"):
         with open_run() as tracking:
             assert register_model(tracking, log_model(tracking, bundle), "detector") == number
-    assert tracking.client.get_model_version("detector", "2").tags == {"run_id": tracking.run_id}
+    tags = {"run_id": tracking.run_id, "model_digest": bundle_digest(bundle)}
+    assert tracking.client.get_model_version("detector", "2").tags == tags
     assert tracking.client.get_registered_model("detector").description == "Ours."
 
 
