@@ -139,9 +139,6 @@ class VideoReader:
                 return
             with _open(self.path) as container:
                 stream = _video_stream(container)
-                # more threads were slower than one
-                stream.codec_context.thread_count = 1
-                stream.thread_type = "NONE"
                 first, frames = _first(container, stream)
                 orientation = _orientation(first)
                 stamps = array("q")
@@ -216,6 +213,9 @@ def _scaled_picture(read: Callable[[], Pixels], height: int | None) -> Pixels:
 
 def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
     """Return a stream's first frame, and the iterator of all its frames."""
+    # more threads were slower than one
+    stream.codec_context.thread_count = 1
+    stream.thread_type = "NONE"
     frames = container.decode(stream)
     if (first := next(frames, None)) is None:
         raise DecodeError(f"{_name(container)}: the video stream holds no frames")

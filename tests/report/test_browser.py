@@ -17,6 +17,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from anomalyclip.events.verdicts import read_verdicts
 from anomalyclip.report.page import ReportVideo, write_report
 from tests.reported import FPS, event, model, scored
 
@@ -196,6 +197,7 @@ def test_verdicts_by_key_are_kept_and_saved(page: Chrome, downloads: Path) -> No
     saved = downloads / "verdicts.json"
     wait(page, saved.exists)
     content = json.loads(saved.read_text())
+    assert [each.verdict for each in read_verdicts(saved)] == ["true", "false"]
     saved.unlink()
     verdicts = content.pop("verdicts")
     assert [datetime.fromisoformat(one.pop("decided_at")).tzinfo is not None for one in verdicts] == [True, True]
