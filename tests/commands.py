@@ -21,10 +21,10 @@ def command(name: str) -> Command:
     return run
 
 
-ablate, compare, demo, evaluate, extract, import_features, make_manifest, review, search, storage, train = map(
+ablate, compare, demo, evaluate, extract, import_features, make_manifest, review, score, search, storage, train = map(
     command,
     (
         "ablate", "compare", "demo", "evaluate", "extract",
-        "import_features", "make_manifest", "review", "search", "storage", "train",
+        "import_features", "make_manifest", "review", "score", "search", "storage", "train",
     ),
 )  # fmt: skip

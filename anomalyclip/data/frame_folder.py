@@ -1,5 +1,6 @@
 """Folders of pictures as videos: one frame per picture, in natural order of the names."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -39,10 +40,16 @@ def is_folder(path: str | PathLike[str]) -> bool:
 
 
 def frame_paths(folder: str | PathLike[str]) -> list[Path]:
-    """Return the pictures directly in a folder, in natural order; raises OSError."""
+    """Return the pictures directly in a folder, in natural order.
+
+    Raises OSError, PermissionError if one is not a regular file: reading a pipe or a device may never end.
+    """
     with os.scandir(folder) as entries:
-        files = [entry.name for entry in entries if not entry.is_dir()]
-    return [Path(folder) / name for name in frame_names(files)]
+        regular = {entry.name: entry.is_file() for entry in entries if not entry.is_dir()}
+    names = frame_names(regular)
+    if special := [name for name in names if not regular[name]]:
+        raise PermissionError(errno.EPERM, f"{special[0]} is not a regular file", str(folder))
+    return [Path(folder) / name for name in names]
 
 
 def link_outside(root: Path, frames: Iterable[Path]) -> Path | None:

@@ -6,8 +6,10 @@ A source is a file, or a folder that directly holds pictures, its frames.
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import EPERM
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -113,7 +115,7 @@ def first_bytes(source: str, size: int = 2**16) -> bytes:
 
 
 def content_hash(path: Path) -> str:
-    """Return the first 32 hexadecimal digits of the SHA-256 of a file; raises OSError.
+    """Return the first 32 hexadecimal digits of the SHA-256 of a file; raises OSError, also for a pipe or a device.
 
     The hash of a folder is of the hashes of its pictures in their order; names do not count.
     """
@@ -126,6 +128,8 @@ def content_hash(path: Path) -> str:
 
 
 def _sha256(path: Path) -> Any:
+    if not S_ISREG(path.stat().st_mode):
+        raise PermissionError(EPERM, "not a regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
 

@@ -63,7 +63,7 @@ def obtain_features(
     if imported is None:
         assert backbone is not None
         with stage("extract", f"features of {manifest.height} videos, by {backbone.name}"):
-            extracted = _extract(job, settings, manifest, backbone)
+            extracted = extract_on_ray(job, settings, manifest, backbone)
     else:
         extracted = _imported(job, settings, manifest, backbone, imported)
     index = extracted.store.index()
@@ -98,7 +98,7 @@ def imported_store(job: Job, manifest: pl.DataFrame, name: str) -> FeatureStore:
     return store
 
 
-def _extract(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
+def extract_on_ray(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame, backbone: Backbone) -> Extracted:
     """Extract what is missing on the job's cluster, and leave out the videos that cannot be decoded."""
     from anomalyclip.features.ray_extraction import extract_missing  # here, since Ray takes seconds to import
 

@@ -12,7 +12,7 @@ from anomalyclip.features.local_extraction import extract_here
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate
-from anomalyclip.jobs.features import Extracted, extracted_of, obtain_features
+from anomalyclip.jobs.features import Extracted, extract_on_ray, extracted_of, obtain_features
 from anomalyclip.jobs.lifecycle import stage
 from anomalyclip.jobs.scored import Failure
 
@@ -47,5 +47,5 @@ def _extract(job: Job, candidate: Candidate, table: pl.DataFrame, decoder: Decod
 
         log.info("%d videos are left: more than a few minutes of work, which Ray shares out", len(left))
         cluster.connect()
-        return obtain_features(job, settings, table, backbone, None)
+        return extract_on_ray(job, settings, table, backbone)
     return extracted_of(job, settings, table, store, precision)

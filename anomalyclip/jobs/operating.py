@@ -27,6 +27,8 @@ def operating_point(model: str, bundle: Path, asked: Asked, events: EventsConfig
     the model has no table and no threshold is given, or if its table was counted with other durations.
     """
     table = load_alarms(bundle)
+    if asked.false_alarms_per_hour is not None and not asked.false_alarms_per_hour > 0:
+        raise UsageError(f"--false-alarms-per-hour {asked.false_alarms_per_hour:g} must be above 0")
     if asked.threshold is not None:
         return _at(asked.threshold, table, events), f"threshold {asked.threshold:g}, as given: no count vouches for it"
     if table is None:

@@ -7,13 +7,13 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import mlflow
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import UsageError
+from anomalyclip.tracking.database import ensure_database
 
 UNREACHABLE = (MlflowException, OSError, ValueError)
 """Errors of a tracking server that does not answer for a while."""
@@ -44,8 +44,7 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     with mlflow_errors(tracking_uri):
-        if tracking_uri.startswith("sqlite:///"):
-            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        ensure_database(tracking_uri)
         mlflow.set_tracking_uri(tracking_uri)
         mlflow.set_registry_uri(tracking_uri)
         return mlflow.MlflowClient()

@@ -1,5 +1,6 @@
 """Folders of pictures as videos: the pictures' own pixels, in the order a person would count them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from anomalyclip.data.frame_folder import frame_names
 from anomalyclip.data.manifest_checks import resolve_source
 from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader, probe
+from anomalyclip.features.sources import content_hash
 
 Pictures = np.ndarray
 """(frames, height, width, 3), uint8 RGB."""
@@ -120,3 +122,22 @@ def test_a_picture_that_links_out_of_the_manifests_folder_is_refused(tmp_path: P
     with pytest.raises(ValueError, match=r"frame 3\.png is a link that leaves"):
         resolve_source("clip", tmp_path / "set")
     assert resolve_source(str(inside), tmp_path / "set") == str(inside)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+def test_a_pipe_or_a_device_among_the_pictures_is_refused_and_not_opened(tmp_path: Path, kind: str) -> None:
+    """Opened, a pipe waits for a writer for ever, and /dev/zero never ends."""
+    special = tmp_path / "clip/9.png"
+    special.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(special)
+    else:
+        special.symlink_to("/dev/zero")
+    with pytest.raises(DecodeError, match=r"9\.png is not a regular file"):
+        list(VideoReader(special.parent))
+    with pytest.raises(PermissionError, match=r"9\.png is not a regular file"):
+        content_hash(special.parent)
+    with pytest.raises(PermissionError, match="not a regular file"):
+        content_hash(special)
+    with pytest.raises(ValueError, match=r"cannot be listed: 9\.png is not a regular file"):
+        resolve_source("clip", tmp_path)

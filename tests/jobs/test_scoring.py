@@ -129,6 +129,8 @@ def test_the_threshold_comes_from_the_models_table(
     [
         (["events.gap=2"], {}, "were counted with events.gap=1, not 2: leave it, or give --threshold P"),
         ([], {"threshold": 1.5}, "--threshold 1.5 must be above 0 and below 1"),
+        ([], {"false_alarms_per_hour": -1}, "--false-alarms-per-hour -1 must be above 0"),
+        ([], {"false_alarms_per_hour": float("nan")}, "--false-alarms-per-hour nan must be above 0"),
     ],
 )
 def test_wrong_thresholds_are_refused(

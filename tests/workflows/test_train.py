@@ -25,7 +25,7 @@ from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.events.alarms import ALARMS, load_alarms
 from anomalyclip.model.bundle import load_card
-from tests.commands import evaluate, train
+from tests.commands import evaluate, score, train
 
 pytestmark = pytest.mark.cluster
 EPOCHS = 6
@@ -35,6 +35,16 @@ Result = dict[str, Any]
 @pytest.fixture(scope="module")
 def unbroken(ray_session: None, drawn_manifest: Path, storage_root: Path, options: Sequence[str]) -> Result:
     return train([str(drawn_manifest), "--storage", str(storage_root), "--name", "unbroken", *options])
+
+
+def test_its_model_scores_the_test_videos_as_it_did_in_training(
+    unbroken: Result, drawn_manifest: Path, storage_root: Path
+) -> None:
+    options = ["--storage", str(storage_root), "--threshold", "0.3", "--no-report"]
+    for model in (unbroken["run"], f"models:/anomalyclip/{unbroken['model_version']}"):
+        scored = score([model, str(drawn_manifest), *options])
+        table = pl.read_parquet(scored["paths"]["predictions"])
+        assert table.equals(pl.read_parquet(folder_of(unbroken, "evaluation")))
 
 
 @pytest.fixture(scope="module")
