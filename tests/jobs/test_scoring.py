@@ -158,6 +158,33 @@ def test_results_go_to_a_folder_of_the_users(storage: Storage, bundle: Path, foo
     assert (tmp_path / "out" / "events.csv").is_file()
 
 
+def test_a_folder_for_results_holds_those_of_one_job(
+    storage: Storage, bundle: Path, footage: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    clips = Wanted(report=False, clips=True)
+    (footage / "bad.mp4").write_text("no video")
+    with pytest.raises(JobError):
+        score(new_job(storage), bundle, footage, output=out, wanted=clips, threshold=0.01)
+    names = {path.name for path in out.iterdir()}
+    assert {"clips", "failures.csv"} < names
+    other = score(new_job(storage), bundle, footage / "a.mp4", output=out)
+    assert not {"clips", "failures.csv"} & ({path.name for path in out.iterdir()} | other.paths.keys())
+    with pytest.raises(JobError) as again:
+        score(new_job(storage), bundle, footage, output=out, wanted=clips, threshold=0.01)
+    assert again.value.result.paths.keys() > {"clips", "failures"}
+    assert names == {path.name for path in out.iterdir()}
+
+
+def test_results_are_not_written_among_other_files(storage: Storage, bundle: Path, footage: Path) -> None:
+    with pytest.raises(UsageError, match="footage exists, and is not of a scoring job: give a new folder"):
+        score(new_job(storage), bundle, footage, output=footage)
+    annotated = Wanted(report=False, annotate=True)
+    score(new_job(storage), bundle, footage, output=footage / "out", wanted=annotated)
+    with pytest.raises(UsageError, match=r"out/annotated/a.mp4 is in the folder for the results: give another"):
+        score(new_job(storage), bundle, footage, output=footage / "out", wanted=annotated)
+
+
 def test_videos_that_cannot_be_read_are_named_and_left_out(
     storage: Storage, bundle: Path, footage: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
