@@ -124,6 +124,17 @@ def test_the_threshold_comes_from_the_models_table(
     assert thresholds(threshold=0.95) == (0.95, 0.95)
 
 
+def test_a_given_threshold_keeps_the_models_durations_but_for_those_asked_for(
+    storage: Storage, footage: Path, tmp_path: Path
+) -> None:
+    model = write_bundle(tmp_path / "model", 0)
+    own = EventsConfig(smoothing=2, detections_per_hour=3)
+    save_alarms(model, AlarmTable(events=own, videos=1, hours=1, held_out=True, thresholds=(0.9,), alarms=(0,)))
+    job = new_job(storage, "events.gap=4")
+    point = prepare(job, str(model), [str(footage)], Asked(threshold=0.3), NOTHING).point
+    assert point.events == EventsConfig(smoothing=2, gap=4, detections_per_hour=3)
+
+
 @pytest.mark.parametrize(
     "overrides, asked, message",
     [
