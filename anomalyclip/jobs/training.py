@@ -271,8 +271,9 @@ def build_bundle(training: Training, extracted: Extracted, trained: Trained, fol
 def _save(training: Training, extracted: Extracted, checkpoint: Checkpoint, bundle: Path) -> None:
     weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
     model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
-    stored, bags = _lengths(extracted), [*training.plan.bags("train"), *training.plan.bags("val")]
-    lengths = median_and_longest([stored[bag.video_id].stored for bag in bags])
+    videos = extracted.manifest.filter(pl.col("split") != "test")["source"].implode()
+    stored = extracted.store.index().filter(pl.col("video").is_in(videos))["frames"].to_list()
+    lengths = median_and_longest(stored)
     save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision, lengths)
 
 
