@@ -38,6 +38,7 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     if not tracking_uri:
         raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a result is all that goes there
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
