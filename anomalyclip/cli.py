@@ -18,6 +18,7 @@ from anomalyclip.config import build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.imported import with_import_settings
+from anomalyclip.full_disk import disk_errors
 from anomalyclip.job import Job
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION, PRESETS, names_benchmark, preset
 from anomalyclip.redaction import redact, redacted, without_login
@@ -33,6 +34,8 @@ DRAWN = (
 )
 _closing_lines: list[str] = []
 """Logged once more after a successful command."""
+_roots: list[Storage] = []
+"""The command's storage root, once it is known."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,6 +110,7 @@ def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
         check_manifest_head(options["manifest"])
     storage = Storage(options.get("storage") or default_root())
     storage.check_usable()
+    _roots[:] = [storage]
     scratch()
     base = preset(options.get("preset") or "default")
     base = base.model_copy(update={"tracking": DEMONSTRATION}) if on_benchmark else base
@@ -154,7 +158,7 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     log.setLevel(logging.INFO)
     sys.excepthook = _print_traceback
     try:
-        with progress.watch():
+        with progress.watch(), disk_errors(_roots):
             result = main(sys.argv[1:])
     except UsageError as error:
         print(redact(f"error: {error}"), file=sys.stderr)

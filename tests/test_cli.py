@@ -1,3 +1,4 @@
+import errno
 import importlib
 import json
 import logging
@@ -172,3 +173,10 @@ def test_an_error_that_nobody_expected_shows_no_password() -> None:
     done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "RuntimeError: at http://***@server")
     assert "hunter2@" not in done.stderr
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x")
+    code, output, errors = run(raising(full), capsys, monkeypatch)
+    assert (code, output, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith("failed: no space left in /data/x, on ")

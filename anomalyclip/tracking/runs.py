@@ -20,6 +20,7 @@ from anomalyclip.config import RunConfig, to_yaml
 from anomalyclip.redaction import redact, without_login
 from anomalyclip.runs import result_settings
 from anomalyclip.storage import Storage
+from anomalyclip.tracking.artifact_store import check_artifact_store
 from anomalyclip.tracking.server import UNREACHABLE, mlflow_errors, reach, reason
 
 log = logging.getLogger("anomalyclip")
@@ -214,11 +215,14 @@ def logged_model(client: mlflow.MlflowClient, run_id: str) -> str | None:
 def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, storage: Storage) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
+        check_artifact_store(found.artifact_location)
         return str(found.experiment_id)
     # SQLite has no server to decide it, and MLflow's default is a folder where the command happened to run
     root = without_login(storage.root).partition("?")[0]
     location = f"{root}/mlflow/artifacts" if tracking_uri.startswith("sqlite:") else None
-    return str(client.create_experiment(name, artifact_location=location))
+    made = str(client.create_experiment(name, artifact_location=location))
+    check_artifact_store(client.get_experiment(made).artifact_location)  # a server chooses its own
+    return made
 
 
 def _epoch_line(row: EpochMetrics) -> str:

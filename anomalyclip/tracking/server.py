@@ -72,6 +72,11 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         raise UsageError(f"MLflow at {tracking_uri}: {reason(error)}") from error
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"MLflow at {tracking_uri} needs {error.name}, which is not installed: 'anomalyclip[s3]' has it for S3, "
+            "'anomalyclip[gcs]' for Google Cloud Storage"
+        ) from error
 
 
 def reason(error: Exception) -> str:
