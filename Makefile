@@ -45,7 +45,7 @@ accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept
 
 chaos: setup  ## Break every command on purpose; what was done is kept in build/chaos, and skipped the next time
-	CHAOS_FOLDER=$(CHAOS_FOLDER) $(BIN)/python -m pytest tests -m chaos; status=$$?; \
+	CHAOS_FOLDER=$(CHAOS_FOLDER) $(BIN)/python -m pytest tests/chaos -m chaos; status=$$?; \
 		$(BIN)/python -m tests.chaos.write_table $(CHAOS_FOLDER) docs/reliability.md; exit $$status
 
 docs: setup  ## Build the site in build/site; a broken reference or link fails
