@@ -58,7 +58,7 @@ def _search(world: "World") -> list[str]:
 
 
 def _score(world: "World") -> list[str]:
-    return ["workflows/score.py", str(world.root / "runs/chaos/model"), str(world.footage), "--threshold", "0.5"]
+    return ["workflows/score.py", str(world.root / "runs/chaos/model"), world.footage, "--threshold", "0.5"]
 
 
 def _promote(world: "World") -> list[str]:

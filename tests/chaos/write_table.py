@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.chaos.kills import SEED
 from tests.chaos.ledger import Ledger, machine, table
 
+ASKED = 300
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
 
@@ -13,7 +14,9 @@ def write(folder: Path, page: Path) -> None:
     """Replace what stands between the two marks of a page."""
     rows = Ledger(folder / "rows").rows()
     wrong = [row for row in rows if row.faults and row.done]
-    parts = [f"{machine()}; `make chaos`, seed {SEED}; {len(rows)} cases.", table(rows)]
+    kills = sum(row.kind == "kill" and row.done for row in rows)
+    said = f"{machine()}; `make chaos`, seed {SEED}. {kills} kills so far, of the {ASKED} that are asked for."
+    parts = [said, table(rows)]
     if wrong:
         parts.append("Differed:")
         parts.append("\n".join(f"- `{row.case}`, {row.stage}, {row.what}: {row.faults[0]}" for row in wrong))
