@@ -32,17 +32,17 @@ class Row:
 
 
 class Ledger:
-    """A folder of rows; a case that ended well is not done again."""
+    """A folder of rows; a case that ended well is not done again. One that came too late to break anything is."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, case: str) -> Row | None:
-        """Return the row of a case that ended well."""
+        """Return the row of a case that was done and ended well."""
         path = self.folder / f"{case}.json"
         row = Row(**json.loads(path.read_text())) if path.exists() else None
-        return row if row and not row.faults else None
+        return row if row and row.done and not row.faults else None
 
     def keep(self, row: Row) -> Row:
         """Write a row; what failed before under its name is kept beside it."""

@@ -87,12 +87,14 @@ def test_a_longer_draw_starts_with_the_shorter_one() -> None:
     assert list(draw(300))[:20] == list(draw(20))
 
 
-def test_what_ended_well_is_not_done_again_and_what_differed_is(tmp_path: Path) -> None:
+def test_what_ended_well_is_not_done_again_and_what_differed_or_came_too_late_is(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.keep(Row("kill", "train", "driver", "good", True, []))
     ledger.keep(Row("kill", "train", "driver", "bad", True, ["a file too many"]))
+    ledger.keep(Row("kill", "train", "decoder", "late", False, []))
     assert ledger.get("good") is not None
+    assert ledger.get("late") is None
     assert ledger.get("bad") is None
     ledger.keep(Row("kill", "train", "driver", "bad", True, []))
     assert ledger.get("bad") is not None
-    assert [row.case for row in ledger.rows()] == ["bad", "good"]
+    assert [row.case for row in ledger.rows()] == ["bad", "good", "late"]
