@@ -85,8 +85,9 @@ def _disk(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
         job = world.start(stage)
         code = job.wait(PATIENCE_SECONDS)
         job.end()
+        said, faults = f"exit code {code}: {last_line(job)}", _line(job, code)
         remount(mended)
-        return _line(job, code) + end_as_unbroken(world, stage, code), f"exit code {code}: {last_line(job)}"
+        return faults + end_as_unbroken(world, stage, code), said
 
 
 def _tracking(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
@@ -99,7 +100,8 @@ def _tracking(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]
     world.tracking.proxy.fault = ""
     code = job.wait(PATIENCE_SECONDS)
     job.end()
-    return _line(job, code) + end_as_unbroken(world, stage, code), f"exit code {code}: {last_line(job)}"
+    said, faults = f"exit code {code}: {last_line(job)}", _line(job, code)
+    return faults + end_as_unbroken(world, stage, code), said
 
 
 def _together(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
