@@ -47,8 +47,8 @@ class Claim:
     """Tokens of the dead before it. One that is not dead after all finds its own here, and stops."""
 
     def comes_before(self, other: "Claim") -> bool:
-        """Return whether it holds the lock rather than the other, or may do so once it has chosen its number."""
-        return self.number == 0 or (self.number, self.owner.token) < (other.number, other.owner.token)
+        """Return whether it holds the lock rather than the other, or may once it has chosen its number."""
+        return (self.number, self.owner.token) < (other.number, other.owner.token)
 
 
 class _Replaced(BaseException):

@@ -4,11 +4,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 
+import psutil
 import pytest
 
 from anomalyclip import run_lock
@@ -33,7 +33,6 @@ with exclusive(Storage(sys.argv[1]), "{FOLDER}", "runs/mine"):
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_lock, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(run_lock, "STALE_SECONDS", 0.1)
 
 
 def lock(storage: Storage) -> AbstractContextManager[None]:
@@ -50,6 +49,12 @@ def elsewhere(storage: Storage, beat: int = 0, since: float = 0.0, replaces: tup
     claim = Claim(owner, since, 1, beat, replaces)
     storage.write_json(f"{FOLDER}/lock-{owner.token}.json", asdict(claim))
     return claim
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
 
 
 @contextmanager
@@ -94,14 +99,17 @@ def test_a_killed_process_of_this_machine_blocks_nobody(storage: Storage) -> Non
         ):
             pass
         os.kill(process.pid, signal.SIGKILL)
-        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-            pass  # not collected by its parent, as in a container without an init
+        # not collected by its parent, as in a container without an init
+        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
         with lock(storage):
             assert len(claims(storage)) == 1
     assert claims(storage) == []
 
 
-def test_a_process_of_another_machine_is_replaced_once_it_gives_no_sign_of_life(storage: Storage) -> None:
+def test_a_process_of_another_machine_is_replaced_once_it_gives_no_sign_of_life(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock, "STALE_SECONDS", 0.1)
     dead = elsewhere(storage)
     with lock(storage):
         (name,) = claims(storage)
@@ -113,7 +121,14 @@ def test_a_living_process_of_another_machine_is_not_replaced_whatever_its_clock_
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(storage)
-    monkeypatch.setattr(time, "sleep", lambda seconds: elsewhere(storage, beat=1))
+    waits: list[float] = []
+
+    def beat(seconds: float) -> None:
+        assert not waits, "it was seen to live"
+        waits.append(seconds)
+        elsewhere(storage, beat=1)
+
+    monkeypatch.setattr(time, "sleep", beat)
     with (
         pytest.raises(JobError, match=r"runs/mine: alice on gpu-3 \(process \d+.*\) has worked on it since 1970"),
         lock(storage),
@@ -140,13 +155,11 @@ def test_a_store_that_does_not_answer_for_a_moment_does_not_end_the_work(
     with lock(storage):
         with monkeypatch.context() as away:
             away.setattr(Storage, "exists", lambda self, key: (_ for _ in ()).throw(OSError("away")))
-            while "no sign of life could be written (away)" not in caplog.text:
-                pass
+            until(lambda: "no sign of life could be written (away)" in caplog.text)
         caplog.clear()
         (name,) = claims(storage)
         before = storage.read_json(f"{FOLDER}/{name}")["beat"]
-        while storage.read_json(f"{FOLDER}/{name}")["beat"] == before:
-            pass
+        until(lambda: storage.read_json(f"{FOLDER}/{name}")["beat"] > before)
 
 
 def test_a_fresh_start_keeps_the_lock_and_removes_all_else(storage: Storage) -> None:
