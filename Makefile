@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+CHAOS_FOLDER ?= build/chaos
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup browser test lint audit demo real named-videos accept docs benchmark clean
+.PHONY: help setup browser test lint audit demo real named-videos accept chaos docs benchmark clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,7 +22,7 @@ browser:  ## Install Chromium, which tests of the report drive (Debian, as root)
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
 
 test: setup browser  ## Run the test suite
-	$(BIN)/python -m pytest -m "not accept"
+	$(BIN)/python -m pytest -m "not accept and not chaos"
 
 lint: setup  ## Check style, types and the rules of who may import what
 	$(BIN)/ruff check .
@@ -48,6 +49,10 @@ named-videos:
 
 accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept
+
+chaos: setup  ## Break every command on purpose; what was done is kept in build/chaos, and skipped the next time
+	CHAOS_FOLDER=$(CHAOS_FOLDER) $(BIN)/python -m pytest tests/chaos -m chaos; status=$$?; \
+		$(BIN)/python -m tests.chaos.write_table $(CHAOS_FOLDER) docs/reliability.md; exit $$status
 
 docs: setup  ## Build the site in build/site; a broken reference or link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
