@@ -269,6 +269,10 @@ class EventsConfig(Section):
             )
         return self
 
+    def changed(self) -> dict[str, float]:
+        """Return the settings that differ from the defaults, by name."""
+        return {name: value for name, value in self if value != getattr(type(self)(), name)}
+
 
 class CacheConfig(Section):
     """The memory-mapped feature cache of a machine."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anomalyclip.config import RunConfig, digest
 from anomalyclip.errors import UsageError
+from anomalyclip.run_lock import exclusive, is_lock, remove_dead
 from anomalyclip.storage import Storage
 
 if TYPE_CHECKING:
@@ -95,11 +97,19 @@ class RunFolder:
         return {"run": self.uri(), **{name: self.uri(name) for name in names if self.storage.exists(self.part(name))}}
 
     def start(self, fresh: bool = False) -> None:
-        """Create the folder; a `fresh` start first removes what an earlier attempt left."""
+        """Create the folder; a `fresh` start first removes what an earlier attempt left, but no lock."""
         if fresh:
-            self.storage.delete(self.key)
+            self._clear()
         if self._read(CONTENT) is None:
             self.storage.write_json(self.part(CONTENT), self.content)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Return a context in which no other process works on the run; raises JobError if one does already."""
+        return exclusive(self.storage, self.key, self.key)
+
+    def remove_dead_locks(self) -> None:
+        """Remove the locks of killed processes of this machine: nobody takes over a run that is finished."""
+        remove_dead(self.storage, self.key)
 
     def is_finished(self) -> bool:
         """Return whether the run has a result."""
@@ -153,6 +163,12 @@ class RunFolder:
     def keep_needs(self, needs: Mapping[str, Any]) -> None:
         """Remember what the run needs of the storage root, so that housekeeping keeps it."""
         self.storage.write_json(self.part(FEATURES), needs)
+
+    def _clear(self) -> None:
+        """Remove all files but the locks: the result first, so that half a run never looks finished."""
+        names = [name for name in self.storage.list(self.key) if not is_lock(name)]
+        for name in sorted(names, key=lambda name: (name != RESULT, name == CONTENT)):
+            self.storage.delete(self.part(name))
 
     def _read(self, name: str) -> Any:
         try:

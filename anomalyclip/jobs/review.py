@@ -168,12 +168,12 @@ def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
             }
             # a cut is named by its video and frames: one that exists is the same
             cut(video, {path: inside for path, inside in wanted.items() if not path.exists()}, verdicts[0].fps)
-        except (DecodeError, OSError) as error:
+            counts = {path: probe(path) for path in wanted}
+        except (DecodeError, OSError, ValueError) as error:  # ValueError: a kind of URI that is not known
             raise JobError(f"video {verdicts[0].video_id!r} cannot be cut: {error}") from error
     for row_id, part in parts.items():
         path = cuts / f"{row_id}.mp4"
-        place = str(path) if path in wanted else source
-        count = probe(path) if path in wanted else None
+        place, count = (str(path), counts[path]) if path in counts else (source, None)
         row = {"video_id": row_id, "split": "train", "labels": list(part.labels), "anomalies": [], "num_frames": count}
         if given:
             row["split"] = given[0]["split"]  # what chose the epoch must not be trained on

@@ -105,6 +105,8 @@ def prepare(
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
         **result_settings(plan.config),
+        # the model's thresholds depend on them; defaults are left out, so that runs from before there were events count
+        **{f"events.{name}": value for name, value in config.events.changed().items()},
         **more,
     }
     run = find_run(job.storage, kind, job.name, source.dataset, content, job.fresh)
@@ -271,8 +273,9 @@ def build_bundle(training: Training, extracted: Extracted, trained: Trained, fol
 def _save(training: Training, extracted: Extracted, checkpoint: Checkpoint, bundle: Path) -> None:
     weights, backbone, config = checkpoint.weights, training.backbone, training.plan.config
     model = build_model(training.plan.classes, backbone, weights["normality_prototype"], config)
-    stored, bags = _lengths(extracted), [*training.plan.bags("train"), *training.plan.bags("val")]
-    lengths = median_and_longest([stored[bag.video_id].stored for bag in bags])
+    videos = extracted.manifest.filter(pl.col("split") != "test")["source"].implode()
+    stored = extracted.store.index().filter(pl.col("video").is_in(videos))["frames"].to_list()
+    lengths = median_and_longest(stored)
     save_trained(bundle, model, weights, config, training.backbone_identity, extracted.precision, lengths)
 
 

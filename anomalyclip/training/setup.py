@@ -114,9 +114,9 @@ def _text_scale(names: Sequence[str], backbone: Backbone) -> float:
     return features.square().mean().sqrt().item()
 
 
-def median_and_longest(stored: Sequence[int]) -> tuple[int, int]:
-    """Return the median and the largest number of stored features of the training videos."""
-    return int(np.median(stored)), max(stored)
+def median_and_longest(stored: Sequence[int]) -> tuple[int, int] | None:
+    """Return the median and the largest number of stored features of the training videos; None if none is known."""
+    return (int(np.median(stored)), max(stored)) if stored else None
 
 
 def save_trained(
