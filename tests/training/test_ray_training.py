@@ -67,7 +67,7 @@ def test_a_worker_that_is_killed_is_told_at_once_and_the_fit_ends_as_without(
 
         done = False
 
-        def after_report(self, *_: Any) -> None:
+        def after_report(self, **_: Any) -> None:
             beside = psutil.Process().parent().children()
             if not self.done:
                 next(process for process in beside if "RayTrainWorker" in process.name()).kill()
