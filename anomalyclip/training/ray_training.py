@@ -73,13 +73,15 @@ class _Teller(UserCallback):  # type: ignore[misc]
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Leave a line for the fit."""
-        # the others fail after the first, for they wait for it: what Ray says of a process is the cause
-        died = {rank: error for rank, error in worker_exceptions.items() if isinstance(error, RayActorError)}
-        rank, error = next(iter((died or worker_exceptions).items()))
-        then = f"all resume from the last checkpoint (training.max_failures: {self._left} left)"
-        if self._left <= 0:
-            then = "training.max_failures allows no more; the same command resumes from the last checkpoint"
         self._left -= 1
+        # Ray wraps what its check of a worker met
+        causes = {rank: getattr(error, "health_check_failure", error) for rank, error in worker_exceptions.items()}
+        # the others fail after the first, for they wait for it: what Ray says of a process is the cause
+        died = {rank: error for rank, error in causes.items() if isinstance(error, RayActorError)}
+        rank, error = next(iter((died or causes).items()))
+        then = f"all resume from the last checkpoint (training.max_failures: {self._left} left)"
+        if self._left < 0:
+            then = "training.max_failures allows no more; the same command resumes from the last checkpoint"
         cluster.tell(self._name, f"worker {rank} is lost: {_cause(error)}; {then}")
 
 

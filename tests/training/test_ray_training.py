@@ -79,5 +79,5 @@ def test_a_worker_that_is_killed_is_told_at_once_and_the_fit_ends_as_without(
     assert max(plan.checkpoints().epochs()) == 39
     (line,) = [message for message in caplog.messages if "is lost" in message]
     assert re.fullmatch(
-        r"worker [01] is lost: its process was killed or crashed .*; all resume from the last .*\(.*: 2 left\)", line
+        r"worker [01] is lost: its process was killed or crashed .*; all resume from the last .*\(.*: 1 left\)", line
     )
