@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anomalyclip.config import RunConfig, digest
 from anomalyclip.errors import UsageError
+from anomalyclip.redaction import redact, redacted
+from anomalyclip.run_lock import exclusive, is_lock, remove_dead
 from anomalyclip.storage import Storage
 
 if TYPE_CHECKING:
@@ -95,11 +98,19 @@ class RunFolder:
         return {"run": self.uri(), **{name: self.uri(name) for name in names if self.storage.exists(self.part(name))}}
 
     def start(self, fresh: bool = False) -> None:
-        """Create the folder; a `fresh` start first removes what an earlier attempt left."""
+        """Create the folder; a `fresh` start first removes what an earlier attempt left, but no lock."""
         if fresh:
-            self.storage.delete(self.key)
+            self._clear()
         if self._read(CONTENT) is None:
             self.storage.write_json(self.part(CONTENT), self.content)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Return a context in which no other process works on the run; raises JobError if one does already."""
+        return exclusive(self.storage, self.key, self.key)
+
+    def remove_dead_locks(self) -> None:
+        """Remove the locks of killed processes of this machine: nobody takes over a run that is finished."""
+        remove_dead(self.storage, self.key)
 
     def is_finished(self) -> bool:
         """Return whether the run has a result."""
@@ -126,7 +137,8 @@ class RunFolder:
         kept = self._read(MLFLOW)
         if kept is None:
             return None
-        if kept["tracking_uri"] != tracking_uri:
+        # kept without its login, which may change
+        if redact(kept["tracking_uri"]) != redact(tracking_uri):
             raise UsageError(
                 f"run {self.name} was started at {kept['tracking_uri']}, not {tracking_uri}; "
                 "give that one as --tracking-uri, or --fresh to start again"
@@ -134,7 +146,7 @@ class RunFolder:
         return str(kept["run_id"])
 
     def keep_mlflow_run(self, tracking_uri: str, run_id: str) -> None:
-        """Remember the MLflow run, so that a later attempt resumes it."""
+        """Remember the MLflow run, so that a later attempt resumes it; a login in the address is not kept."""
         self.storage.write_json(self.part(MLFLOW), {"tracking_uri": tracking_uri, "run_id": run_id})
 
     def keep_features(self, digest: str, needs: Mapping[str, Any]) -> None:
@@ -154,6 +166,12 @@ class RunFolder:
         """Remember what the run needs of the storage root, so that housekeeping keeps it."""
         self.storage.write_json(self.part(FEATURES), needs)
 
+    def _clear(self) -> None:
+        """Remove all files but the locks: the result first, so that half a run never looks finished."""
+        names = [name for name in self.storage.list(self.key) if not is_lock(name)]
+        for name in sorted(names, key=lambda name: (name != RESULT, name == CONTENT)):
+            self.storage.delete(self.part(name))
+
     def _read(self, name: str) -> Any:
         try:
             return self.storage.read_json(self.part(name))
@@ -162,8 +180,8 @@ class RunFolder:
 
 
 def as_json(result: "DataclassInstance") -> dict[str, Any]:
-    """Return a result as JSON-like values; its figures become fields of their own."""
-    values = asdict(result)
+    """Return a result as JSON-like values, without logins; its figures become fields of their own."""
+    values = redacted(asdict(result))
     figures = values.pop(FIGURES, {})
     return {**values, **figures}
 
@@ -178,6 +196,7 @@ def find_run(
     """
     if name and not re.fullmatch(r"[\w-][\w. -]*", name):
         raise UsageError(f"--name {name!r} must be letters, digits, and any of - _ . and spaces after the first")
+    content = redacted(content)
     run = RunFolder(storage, kind, name or f"{prefix}-{digest(content)[:10]}", content)
     kept = None if fresh else run._read(CONTENT)
     if kept is not None and kept != content:

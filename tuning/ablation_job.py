@@ -139,7 +139,7 @@ def run(job: Job, prepared: Training, seeds: int, report: Report) -> AblationRes
     if result is not None and len(result.seeds) == seeds:
         log.info("ablation %s is finished; --fresh starts it again", prepared.run.name)
         return result
-    with tracked(job, prepared.run) as tracking:
+    with tracked(job, prepared.run, extends=result is not None) as tracking:
         training.describe(tracking, job, prepared)
         extracted = training.obtain(job, prepared)
         prepared = training.replan(tracking, job, prepared, extracted)

@@ -189,8 +189,15 @@ def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
     The decoder may have been started before, while libraries were imported.
     """
     log.info("events: %s", scoring.note)
-    kept = finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
-    return _concluded(kept or _score(job, scoring, decoder))
+    if (result := _kept(job, scoring)) is None:
+        with scoring.run.exclusive():
+            result = _kept(job, scoring) or _score(job, scoring, decoder)  # another process may have done it meanwhile
+    return _concluded(result)
+
+
+def _kept(job: Job, scoring: Scoring) -> ScoringResult | None:
+    """Return the result of an earlier attempt; None if there is none, or if its files are gone."""
+    return finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
 
 
 def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:

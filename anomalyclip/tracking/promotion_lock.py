@@ -7,20 +7,18 @@ entry: it takes the next number, which again exactly one process gets, and settl
 """
 
 import json
-import os
-import socket
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import mlflow
-import psutil
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from anomalyclip.errors import JobError
+from anomalyclip.owner import Owner, this_process
+from anomalyclip.redaction import redacted
 
 STALE_SECONDS = 300.0
 """Age at which a lock counts as abandoned, if nothing else shows that it is."""
@@ -33,27 +31,6 @@ OWNER, INTENT, MOVING = "promotion.owner", "promotion.intent", "promotion.moving
 
 Position = Callable[[], int]
 """Returns how many entries the history has."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process that holds a lock."""
-
-    by: str
-    host: str
-    pid: int
-    started: float
-    """When the process started, in seconds since 1970: process ids are used again."""
-    token: str
-
-    def is_gone(self) -> bool:
-        """Return whether this is a process of this machine that does not run any more."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) > 2
-        except psutil.NoSuchProcess:
-            return True
 
 
 @dataclass(frozen=True)
@@ -117,7 +94,7 @@ def acquire(
 
     Raises JobError if another process holds it for longer than a promotion takes.
     """
-    waited_since, owner = time.monotonic(), _this_process(by)
+    waited_since, owner = time.monotonic(), this_process(by)
     while True:
         done = position()
         _sweep(client, model, done)
@@ -181,7 +158,7 @@ def is_missing(error: MlflowException) -> bool:
 
 def _create(client: mlflow.MlflowClient, model: str, number: int, owner: Owner, intent: Mapping[str, Any]) -> bool:
     """Create a lock with its tags, in one transaction; returns whether it is ours."""
-    tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(intent, ensure_ascii=False)}
+    tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(redacted(intent), ensure_ascii=False)}
     note = f"A promotion of {model} is running, or was interrupted; this lock is removed when it is done or settled."
     try:
         # with its tags in one call: a lock without an owner could never be settled
@@ -201,10 +178,6 @@ def _sweep(client: mlflow.MlflowClient, model: str, done: int) -> None:
     while number and find_lock(client, model, number) is not None:
         remove_lock(client, model, number)
         number -= 1
-
-
-def _this_process(by: str) -> Owner:
-    return Owner(by, socket.gethostname(), os.getpid(), psutil.Process().create_time(), uuid.uuid4().hex)
 
 
 def _is(error: MlflowException, code: int) -> bool:

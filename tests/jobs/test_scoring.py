@@ -106,6 +106,12 @@ def test_a_video_is_neither_decoded_nor_scored_again(
     assert score(new_job(storage), bundle, footage) == first
 
 
+def test_of_two_scorings_of_the_same_one_is_told_who_works(storage: Storage, bundle: Path, footage: Path) -> None:
+    prepared = prepare(new_job(storage), str(bundle), [str(footage)], Asked(threshold=0.5), NOTHING)
+    with prepared.run.exclusive(), pytest.raises(JobError, match=rf"scores/{prepared.run.name}: .* has worked on it"):
+        score(new_job(storage), bundle, footage, threshold=0.5)
+
+
 def test_the_threshold_comes_from_the_models_table(
     storage: Storage, bundle: Path, footage: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
