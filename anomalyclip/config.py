@@ -49,6 +49,8 @@ class DataConfig(Section):
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
     """Name of imported features (the import name); None extracts features from the videos."""
+    buckets: tuple[str, ...] | None = None
+    """Buckets that the URIs of videos may name; None for all. It protects an operator whose credentials open more."""
     fps: PositiveFloat = 25.0
     """Frames per second of videos whose rate is unknown: imported features and folders of pictures do not state it."""
     trimmed: Literal[True, False, "auto"] = False
