@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAOS_FOLDER ?= build/chaos
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup browser test lint demo real named-videos accept chaos docs benchmark clean
+.PHONY: help setup browser test lint audit demo real named-videos accept chaos docs benchmark clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ lint: setup  ## Check style, types and the rules of who may import what
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+audit: setup  ## Compare the pinned dependencies with known faults (asks PyPI), their licences with the list; scan the code
+	$(BIN)/ruff check --select S .
+	$(BIN)/python -m pytest tests/packaging/test_licences.py
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
 demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
 	$(BIN)/python workflows/demo.py --storage demo

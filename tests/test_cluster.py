@@ -156,9 +156,20 @@ def test_a_cluster_of_ray_start_that_answers_is_joined(started: list[Any], answe
             r"it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ",
         ),
         (
+            RuntimeError("Token authentication is enabled but Ray couldn't find an authentication token. Create"),
+            None,
+            r"it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ",
+        ),
+        (
+            RuntimeError("InvalidAuthToken: Authentication token is missing or incorrect"),
+            None,
+            r"it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ",
+        ),
+        (
             ConnectionError("Failed to connect"),
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.54.0\n    Python: 3.12.1\nThis"),
-            r"Version mismatch: The cluster was started with: Ray: 2\.54\.0 Python: 3\.12\.1 This$",
+            r"Version mismatch: The cluster was started with: Ray: 2\.54\.0 Python: 3\.12\.1 This; "
+            "use the same Python and Ray here and on all nodes$",
         ),
         (ConnectionError("Could not\nfind any"), None, "find any$"),
     ],
@@ -272,3 +283,14 @@ def test_a_local_ray_starts_beside_what_a_dead_cluster_left_behind(dead: str) ->
         )  # fmt: skip
     nodes, own, workers = map(int, done.stdout.split())
     assert (nodes, workers) == (1, own)
+
+
+def test_the_room_for_workers_is_that_of_the_nodes_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        {"Alive": True, "NodeID": "a", "NodeManagerAddress": "1", "Resources": {"CPU": 3.0, "GPU": 1.0}},
+        {"Alive": True, "NodeID": "b", "NodeManagerAddress": "2", "Resources": {"CPU": 1.8}},
+        {"Alive": False, "NodeID": "c", "NodeManagerAddress": "3", "Resources": {}},
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert [cluster.room(cpus) for cpus in (1.0, 0.9, 0.6, 4.0)] == [4, 5, 8, 0]
+    assert (cluster.room(1.0, gpus=1), cluster.lost_nodes()) == (1, {"c": "3"})
