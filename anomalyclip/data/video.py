@@ -88,7 +88,7 @@ def is_rotated(path: str | PathLike[str]) -> bool:
 
 
 def encoding(path: str | PathLike[str]) -> tuple[str, str, str]:
-    """Return a local video's container formats (FFmpeg's names), codec and pixel format; raises DecodeError."""
+    """Return a local video's container (FFmpeg's name), codec and pixel format; raises DecodeError."""
     with _errors_of(path, [0]), _open(path) as container:
         context = _video_stream(container).codec_context
         return str(container.format.name), str(context.name), str(context.pix_fmt)
