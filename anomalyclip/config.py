@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from anomalyclip.errors import UsageError
+from anomalyclip.redaction import redacted
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 EpochChoice = Literal["best", "last"]
@@ -360,8 +361,8 @@ def _brief(value: Any) -> str:
 
 
 def to_yaml(config: Section) -> str:
-    """Return the whole configuration as YAML that `--config` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    """Return the whole configuration as YAML that `--config` reads back, without logins of addresses."""
+    return yaml.safe_dump(redacted(config.model_dump(mode="json")), sort_keys=False)
 
 
 def digest(*parts: Any) -> str:

@@ -24,7 +24,7 @@ from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader
 from anomalyclip.storage import scratch
 
 SLOTS = 2
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 (files there are made by tempfile, with a random name, for this user alone)
 
 
 class _Slots(NamedTuple):

@@ -29,6 +29,7 @@ from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.sources import ABSENT, first_bytes
 from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.full_disk import disk_errors
 from anomalyclip.progress import Bar, bar, console
 from anomalyclip.storage import Storage
 
@@ -166,10 +167,11 @@ class _Worker:
         """Extract the videos of each row; returns an ExtractionResult per video, as rows."""
         decoder = self._decoders.get()
         try:
-            results = [
-                asdict(extract_video(source, self._encode, self._store, self._settings, decoder))
-                for source in batch.column("sources").combine_chunks().flatten().to_pylist()
-            ]
+            with disk_errors([self._store.storage]):
+                results = [
+                    asdict(extract_video(source, self._encode, self._store, self._settings, decoder))
+                    for source in batch.column("sources").combine_chunks().flatten().to_pylist()
+                ]
         finally:
             self._decoders.put(decoder)
         return pa.Table.from_pylist(results, schema=_RESULTS)
