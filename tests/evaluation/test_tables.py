@@ -1,5 +1,5 @@
 from anomalyclip.evaluation.intervals import Difference, Interval
-from anomalyclip.evaluation.tables import aligned, markdown
+from anomalyclip.evaluation.tables import aligned, markdown, spreadsheet_text
 from anomalyclip.evaluation.text import difference_text, difference_values, value_text
 
 ROWS = [["name", "size"], ["a", "10"], ["b|c\nd", "9"]]
@@ -32,3 +32,9 @@ def test_figures_and_differences_have_one_form() -> None:
     assert difference_values(Difference(0.1, None, None)) == {
         "difference": 0.1, "low": None, "high": None, "better": None,
     }  # fmt: skip
+
+
+def test_spreadsheets_compute_nothing_of_a_cell() -> None:
+    assert [spreadsheet_text(cell) for cell in ("=1+1", "@SUM(A1)", "-2", "+3", "\t=1", "Arson", "a=b", "")] == [
+        "'=1+1", "'@SUM(A1)", "'-2", "'+3", "'\t=1", "Arson", "a=b", "",
+    ]  # fmt: skip
