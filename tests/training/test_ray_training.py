@@ -2,12 +2,13 @@
 
 import logging
 import re
-import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from ray.train import UserCallback
 
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.errors import JobError
@@ -61,26 +62,22 @@ def test_a_loss_that_is_not_finite_ends_all_workers_once_and_leaves_no_checkpoin
 def test_a_worker_that_is_killed_is_told_at_once_and_the_fit_ends_as_without(
     new_plan: Callable[..., FitPlan], caplog: pytest.LogCaptureFixture
 ) -> None:
-    plan = new_plan(epochs=12, workers=2, max_failures=1)
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    class Killer(UserCallback):  # type: ignore[misc]
+        """Kills a worker after the first epoch, from Ray's process beside it."""
 
-    def kill() -> None:
-        while not plan.checkpoints().epochs():
-            ended.wait(0.02)
-        for process in psutil.Process().children(recursive=True):
-            if process.pid not in before and "RayTrainWorker" in process.name():
-                process.kill()
-                return
+        done = False
 
-    ended = threading.Event()
-    killer = threading.Thread(target=kill)
-    killer.start()
+        def after_report(self, **_: Any) -> None:
+            beside = psutil.Process().parent().children()
+            if not self.done:
+                next(process for process in beside if "RayTrainWorker" in process.name()).kill()
+            self.done = True
+
+    plan = new_plan(epochs=40, workers=2, max_failures=2)
     with caplog.at_level(logging.WARNING, "anomalyclip"):
-        fit_on_ray(plan)
-    killer.join()
-    assert max(plan.checkpoints().epochs()) == 11
+        fit_on_ray(plan, callbacks=[Killer()])
+    assert max(plan.checkpoints().epochs()) == 39
     (line,) = [message for message in caplog.messages if "is lost" in message]
     assert re.fullmatch(
-        r"worker [01] is lost: its process was killed or crashed .*; all resume from the last .*\(.*: 1 left\)",
-        line,
+        r"worker [01] is lost: its process was killed or crashed .*; all resume from the last .*\(.*: 2 left\)", line
     )
