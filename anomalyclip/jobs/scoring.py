@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from anomalyclip.config import digest
-from anomalyclip.data.manifest_checks import is_uri
+from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.predictions_file import PREDICTIONS
