@@ -156,7 +156,7 @@ def test_missing_sources_and_events_past_the_end_are_told(manifest: Path, pool: 
     with pytest.raises(JobError, match=r"has 50 frames, and an event starts at 50"):
         run(manifest, [verdict(pool, 50, 54, "false")])
     (pool.parent / "text.mp4").write_text("not a video" * 99)
-    with pytest.raises(JobError, match=r"video 'text' cannot be cut: .*text\.mp4: Invalid data"):
+    with pytest.raises(JobError, match=r"video 'text' cannot be cut: .*text\.mp4: not a video"):
         run(manifest, [verdict(pool.parent / "text.mp4", 5, 14, "false")])
     with pytest.raises(JobError, match=r"video 'a' cannot be cut: Unrecognized filesystem type in URI: foo://store"):
         run(manifest, [verdict("foo://store/a.mp4", 5, 14, "false")])
