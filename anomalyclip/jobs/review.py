@@ -109,7 +109,11 @@ def run(review: Review) -> ReviewResult:
     folder = review.output.parent.resolve()
     new = [{**row, "path": _path(row["source"], folder)} for row in [*kept.iter_rows(named=True), *made]]
     write_reviews((Reviewed(**_fields(each), row=rows.get(each.event)) for each in review.counting), review.output)
-    publish_manifest(pl.DataFrame(new, schema=review.table.schema), review.output)
+    try:
+        publish_manifest(pl.DataFrame(new, schema=review.table.schema), review.output)
+    except BaseException:
+        reviews_path(review.output).unlink()  # beside no manifest, it would keep the next attempt from writing
+        raise
     result = _result(review, len(new), len(made), review.table.height - kept.height)
     log.info("%s: %d rows, %d of them new, %d removed", result.manifest, result.rows, result.added, result.removed)
     return result
