@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 
 import ray
+from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
@@ -157,10 +158,20 @@ def _start() -> None:
     # Ray lowers the priority of its workers by 15: beside any other program they would starve. The driver and its
     # workers are one job, so they run at one priority; `nice` before the command lowers it for all of them.
     os.environ.setdefault(NICENESS, "0")
+    _listen_on_this_machine_alone()
     try:
         ray.init("local", log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray has no common error, and time limits of its own
         raise JobError(f"Ray does not start on this machine: {reason(error)}") from error
+
+
+def _listen_on_this_machine_alone() -> None:
+    """Let a Ray that starts next listen at 127.0.0.1: whoever reaches its ports may run code, and it has no login.
+
+    Ray does so by itself on macOS and Windows, and its switch for that works on Linux too.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes that it starts
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
 
 
 def _join(address: str | None) -> None:

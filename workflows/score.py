@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> cli.Result:
                          help=f"write the events for another tool: {', '.join(EXPORTS)}; repeatable")  # fmt: skip
     cli.add_setting_option(command)
     cli.add_fresh_option(command)
-    arguments = command.parse_args(argv)
+    arguments = command.parse_intermixed_args(argv)  # VIDEO may stand behind options
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
     job = cli.resolve(arguments)
 

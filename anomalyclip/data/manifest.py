@@ -13,7 +13,7 @@ from anomalyclip.data.manifest_checks import column_faults, interval_faults, loc
 from anomalyclip.data.manifest_files import read_columns, read_raw, suffix_of, typed, write_csv
 from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly
 from anomalyclip.data.splits import in_two_splits
-from anomalyclip.errors import UsageError, first_names
+from anomalyclip.errors import UsageError, fault_lines, first_names
 
 
 def load_manifest(path: str | Path, frame_tolerance: int = 0, buckets: Collection[str] | None = None) -> pl.DataFrame:
@@ -52,7 +52,7 @@ def check_manifest_head(path: str | Path) -> None:
 
 def _refuse(path: Path, faults: Sequence[str]) -> None:
     if faults:
-        raise UsageError("\n  ".join([f"manifest {path} has {len(faults)} fault(s):", *faults]))
+        raise UsageError(fault_lines(f"manifest {path} has {len(faults)} fault(s):", faults))
 
 
 def named_sources(path: str | Path) -> set[str]:
@@ -108,10 +108,10 @@ def check_frame_counts(
         problem = _count_fault(row, video, features, sampling_rate, frame_tolerance)
         if problem:
             numbers = f"annotations {_or(row['num_frames'])}, video {_or(video)}, features {_or(features)}"
-            faults.append(f"  video {row['video_id']!r}: {numbers}: {problem}")
+            faults.append(f"video {row['video_id']!r}: {numbers}: {problem}")
         checked.append(row | {"num_frames": video})
     if faults:
-        raise UsageError(f"frame counts differ for {len(faults)} video(s):\n" + "\n".join(faults))
+        raise UsageError(fault_lines(f"frame counts differ for {len(faults)} video(s):", faults))
     return _cut_intervals(pl.DataFrame(checked, schema=df.schema), whole=True)
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, NonNegativeInt, Valid
 
 from anomalyclip.data.labels import is_normal
 from anomalyclip.data.manifest_checks import id_faults, label_faults
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, fault_lines
 from anomalyclip.storage import whole_file
 
 SCHEMA_VERSION = 1
@@ -81,7 +81,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         verdicts.append(verdict)
         faults += [f"verdict {number}, video {verdict.video_id!r}: {fault}" for fault in _faults(verdict)]
     if faults:
-        raise UsageError("\n  ".join([f"{path} has {len(faults)} fault(s):", *faults]))
+        raise UsageError(fault_lines(f"{path} has {len(faults)} fault(s):", faults))
     return verdicts
 
 

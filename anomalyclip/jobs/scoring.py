@@ -161,8 +161,12 @@ def prepare(
 
 
 def _checked(output: Path, footage: Footage) -> Path:
-    """Return the folder for the results as absolute; raises UsageError if it holds anything but a job's results."""
+    """Return the folder for the results as absolute; UsageError if it holds other files or cannot be written."""
     output = output.expanduser().absolute()
+    try:
+        Storage(str(output.parent)).check_usable()
+    except UsageError as error:
+        raise UsageError(f"--output {output}: {error}") from None
     if output.exists() and not (output / OWNER).is_file() and not (output.is_dir() and not any(output.iterdir())):
         raise UsageError(f"--output {output} exists, and is not of a scoring job: give a new folder")
     for source in footage.table["source"]:

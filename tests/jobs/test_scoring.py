@@ -196,6 +196,8 @@ def test_a_folder_for_results_holds_those_of_one_job(
 def test_results_are_not_written_among_other_files(storage: Storage, bundle: Path, footage: Path) -> None:
     with pytest.raises(UsageError, match="footage exists, and is not of a scoring job: give a new folder"):
         score(new_job(storage), bundle, footage, output=footage)
+    with pytest.raises(UsageError, match=r"--output /proc/none/out: .* cannot be used: No such file or directory"):
+        score(new_job(storage), bundle, footage, output=Path("/proc/none/out"))
     annotated = Wanted(report=False, annotate=True)
     score(new_job(storage), bundle, footage, output=footage / "out", wanted=annotated)
     with pytest.raises(UsageError, match=r"out/annotated/a.mp4 is in the folder for the results: give another"):

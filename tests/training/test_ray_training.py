@@ -25,7 +25,8 @@ def new_plan(storage: Storage, put_features: Callable[..., None], bags: list[Bag
     """Return `new(broken=False, **training)`: a plan of a small fit; the features of a broken one are not finite."""
 
     def new(broken: bool = False, **training: int) -> FitPlan:
-        store = FeatureStore(storage, "made-up")
+        fingerprint = "broken" if broken else "made-up"  # the cache of a node knows features by it
+        store = FeatureStore(storage, fingerprint)
         for number, bag in enumerate(bags):
             features = np.random.default_rng(number).normal(size=(40, 8)).astype(np.float16)
             spoilt = broken and bag.video_id == "a0"
@@ -41,7 +42,7 @@ def new_plan(storage: Storage, put_features: Callable[..., None], bags: list[Bag
             train=bags,
             validation=(),
             backbone_identity=None,
-            fingerprint="made-up",
+            fingerprint=fingerprint,
             sources={bag.video_id: bag.video_id for bag in bags},
         )
 

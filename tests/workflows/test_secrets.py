@@ -43,8 +43,8 @@ def test_a_training_leaves_no_password_anywhere(
             "MLFLOW_TRACKING_URI": address.replace("//", f"//operator:{SECRET}@"),
         }
         done = subprocess.run(
-            [sys.executable, str(ROOT / "workflows/train.py"), str(drawn_manifest), *options, "--set",
-             "training.epochs=2", "--storage", str(left_behind / "storage"), "--name", "a"],
+            [sys.executable, str(ROOT / "workflows/train.py"), str(drawn_manifest), "--storage",
+             str(left_behind / "storage"), *options, "--set", "training.epochs=2", "--set", "training.workers=2"],
             env=told, cwd=left_behind, text=True, capture_output=True, timeout=300,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
