@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -21,7 +22,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from anomalyclip import cluster
 from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.device import ResolvedPrecision, resolve_device, resolve_precision
-from anomalyclip.errors import JobError
+from anomalyclip.errors import JobError, first_names
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone, save_backbone
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
@@ -39,6 +40,11 @@ LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
 """Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
 
+VIDEO_TRIES = 3
+"""Times that a video is begun if its worker dies each time."""
+WORKER_STARTS = 5
+"""Times that a worker is started if none does a video in between."""
+
 _RESULTS = pa.schema(
     [
         ("video", pa.string()),
@@ -51,6 +57,7 @@ _RESULTS = pa.schema(
         ("rotated", pa.bool_()),
         ("seconds", pa.float64()),
         ("error", pa.string()),
+        ("killed", pa.bool_()),
     ]
 )
 
@@ -85,6 +92,8 @@ class ExtractionReport:
     extracted: int
     skipped: int
     quarantined: int
+    killed: int
+    """Of those, the ones whose decoder was killed: nothing is wrong with them, as far as is known."""
     frames: int
     seconds: float
 
@@ -122,7 +131,7 @@ def extract_missing(
             progress.finish()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
-    quarantined = store.quarantine().filter(pl.col("video").is_in(sources.implode())).height
+    failed = store.quarantine().filter(pl.col("video").is_in(sources.implode()))
     return ExtractionReport(
         fingerprint=store.fingerprint,
         precision=precision,
@@ -130,11 +139,38 @@ def extract_missing(
         quarantine=storage.uri(f"{store.key}/quarantine.parquet"),
         videos=len(sources),
         extracted=progress.extracted,
-        skipped=len(sources) - quarantined - progress.extracted,
-        quarantined=quarantined,
+        skipped=len(sources) - failed.height - progress.extracted,
+        quarantined=failed.height,
+        killed=failed.filter(pl.col("killed")).height,
         frames=progress.frames,
         seconds=time.monotonic() - started,
     )
+
+
+class _Deaths:
+    """Actor: counts what a worker that dies cannot report itself. Ray starts it again, with its videos, for ever."""
+
+    def __init__(self, workers: int) -> None:
+        self._most_starts, self._starts = WORKER_STARTS * workers, 0
+        self._begun = Counter[str]()
+
+    def start(self) -> None:
+        """Count the start of a worker; raises JobError if too many have started since a video was done."""
+        self._starts += 1
+        if self._starts > self._most_starts:
+            raise JobError(f"workers died {self._most_starts} times and did no video")
+
+    def begin(self, source: str) -> None:
+        """Count the start of a video; raises JobError if workers died at each one before, and names all such videos."""
+        self._begun[source] += 1
+        if self._begun[source] > VIDEO_TRIES:
+            often = [name for name, times in self._begun.items() if times >= VIDEO_TRIES]
+            raise JobError(f"a worker died {VIDEO_TRIES} times while it extracted {first_names(often)}")
+
+    def end(self, source: str) -> None:
+        """Count a video that is done."""
+        self._starts = 0
+        del self._begun[source]
 
 
 class _Worker:
@@ -148,31 +184,38 @@ class _Worker:
         precision: ResolvedPrecision,
         settings: ExtractionConfig,
         workers_on_node: int,
+        deaths: Any,
     ) -> None:
+        ray.get(deaths.start.remote())
         # a core per video beat several threads per video, and Ray would leave a worker one thread on any node
         torch.set_num_threads(max(1, cluster.threads(workers_on_node) // settings.decode_processes))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
+        self._deaths = deaths
         device = resolve_device()
         self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
         # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
         self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
         self._decoders = SimpleQueue[Decoder]()
         for _ in range(settings.decode_processes):
-            self._decoders.put(Decoder(settings.decode_timeout))
+            self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Extract the videos of each row; returns an ExtractionResult per video, as rows."""
         decoder = self._decoders.get()
         try:
-            results = [
-                asdict(extract_video(source, self._encode, self._store, self._settings, decoder))
-                for source in batch.column("sources").combine_chunks().flatten().to_pylist()
-            ]
+            sources = batch.column("sources").combine_chunks().flatten().to_pylist()
+            results = [asdict(self._extract(source, decoder)) for source in sources]
         finally:
             self._decoders.put(decoder)
         return pa.Table.from_pylist(results, schema=_RESULTS)
+
+    def _extract(self, source: str, decoder: Decoder) -> ExtractionResult:
+        ray.get(self._deaths.begin.remote(source))  # counted before anything can kill this process
+        result = extract_video(source, self._encode, self._store, self._settings, decoder)
+        ray.get(self._deaths.end.remote(source))
+        return result
 
     def _encode(self, frames: NDArray[np.uint8]) -> Features:
         with self._encoding:
@@ -297,6 +340,7 @@ def _results(
             precision,
             settings,
             cluster.processes_per_node(workers),
+            ray.remote(num_cpus=0)(_Deaths).remote(workers),
         ),
         num_cpus=settings.cpus_per_worker,
         # one actor per GPU: its threads share one image tower

@@ -155,9 +155,10 @@ def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
 
 
 def _kept(job: Job, scoring: Scoring) -> ScoringResult | None:
-    """Return the result of an earlier attempt; None if there is none, or if its files are gone."""
+    """Return the result of an earlier attempt; None if there is none, its files are gone, or failures are retried."""
     storage, key = scoring.place()
-    return finished(job, scoring.run, ScoringResult) if storage.is_complete(key) else None
+    kept = finished(job, scoring.run, ScoringResult) if storage.is_complete(key) else None
+    return None if kept and kept.failed and job.retry else kept
 
 
 def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
@@ -201,6 +202,7 @@ def _write(scoring: Scoring, extracted: Extracted, failures: Sequence[Failure]) 
         if failures:
             write_failures(folder, failures)
         storage, key = scoring.place()
+        storage.delete(f"{key}/{FAILURES}")  # those of an attempt before
         storage.publish_folder(folder, key)
     return scored
 
