@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -22,8 +21,9 @@ from ray.data import ActorPoolStrategy, DataContext
 from anomalyclip import cluster
 from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.device import ResolvedPrecision, resolve_device, resolve_precision
-from anomalyclip.errors import JobError, first_names
+from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone, save_backbone
+from anomalyclip.features.deaths import WorkerDeaths
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
@@ -40,10 +40,6 @@ LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
 """Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
 
-VIDEO_TRIES = 3
-"""Times that a video is begun if its worker dies each time."""
-WORKER_STARTS = 5
-"""Times that a worker is started if none does a video in between."""
 
 _RESULTS = pa.schema(
     [
@@ -145,32 +141,6 @@ def extract_missing(
         frames=progress.frames,
         seconds=time.monotonic() - started,
     )
-
-
-class _Deaths:
-    """Actor: counts what a worker that dies cannot report itself. Ray starts it again, with its videos, for ever."""
-
-    def __init__(self, workers: int) -> None:
-        self._most_starts, self._starts = WORKER_STARTS * workers, 0
-        self._begun = Counter[str]()
-
-    def start(self) -> None:
-        """Count the start of a worker; raises JobError if too many have started since a video was done."""
-        self._starts += 1
-        if self._starts > self._most_starts:
-            raise JobError(f"workers died {self._most_starts} times and did no video")
-
-    def begin(self, source: str) -> None:
-        """Count the start of a video; raises JobError if workers died at each one before, and names all such videos."""
-        self._begun[source] += 1
-        if self._begun[source] > VIDEO_TRIES:
-            often = [name for name, times in self._begun.items() if times >= VIDEO_TRIES]
-            raise JobError(f"a worker died {VIDEO_TRIES} times while it extracted {first_names(often)}")
-
-    def end(self, source: str) -> None:
-        """Count a video that is done."""
-        self._starts = 0
-        del self._begun[source]
 
 
 class _Worker:
@@ -321,6 +291,8 @@ def _results(
         return
     workers = cluster.extraction_workers(settings.workers)
     _quieten()
+    # started again with its node; then it counts from the beginning
+    deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkerDeaths).remote(workers)
     rows = [pa.table({"sources": [group]}) for group in _groups(missing)]
     dataset = ray.data.from_arrow(rows).map_batches(
         _Worker,
@@ -340,7 +312,7 @@ def _results(
             precision,
             settings,
             cluster.processes_per_node(workers),
-            ray.remote(num_cpus=0)(_Deaths).remote(workers),
+            deaths,
         ),
         num_cpus=settings.cpus_per_worker,
         # one actor per GPU: its threads share one image tower

@@ -125,28 +125,6 @@ def test_a_video_that_kills_its_worker_each_time_ends_the_job_by_name(
     assert "\n" not in str(failure.value)
 
 
-def test_workers_that_die_before_they_do_a_video_are_not_started_for_ever() -> None:
-    deaths = ray_extraction._Deaths(workers=2)
-    for _ in range(10):
-        deaths.start()
-    with pytest.raises(JobError, match="workers died 10 times and did no video"):
-        deaths.start()
-    deaths.begin("a")
-    deaths.end("a")
-    deaths.start()
-
-
-def test_only_the_videos_at_which_workers_died_are_named() -> None:
-    deaths = ray_extraction._Deaths(workers=1)
-    for _ in range(3):
-        deaths.begin("beside")
-        deaths.begin("done")
-        deaths.end("done")
-        deaths.begin("poison")
-    with pytest.raises(JobError, match="a worker died 3 times while it extracted beside, poison"):
-        deaths.begin("poison")
-
-
 def test_fault_of_the_store_ends_the_job_in_one_line(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
     backbone = load_backbone(CONFIG.backbone)
     report = extract_missing(manifest([]), CONFIG, storage, backbone=backbone)
