@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+CHAOS_FOLDER ?= build/chaos
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup browser test lint demo real named-videos accept docs benchmark clean
+.PHONY: help setup browser test lint audit demo real named-videos accept chaos docs benchmark clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,13 +22,19 @@ browser:  ## Install Chromium, which tests of the report drive (Debian, as root)
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
 
 test: setup browser  ## Run the test suite
-	$(BIN)/python -m pytest -m "not accept"
+	$(BIN)/python -m pytest -m "not accept and not chaos"
 
 lint: setup  ## Check style, types and the rules of who may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+audit: setup  ## Compare the pinned dependencies with known faults (asks PyPI), their licences with the list; scan the code
+	$(BIN)/ruff check --select S .
+	$(BIN)/python -m pytest tests/packaging/test_licences.py
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
 demo: setup  ## Draw a benchmark; extract, train, evaluate, register, and compare with zero-shot CLIP
 	$(BIN)/python workflows/demo.py --storage demo
@@ -42,6 +49,10 @@ named-videos:
 
 accept: setup  ## Run what takes longer than the suite allows
 	$(BIN)/python -m pytest -m accept
+
+chaos: setup  ## Break every command on purpose; what was done is kept in build/chaos, and skipped the next time
+	CHAOS_FOLDER=$(CHAOS_FOLDER) $(BIN)/python -m pytest tests/chaos -m chaos; status=$$?; \
+		$(BIN)/python -m tests.chaos.write_table $(CHAOS_FOLDER) docs/reliability.md; exit $$status
 
 docs: setup  ## Build the site in build/site; a broken reference or link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

@@ -8,15 +8,20 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
+from traceback import format_exception
+from types import TracebackType
 from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
 
 from anomalyclip import progress, runs
 from anomalyclip.config import build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.imported import with_import_settings
+from anomalyclip.full_disk import disk_errors
 from anomalyclip.job import Job
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION, PRESETS, names_benchmark, preset
+from anomalyclip.redaction import redact, redacted, without_login
 from anomalyclip.storage import Storage, default_root, scratch
 
 log = logging.getLogger("anomalyclip")
@@ -29,6 +34,8 @@ DRAWN = (
 )
 _closing_lines: list[str] = []
 """Logged once more after a successful command."""
+_roots: list[Storage] = []
+"""The command's storage root, once it is known."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -108,17 +115,34 @@ def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
         check_manifest_head(options["manifest"])
     storage = Storage(options.get("storage") or default_root())
     storage.check_usable()
+    _roots[:] = [storage]
     scratch()
     base = preset(options.get("preset") or "default")
     base = base.model_copy(update={"tracking": DEMONSTRATION}) if on_benchmark else base
     config = build_config(base, options.get("config"), options.get("overrides", ()))
     config = with_import_settings(config, storage) if features_needed else config
     tracking = options.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or _sqlite(storage)
+    tracking = _with_login_apart(tracking)
     if on_benchmark:
         log.warning(DRAWN)
         _closing_lines.append(DRAWN)
     log.info("storage root: %s", storage.root)
     return Job(storage, config, options.get("name"), options.get("fresh", False), tracking, options.get("retry", False))
+
+
+def _with_login_apart(tracking_uri: str) -> str:
+    """Return the address of a server without its login, which goes where MLflow looks for one besides.
+
+    MLflow prints the addresses of runs, and hands its own to the programs that it starts.
+    """
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ("http", "https") or parts.username is None or parts.password is None:
+        return tracking_uri
+    bare = without_login(tracking_uri)
+    login = {"USERNAME": unquote(parts.username), "PASSWORD": unquote(parts.password)}
+    os.environ.update({f"MLFLOW_TRACKING_{name}": value for name, value in login.items()})
+    os.environ["MLFLOW_TRACKING_URI"] = bare
+    return bare
 
 
 def _sqlite(storage: Storage) -> str:
@@ -137,14 +161,15 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.WARNING, handlers=[progress.handler()])
     log.setLevel(logging.INFO)
+    sys.excepthook = _print_traceback
     try:
-        with progress.watch():
+        with progress.watch(), disk_errors(_roots):
             result = main(sys.argv[1:])
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redact(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
     except JobError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        print(redact(f"failed: {error}"), file=sys.stderr)
         _print(error.result)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -156,9 +181,14 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     sys.exit(0)
 
 
+def _print_traceback(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Print an error that nobody expected, as Python does, without logins in addresses."""
+    sys.stderr.write(redact("".join(format_exception(kind, error, traceback))))
+
+
 def _print(result: Result) -> None:
     if result is not None:
-        print(json.dumps(as_json(result)), flush=True)
+        print(json.dumps(redacted(as_json(result))), flush=True)
 
 
 def as_json(result: Result) -> Mapping[str, Any]:

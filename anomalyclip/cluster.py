@@ -6,9 +6,12 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 
 import ray
+from ray._private import ray_constants
 from ray._private.services import find_bootstrap_address
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from anomalyclip.errors import JobError, UsageError
 
@@ -18,6 +21,7 @@ ANSWER_SECONDS = 5.0
 """Time in which a cluster must answer before it is joined; on its own, Ray would try for minutes."""
 JOIN_TRIES = "1"
 NICENESS = "RAY_worker_niceness"
+_TEXTS = b"anomalyclip"
 _WRAPPED = "\n\nThe above exception was the direct cause of the following exception:"
 
 
@@ -103,6 +107,35 @@ def threads(processes: int = 1) -> int:
     return max(1, min(allowed, int(node["Resources"].get("CPU", allowed))) // processes)
 
 
+def room(cpus: float, gpus: int = 0) -> int:
+    """Return how many workers with so many CPUs and GPUs each the nodes of the cluster can hold, were they free."""
+    return sum(_room(node["Resources"], cpus, gpus) for node in ray.nodes() if node["Alive"])
+
+
+def lost_nodes() -> dict[str, str]:
+    """Return the names of the nodes that the cluster has lost since it was started, by their ids."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if not node["Alive"]}
+
+
+def tell(name: str, text: str) -> None:
+    """Leave a text for another process of the cluster, which `told` gives to it."""
+    _internal_kv_put(name, text.encode(), namespace=_TEXTS)
+
+
+def told(name: str) -> str | None:
+    """Return the latest text that was left under a name, once; None if there is none."""
+    text: bytes | None = _internal_kv_get(name, namespace=_TEXTS)
+    if text is None:
+        return None
+    _internal_kv_del(name, namespace=_TEXTS)
+    return text.decode()
+
+
+def _room(resources: Mapping[str, float], cpus: float, gpus: int) -> int:
+    by_cpus = math.floor(resources.get("CPU", 0.0) / cpus + 1e-9)
+    return min(by_cpus, math.floor(resources.get("GPU", 0.0) / gpus)) if gpus else by_cpus
+
+
 def _alive_nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
@@ -125,10 +158,20 @@ def _start() -> None:
     # Ray lowers the priority of its workers by 15: beside any other program they would starve. The driver and its
     # workers are one job, so they run at one priority; `nice` before the command lowers it for all of them.
     os.environ.setdefault(NICENESS, "0")
+    _listen_on_this_machine_alone()
     try:
         ray.init("local", log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray has no common error, and time limits of its own
         raise JobError(f"Ray does not start on this machine: {reason(error)}") from error
+
+
+def _listen_on_this_machine_alone() -> None:
+    """Let a Ray that starts next listen at 127.0.0.1: whoever reaches its ports may run code, and it has no login.
+
+    Ray does so by itself on macOS and Windows, and its switch for that works on Linux too.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes that it starts
+    ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
 
 
 def _join(address: str | None) -> None:
@@ -146,7 +189,8 @@ def _refusal(error: Exception) -> str:
     if "authentication token" in told.lower():
         return "it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ~/.ray/auth_token is not its token"
     if "Version mismatch" in told:
-        return " ".join(str(error.__cause__ or error).split())
+        told = " ".join(str(error.__cause__ or error).split())
+        return f"{told.rstrip('.')}; use the same Python and Ray here and on all nodes"
     return reason(error.__cause__ or error)
 
 

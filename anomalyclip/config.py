@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 from anomalyclip.errors import UsageError
+from anomalyclip.redaction import redacted
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 EpochChoice = Literal["best", "last"]
@@ -28,6 +30,10 @@ Architecture = Literal["axial", "transformer", "mlp"]
 """Of the Temporal model; each is a case of `anomalyclip/model/temporal.py`."""
 MethodName = Literal["anomalyclip", "sultani", "rtfm", "s3r", "ssrl", "actionclip", "vadclip"]
 """The method, or a competitor of `anomalyclip/baselines/`."""
+
+
+MAX_YAML_BYTES = 2**18
+"""Size of a file of settings; ours have a few kilobytes, and parsing takes a second per megabyte."""
 
 
 class Section(BaseModel):
@@ -49,6 +55,8 @@ class DataConfig(Section):
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
     """Name of imported features (the import name); None extracts features from the videos."""
+    buckets: tuple[str, ...] | None = None
+    """Buckets that the URIs of videos may name; None for all. It protects an operator whose credentials open more."""
     fps: PositiveFloat = 25.0
     """Frames per second of videos whose rate is unknown: imported features and folders of pictures do not state it."""
     trimmed: Literal[True, False, "auto"] = False
@@ -271,6 +279,10 @@ class EventsConfig(Section):
             )
         return self
 
+    def changed(self) -> dict[str, float]:
+        """Return the settings that differ from the defaults, by name."""
+        return {name: value for name, value in self if value != getattr(type(self)(), name)}
+
 
 class CacheConfig(Section):
     """The memory-mapped feature cache of a machine."""
@@ -333,13 +345,23 @@ def with_settings(base: AnyConfig, changes: Iterable[tuple[str, str, Any]]) -> A
 
 def _fault(fault: Mapping[str, Any]) -> str:
     where, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
-    got = "" if fault["type"] == "value_error" else f" (got {fault['input']!r})"
+    got = "" if fault["type"] == "value_error" else f" (got {_brief(fault['input'])})"
     return f"{where}: {message}{got}" if where else f"{message}{got}"
 
 
+def _brief(value: Any) -> str:
+    """Return a value for a message; YAML's aliases make one of a few bytes fill the memory when written out."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = 100
+    try:
+        return brief.repr(value)
+    except ValueError:  # Python writes no numbers of more than 4300 digits
+        return "a number of thousands of digits"
+
+
 def to_yaml(config: Section) -> str:
-    """Return the whole configuration as YAML that `--config` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    """Return the whole configuration as YAML that `--config` reads back, without logins of addresses."""
+    return yaml.safe_dump(redacted(config.model_dump(mode="json")), sort_keys=False)
 
 
 def digest(*parts: Any) -> str:
@@ -351,11 +373,25 @@ def digest(*parts: Any) -> str:
 def read_yaml(file: Path, source: str) -> Any:
     """Return the content of a YAML file; raises UsageError, which begins with `source`, if it cannot be read."""
     try:
-        return yaml.safe_load(file.read_text())
+        if (size := file.stat().st_size) > MAX_YAML_BYTES:
+            raise UsageError(f"{source} has {size} bytes: settings have at most {MAX_YAML_BYTES}")
+        return _parse_yaml(file.read_text())
     except FileNotFoundError:
         raise UsageError(f"{source} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{source} is not readable YAML: {' '.join(str(error).split())}") from None
+
+
+def _parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text; raises ValueError."""
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise ValueError(error) from None
+    except Exception as error:  # PyYAML raises whatever a tag such as `!!int x` leads it to
+        raise ValueError(f"a value does not fit its type: {error}") from None
 
 
 def _file_settings(file: Path | None) -> list[tuple[str, str, Any]]:
@@ -372,8 +408,8 @@ def _parse_override(text: str) -> tuple[str, str, Any]:
     if not separator or dotted.count(".") != 1:
         raise UsageError(f"--set {text}: expected section.key=value, such as training.epochs=5")
     try:
-        return "--set", dotted, yaml.safe_load(value)
-    except yaml.YAMLError:
+        return "--set", dotted, _parse_yaml(value)
+    except ValueError:
         raise UsageError(f"--set {text}: the value is not valid YAML") from None
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 MOST_NAMED = 10
 """Most names in one line."""
+MOST_FAULTS = 20
+"""Most lines of faults in one message."""
 
 
 class UsageError(Exception):
@@ -25,3 +27,9 @@ class JobError(Exception):
 def first_names(names: Sequence[str]) -> str:
     """Return the first names, and an ellipsis if there are more."""
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+
+
+def fault_lines(head: str, faults: Sequence[str]) -> str:
+    """Return a message of a line per fault below its head: the first ones, and the number of the rest."""
+    more = [f"… and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+    return "\n  ".join([head, *faults[:MOST_FAULTS], *more])

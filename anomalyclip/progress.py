@@ -16,6 +16,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from anomalyclip.redaction import redact
+
 log = logging.getLogger("anomalyclip")
 
 SILENCE_SECONDS = 4.0
@@ -35,6 +37,13 @@ class _LastLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.at = time.monotonic()
+
+
+class _Formatter(logging.Formatter):
+    """Formats lines and tracebacks without logins in addresses."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class _TimeLeft(ProgressColumn):
@@ -73,11 +82,11 @@ def handler() -> logging.Handler:
             log_time_format="%H:%M:%S",
             highlighter=NullHighlighter(),
         )
-        rich.setFormatter(logging.Formatter("%(mark)s%(message)s"))
+        rich.setFormatter(_Formatter("%(mark)s%(message)s"))
         rich.addFilter(_mark)
         return rich
     plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(logging.Formatter("%(asctime)s %(mark)s%(message)s", datefmt="%H:%M:%S"))
+    plain.setFormatter(_Formatter("%(asctime)s %(mark)s%(message)s", datefmt="%H:%M:%S"))
     plain.addFilter(_mark)
     return plain
 
@@ -114,6 +123,13 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextmanager
+def waiting() -> Iterator[None]:
+    """Show nothing while the block runs: it waits for others to ask for something, however long."""
+    with working(""):
+        yield
+
+
+@contextmanager
 def watch() -> Iterator[None]:
     """Show that work is going on while the block runs: a clock on a terminal, elsewhere a line after each silence."""
     last, stop = _LastLine(), threading.Event()
@@ -124,10 +140,10 @@ def watch() -> Iterator[None]:
         def look() -> None:
             while not stop.wait(LOOK_SECONDS):
                 what, since = _doing[-1]
-                line = f"{what}: {time.monotonic() - since:.0f} s so far"
+                line = f"{what}: {time.monotonic() - since:.0f} s so far" if what else ""
                 if shown is not None:
                     shown.update(line)
-                elif time.monotonic() - last.at >= SILENCE_SECONDS:
+                elif line and time.monotonic() - last.at >= SILENCE_SECONDS:
                     log.info("%s", line)
 
         watcher = threading.Thread(target=look, daemon=True)

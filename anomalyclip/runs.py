@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anomalyclip.config import RunConfig, digest
 from anomalyclip.errors import UsageError
+from anomalyclip.redaction import redact, redacted
 from anomalyclip.run_lock import exclusive, is_lock, remove_dead
 from anomalyclip.storage import Storage
 
@@ -136,7 +137,8 @@ class RunFolder:
         kept = self._read(MLFLOW)
         if kept is None:
             return None
-        if kept["tracking_uri"] != tracking_uri:
+        # kept without its login, which may change
+        if redact(kept["tracking_uri"]) != redact(tracking_uri):
             raise UsageError(
                 f"run {self.name} was started at {kept['tracking_uri']}, not {tracking_uri}; "
                 "give that one as --tracking-uri, or --fresh to start again"
@@ -144,7 +146,7 @@ class RunFolder:
         return str(kept["run_id"])
 
     def keep_mlflow_run(self, tracking_uri: str, run_id: str) -> None:
-        """Remember the MLflow run, so that a later attempt resumes it."""
+        """Remember the MLflow run, so that a later attempt resumes it; a login in the address is not kept."""
         self.storage.write_json(self.part(MLFLOW), {"tracking_uri": tracking_uri, "run_id": run_id})
 
     def keep_features(self, digest: str, needs: Mapping[str, Any]) -> None:
@@ -178,8 +180,8 @@ class RunFolder:
 
 
 def as_json(result: "DataclassInstance") -> dict[str, Any]:
-    """Return a result as JSON-like values; its figures become fields of their own."""
-    values = asdict(result)
+    """Return a result as JSON-like values, without logins; its figures become fields of their own."""
+    values = redacted(asdict(result))
     figures = values.pop(FIGURES, {})
     return {**values, **figures}
 
@@ -194,6 +196,7 @@ def find_run(
     """
     if name and not re.fullmatch(r"[\w-][\w. -]*", name):
         raise UsageError(f"--name {name!r} must be letters, digits, and any of - _ . and spaces after the first")
+    content = redacted(content)
     run = RunFolder(storage, kind, name or f"{prefix}-{digest(content)[:10]}", content)
     kept = None if fresh else run._read(CONTENT)
     if kept is not None and kept != content:

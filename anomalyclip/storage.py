@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pyarrow import fs
 
 from anomalyclip.errors import UsageError
+from anomalyclip.redaction import redact, redacted
 
 COMPLETE = "_COMPLETE"
 """Marker written last into an object of several files."""
@@ -67,8 +68,8 @@ class Storage:
         return f"{self._prefix}/{key}"
 
     def uri(self, key: str) -> str:
-        """Return the URI of the key, for users."""
-        base, mark, query = self.root.partition("?")
+        """Return the URI of the key, for users: without the root's login."""
+        base, mark, query = redact(self.root).partition("?")
         return f"{base}/{key}{mark}{query}"
 
     def exists(self, key: str) -> bool:
@@ -109,8 +110,8 @@ class Storage:
             stream.write(content)
 
     def write_json(self, key: str, value: Any) -> None:
-        """Write a JSON value to the key."""
-        self.write(key, json.dumps(value, indent=2).encode())
+        """Write a JSON value to the key; logins of addresses in it are hidden."""
+        self.write(key, json.dumps(redacted(value), indent=2).encode())
 
     def publish(self, local: Path, key: str) -> None:
         """Copy a finished local file to the key."""

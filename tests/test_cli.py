@@ -1,7 +1,10 @@
+import errno
 import importlib
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -138,3 +141,42 @@ def test_a_command_shows_few_options_and_an_example(name: str, capsys: pytest.Ca
     options = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", shown, re.MULTILINE)) - {"--help"}
     assert 1 <= len(options) <= (11 if name == "score" else 10)  # what comes out of a scoring is chosen by options
     assert re.search(rf"^example:\n  python workflows/{name}\.py \S", shown, re.MULTILINE)
+
+
+def test_the_login_of_a_tracking_server_goes_where_mlflow_looks_for_it_and_not_into_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("USERNAME", "PASSWORD", "URI"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # so that what `resolve` sets is undone
+    assert job("--tracking-uri", "http://me:p%40ss@server:5000/x").tracking_uri == "http://server:5000/x"
+    login = [os.environ[f"MLFLOW_TRACKING_{name}"] for name in ("USERNAME", "PASSWORD", "URI")]
+    assert login == ["me", "p@ss", "http://server:5000/x"]
+    database = "postgresql://me:pass@server/db"
+    assert job("--tracking-uri", database).tracking_uri == database
+
+
+@pytest.mark.parametrize("error", [UsageError, JobError])
+def test_a_failure_and_a_result_show_no_password(
+    error: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "postgresql://me:hunter2@server/db"
+    assert run(raising(error(f"no {address}")), capsys, monkeypatch)[2].endswith(": no postgresql://***@server/db\n")
+    assert run(lambda _: {"tracking_uri": address}, capsys, monkeypatch)[1] == (
+        '{"tracking_uri": "postgresql://***@server/db"}\n'
+    )
+
+
+def test_an_error_that_nobody_expected_shows_no_password() -> None:
+    program = (
+        "from anomalyclip import cli\ndef main(_): raise RuntimeError('at http://me:hunter2@server')\ncli.run(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "RuntimeError: at http://***@server")
+    assert "hunter2@" not in done.stderr
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x")
+    code, output, errors = run(raising(full), capsys, monkeypatch)
+    assert (code, output, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith("failed: no space left in /data/x, on ")

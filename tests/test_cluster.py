@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray._private import ray_constants
 
 from anomalyclip import cluster
 from anomalyclip.cluster import connect, processes_per_node, reason, threads
@@ -35,7 +36,9 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
     monkeypatch.setattr(ray, "init", lambda *address, **_: calls.append(address))
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.5)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    for name in ("RAY_ADDRESS", cluster.NICENESS, "RAY_gcs_server_port_wait_time_s"):
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    closed = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    for name in ("RAY_ADDRESS", cluster.NICENESS, closed, "RAY_gcs_server_port_wait_time_s"):
         monkeypatch.setenv(name, "")  # so that what `connect` sets is undone
         monkeypatch.delenv(name)
     return calls
@@ -143,6 +146,7 @@ def test_a_cluster_of_ray_start_that_answers_is_joined(started: list[Any], answe
     leave_behind(answering)
     connect()
     assert (started, cluster.NICENESS in os.environ) == ([()], False)
+    assert ray_constants.ENABLE_RAY_CLUSTER  # a node of a cluster has an address that others reach
 
 
 @pytest.mark.parametrize(
@@ -156,9 +160,20 @@ def test_a_cluster_of_ray_start_that_answers_is_joined(started: list[Any], answe
             r"it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ",
         ),
         (
+            RuntimeError("Token authentication is enabled but Ray couldn't find an authentication token. Create"),
+            None,
+            r"it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ",
+        ),
+        (
+            RuntimeError("InvalidAuthToken: Authentication token is missing or incorrect"),
+            None,
+            r"it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ",
+        ),
+        (
             ConnectionError("Failed to connect"),
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.54.0\n    Python: 3.12.1\nThis"),
-            r"Version mismatch: The cluster was started with: Ray: 2\.54\.0 Python: 3\.12\.1 This$",
+            r"Version mismatch: The cluster was started with: Ray: 2\.54\.0 Python: 3\.12\.1 This; "
+            "use the same Python and Ray here and on all nodes$",
         ),
         (ConnectionError("Could not\nfind any"), None, "find any$"),
     ],
@@ -257,10 +272,13 @@ def test_a_workers_threads_follow_its_share_of_ray_and_never_exceed_its_cpus() -
 
 
 @pytest.mark.cluster
-def test_a_local_ray_starts_beside_what_a_dead_cluster_left_behind(dead: str) -> None:
+def test_a_local_ray_starts_beside_what_a_dead_cluster_left_behind_and_is_closed_to_others(dead: str) -> None:
     program = (
-        "import os, ray; from anomalyclip.cluster import connect; connect(); "
-        "print(len(ray.nodes()), os.nice(0), ray.get(ray.remote(lambda: os.nice(0)).remote()))"
+        "import os, psutil, ray; from anomalyclip.cluster import connect; connect(); "
+        "print(len(ray.nodes()), os.nice(0), ray.get(ray.remote(lambda: os.nice(0)).remote())); "
+        "own = psutil.Process(); "
+        "found = [c for p in [own, *own.children(True)] for c in p.net_connections() if c.status == 'LISTEN']; "
+        "print(*{c.laddr.ip for c in found})"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     with tempfile.TemporaryDirectory(prefix="r-", ignore_cleanup_errors=True) as folder:  # Ray's paths must be short
@@ -270,5 +288,18 @@ def test_a_local_ray_starts_beside_what_a_dead_cluster_left_behind(dead: str) ->
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=120,
             env=environment | {"RAY_TMPDIR": folder},
         )  # fmt: skip
-    nodes, own, workers = map(int, done.stdout.split())
+    answer, listening = done.stdout.splitlines()
+    nodes, own, workers = map(int, answer.split())
     assert (nodes, workers) == (1, own)
+    assert set(listening.split()) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}  # nobody else may reach its ports
+
+
+def test_the_room_for_workers_is_that_of_the_nodes_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        {"Alive": True, "NodeID": "a", "NodeManagerAddress": "1", "Resources": {"CPU": 3.0, "GPU": 1.0}},
+        {"Alive": True, "NodeID": "b", "NodeManagerAddress": "2", "Resources": {"CPU": 1.8}},
+        {"Alive": False, "NodeID": "c", "NodeManagerAddress": "3", "Resources": {}},
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert [cluster.room(cpus) for cpus in (1.0, 0.9, 0.6, 4.0)] == [4, 5, 8, 0]
+    assert (cluster.room(1.0, gpus=1), cluster.lost_nodes()) == (1, {"c": "3"})

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_setting_option(command)
     cli.add_fresh_option(command)
     cli.add_retry_option(command)
-    arguments = command.parse_args(argv)
+    arguments = command.parse_intermixed_args(argv)  # VIDEO may stand behind options
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
     job = cli.resolve(arguments)
 

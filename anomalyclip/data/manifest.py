@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from anomalyclip.data.manifest_checks import column_faults, interval_faults, loc
 from anomalyclip.data.manifest_files import read_columns, read_raw, suffix_of, typed, write_csv
 from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly
 from anomalyclip.data.splits import in_two_splits
-from anomalyclip.errors import UsageError, first_names
+from anomalyclip.errors import UsageError, fault_lines, first_names
 
 
-def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
+def load_manifest(path: str | Path, frame_tolerance: int = 0, buckets: Collection[str] | None = None) -> pl.DataFrame:
     """Read and check a manifest (CSV or Parquet): the schema's columns, `source`, and the optional ones it has.
 
-    `source` is the absolute path or URI of the video. A lone label Normal becomes no label. Intervals that
-    end at most `frame_tolerance` frames past the last one are cut to it. A video may be there twice in one
-    split, but not in two. All faults are reported in one UsageError, each with its row (the first data row is 1).
+    `source` is the absolute path or URI of the video; URIs may name `buckets` only, None for all. A lone label Normal
+    becomes no label. Intervals that end at most `frame_tolerance` frames past the last one are cut to it. A video may
+    be there twice in one split, but not in two. All faults are reported in one UsageError, each with its row (the first
+    data row is 1).
     """
     path = Path(path)
     raw = read_raw(path)
@@ -29,7 +30,7 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0) -> pl.DataFrame:
     rows, first_row = [], dict[str, int]()
     root = path.parent.resolve()
     for number, (cells, place) in enumerate(zip(raw.rows, raw.places, strict=True), start=1):
-        row, row_errors = _typed_row(cells, root)
+        row, row_errors = _typed_row(cells, root, buckets)
         row_errors += row_faults(row, frame_tolerance)
         video_id = row.get("video_id", "")
         if video_id and first_row.setdefault(video_id, number) != number:
@@ -51,7 +52,7 @@ def check_manifest_head(path: str | Path) -> None:
 
 def _refuse(path: Path, faults: Sequence[str]) -> None:
     if faults:
-        raise UsageError("\n  ".join([f"manifest {path} has {len(faults)} fault(s):", *faults]))
+        raise UsageError(fault_lines(f"manifest {path} has {len(faults)} fault(s):", faults))
 
 
 def named_sources(path: str | Path) -> set[str]:
@@ -107,10 +108,10 @@ def check_frame_counts(
         problem = _count_fault(row, video, features, sampling_rate, frame_tolerance)
         if problem:
             numbers = f"annotations {_or(row['num_frames'])}, video {_or(video)}, features {_or(features)}"
-            faults.append(f"  video {row['video_id']!r}: {numbers}: {problem}")
+            faults.append(f"video {row['video_id']!r}: {numbers}: {problem}")
         checked.append(row | {"num_frames": video})
     if faults:
-        raise UsageError(f"frame counts differ for {len(faults)} video(s):\n" + "\n".join(faults))
+        raise UsageError(fault_lines(f"frame counts differ for {len(faults)} video(s):", faults))
     return _cut_intervals(pl.DataFrame(checked, schema=df.schema), whole=True)
 
 
@@ -134,7 +135,9 @@ def _or(count: int | None) -> str:
     return "unknown" if count is None else str(count)
 
 
-def _typed_row(cells: Mapping[str, Any], root: Path) -> tuple[dict[str, Any], list[str]]:
+def _typed_row(
+    cells: Mapping[str, Any], root: Path, buckets: Collection[str] | None
+) -> tuple[dict[str, Any], list[str]]:
     """Values of the columns that could be read, `source` among them, and the faults of the others."""
     row, faults = dict[str, Any](), list[str]()
     if cells.get(""):
@@ -148,7 +151,7 @@ def _typed_row(cells: Mapping[str, Any], root: Path) -> tuple[dict[str, Any], li
     if [is_normal(label) for label in row.get("labels", [])] == [True]:
         row["labels"] = []
     try:
-        row |= {"source": resolve_source(row["path"], root)} if "path" in row else {}
+        row |= {"source": resolve_source(row["path"], root, buckets)} if "path" in row else {}
     except ValueError as error:
         faults.append(str(error))
     return row, faults

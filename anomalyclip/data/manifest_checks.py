@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 from anomalyclip.data.frame_folder import SUFFIXES, frame_paths, is_folder, link_outside
 from anomalyclip.data.labels import NORMAL, is_normal
 from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly, span
+from anomalyclip.data.uris import check_uri, is_uri
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
-URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 MAX_ID_BYTES = 200
 
 Row = Mapping[str, Any]
@@ -103,14 +103,15 @@ def past_the_end(interval: Anomaly, num_frames: int, frame_tolerance: int) -> bo
     return end is not None and (interval["start"] >= num_frames or end >= num_frames + frame_tolerance)
 
 
-def resolve_source(path: str, root: Path) -> str:
-    """Absolute path or URI of a manifest's `path`; ValueError if it leaves the root or does not exist.
+def resolve_source(path: str, root: Path, buckets: Collection[str] | None = None) -> str:
+    """Absolute path or URI of a manifest's `path`; ValueError if it leaves the root, the stores, or does not exist.
 
     A video is a file, or a folder that directly holds pictures. Relative paths are looked up below `root`
     (resolved) and may not leave it, by `..` or by a link. Absolute paths and URIs are used as they are;
-    only local files must exist.
+    only local files must exist. `buckets` are those that a URI may name, None for all.
     """
     if is_uri(path):
+        check_uri(path, buckets)
         return path
     path = _plain(path)
     if not path or "\0" in path:
@@ -129,11 +130,6 @@ def resolve_source(path: str, root: Path) -> str:
 def locate_source(path: str, root: Path) -> str:
     """Absolute path or URI of a manifest's `path`, which need not exist."""
     return path if is_uri(path) else os.path.realpath(root / _plain(path))
-
-
-def is_uri(path: str) -> bool:
-    """Whether a manifest's `path` is a URI outside of this machine."""
-    return not path.startswith("file://") and bool(URI.match(path))
 
 
 def _plain(path: str) -> str:

@@ -17,6 +17,8 @@ import polars as pl
 from anomalyclip.data.schema import OPTIONAL, SCHEMA, Anomaly, span
 from anomalyclip.errors import UsageError
 
+MOST_COLUMNS = 100
+"""A table with more is another one, and would take minutes to compare with the schema."""
 INTERVAL = re.compile(r"\s*(?:all|(-?\d{1,18})\s*-\s*(-?\d{1,18}))\s*(?::(.*))?", re.DOTALL | re.IGNORECASE)
 # pandas writes the integers of a column that has gaps as 258.0
 FRAMES = re.compile(r"\s*(-?\d{1,18})(?:\.0*)?\s*")
@@ -43,15 +45,22 @@ def read_columns(path: Path) -> list[str]:
     """Return the column names of a manifest's file without reading its rows; raises UsageError as `read_raw`."""
     with _readable(path):
         if suffix_of(path) == ".parquet":
-            return list(pl.read_parquet_schema(path))
+            return _few(path, list(pl.read_parquet_schema(path)))
         with _open_csv(path) as reader:
-            return list(reader.fieldnames or [])
+            return _few(path, list(reader.fieldnames or []))
 
 
 def read_raw(path: Path) -> RawManifest:
     """Read a manifest's file by its suffix; raises UsageError if it is missing or not such a file at all."""
+    read_columns(path)
     with _readable(path):
         return _read_csv(path) if suffix_of(path) == ".csv" else _read_parquet(path)
+
+
+def _few(path: Path, columns: list[str]) -> list[str]:
+    if len(columns) > MOST_COLUMNS:
+        raise UsageError(f"manifest {path} has {len(columns)} columns: it is no manifest ({', '.join(SCHEMA)})")
+    return columns
 
 
 @contextmanager

@@ -16,11 +16,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from anomalyclip.data.containers import ContainerError, container_of
 from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_folder, pictures
 from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
-# playlists name other files, which a path below an allowed folder must not reach
-PLAYLISTS = {"concat", "dash", "hls"}
 UNKNOWN_TIME = -(2**63)
 MAX_PIXELS = 8192 * 4320
 """Most pixels of a frame, unless another number is given (`extraction.max_pixels`)."""
@@ -71,8 +70,7 @@ def probe(path: str | PathLike[str]) -> int:
     """Return the number of frames of a local video, a file or a folder of pictures, without decoding it.
 
     It is an estimate: the container's number, or the number of packets if it has none. Raises DecodeError if the video
-    cannot be opened or its end is missing. The index of mp4 and mov and the header of avi show a missing end; other
-    formats merely hold fewer packets.
+    cannot be opened or its end is missing (`containers.py`).
     """
     if is_folder(path):
         with _errors_of(path, [0]):
@@ -80,7 +78,6 @@ def probe(path: str | PathLike[str]) -> int:
             return len(frame_paths(path))
     with _errors_of(path, reached := [0]), _open(path) as container:
         stream = _video_stream(container)
-        _check_whole(Path(path), stream)
         if not stream.frames:
             for packet in container.demux(stream):
                 reached[0] += packet.size > 0
@@ -236,10 +233,27 @@ def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
     # more threads were slower than one
     stream.codec_context.thread_count = 1
     stream.thread_type = "NONE"
-    frames = container.decode(stream)
+    frames = _frames(container, stream)
     if (first := next(frames, None)) is None:
         raise DecodeError(f"{_name(container)}: the video stream holds no frames")
     return first, chain([first], frames)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the frames of a stream; raises DecodeError for one that is damaged, and for fewer than are promised."""
+    if stream.codec_context.name == "mjpeg":  # the only decoder that hides damage; others mark the frames
+        stream.codec_context.options = {"err_detect": "explode"}
+    frames = packets = 0
+    for packet in container.demux(stream):
+        packets += packet.size > 0
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise DecodeError(f"{_name(container)}: damaged data at frame {frames}")
+            yield frame
+            frames += 1
+    # packets, not frames: edits of mp4 hide frames, and some codecs have packets without a frame of their own
+    if packets < stream.frames:
+        raise DecodeError(f"{_name(container)}: {packets} frames, while the file says {stream.frames}")
 
 
 def _timing(container: Any, stream: Any, stamps: "array[int]", fps: float) -> Timing | None:
@@ -288,16 +302,19 @@ def _orientation(frame: Any) -> Orientation:
 
 
 def _open(path: str | PathLike[str]) -> Any:
+    container = container_of(Path(path)).format
+    # neither FFmpeg's own guess nor what a stream inside calls itself may open other files or addresses
+    only = {"format_whitelist": container, "protocol_whitelist": "file"}
     # `file:` keeps a name with a colon from being taken for a protocol; broken tags are no reason to fail
-    return av.open(f"file:{Path(path)}", metadata_errors="replace")
+    return av.open(f"file:{Path(path)}", format=container, container_options=only, metadata_errors="replace")
 
 
 def _video_stream(container: Any) -> Any:
-    if PLAYLISTS & set(container.format.name.split(",")):
-        raise DecodeError(f"{_name(container)}: a playlist, not a video")
     stream = container.streams.best("video")
     if stream is None:
         raise DecodeError(f"{_name(container)}: no video stream")
+    if stream.codec_context is None:
+        raise DecodeError(f"{_name(container)}: its codec is unknown")
     return stream
 
 
@@ -305,24 +322,14 @@ def _name(container: Any) -> str:
     return str(container.name).removeprefix("file:")
 
 
-def _check_whole(path: Path, stream: Any) -> None:
-    """Raise DecodeError if a file ends before the bytes that its own index or header promises."""
-    size = path.stat().st_size
-    end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[:4] == b"RIFF" and head[8:] == b"AVI ":  # its index stands at the end and is the first to go
-        end = max(end, 8 + int.from_bytes(head[4:8], "little"))
-    if end > size:
-        raise DecodeError(f"{path}: cut off: {size} bytes of {end}")
-
-
 @contextmanager
 def _errors_of(path: str | PathLike[str], reached: list[int]) -> Iterator[None]:
     """Raise what the decoder raises as a DecodeError that names the frame reached."""
     try:
         yield
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, OSError) as error:
         raise DecodeError(f"{path}: {error.strerror} at frame {reached[0]}") from error
+    except ContainerError as error:
+        raise DecodeError(f"{path}: {error}") from error
     except PictureError as error:
         raise DecodeError(f"{error}, at frame {reached[0]}") from error

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from anomalyclip.config import digest
 from anomalyclip.evaluation.scoring import Scorer, score_stored
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.storage import scratch
+from anomalyclip.storage import scratch, whole_file
 
 FOLDER = "scores"
 
@@ -42,7 +42,5 @@ def _read(file: Path) -> dict[str, NDArray[np.float32]] | None:
 
 
 def _write(file: Path, values: dict[str, NDArray[np.float32]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(value) for name, value in values.items()}, partial)
-    partial.replace(file)
+    with whole_file(file) as partial:
+        save_file({name: np.ascontiguousarray(value) for name, value in values.items()}, partial)

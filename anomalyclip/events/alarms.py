@@ -18,6 +18,7 @@ ALARMS = "alarms.json"
 """File of a model's table, beside its card."""
 CONFIDENCE = 0.95
 MOST_THRESHOLDS = 256
+"""About as many as a table has: half of them the highest peaks."""
 
 
 def rate_bound(alarms: int, hours: float) -> float:
@@ -135,10 +136,12 @@ def load_alarms(folder: Path) -> AlarmTable | None:
 def _thresholds(smoothed: Sequence[DoubleArray]) -> list[float]:
     """Return falling thresholds: above all scores, then local maxima, at which the counts change."""
     peaks = np.unique(np.concatenate([_local_maxima(scores) for scores in smoothed]))[::-1]
-    top, rest = peaks[: MOST_THRESHOLDS // 2], peaks[MOST_THRESHOLDS // 2 :]
-    places = np.unique(np.linspace(0, max(0, len(rest) - 1), MOST_THRESHOLDS // 2).astype(np.int64))
+    exact = MOST_THRESHOLDS // 2
+    # equal factors of the rank: the counts rise with it, and days of footage have millions of peaks
+    later = np.geomspace(exact, max(exact, len(peaks)), exact).astype(np.int64) - 1
+    ranks = np.union1d(np.arange(exact), later)
     above = min(1.0, float(np.nextafter(peaks[0], 2.0)))
-    return [above, *top.tolist(), *rest[places[: len(rest)]].tolist()]
+    return [above, *peaks[ranks[ranks < len(peaks)]].tolist()]
 
 
 def _local_maxima(scores: DoubleArray) -> DoubleArray:

@@ -9,11 +9,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, NonNegativeInt, Valid
 
 from anomalyclip.data.labels import is_normal
 from anomalyclip.data.manifest_checks import id_faults, label_faults
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import UsageError, fault_lines
 from anomalyclip.storage import whole_file
 
 SCHEMA_VERSION = 1
 """Of the files of verdicts."""
+MOST_FPS = 10_000
+"""Frames per second that a video may have."""
 REVIEWS = ".reviews.jsonl"
 """End of the name of the file beside a manifest with the verdicts of all rounds that made its rows."""
 
@@ -55,7 +57,7 @@ class Verdict(BaseModel):
     def fps(self) -> float:
         """Frames per second during the event."""
         seconds = self.end - self.start
-        return (self.end_frame + 1 - self.start_frame) / seconds if seconds > 0 else 25.0
+        return (self.end_frame + 1 - self.start_frame) / seconds if seconds > 0 else 0.0
 
 
 class Reviewed(Verdict):
@@ -79,7 +81,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         verdicts.append(verdict)
         faults += [f"verdict {number}, video {verdict.video_id!r}: {fault}" for fault in _faults(verdict)]
     if faults:
-        raise UsageError("\n  ".join([f"{path} has {len(faults)} fault(s):", *faults]))
+        raise UsageError(fault_lines(f"{path} has {len(faults)} fault(s):", faults))
     return verdicts
 
 
@@ -118,9 +120,12 @@ def write_reviews(reviews: Iterable[Reviewed], manifest: Path) -> None:
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
+        json.dumps(content, ensure_ascii=False).encode()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path} holds text that is not Unicode: {error.object[error.start]!a}") from None
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}: give the file that a report has saved") from None
     if not isinstance(content, dict) or not isinstance(content.get("verdicts"), list):
         raise UsageError(f"{path} holds no verdicts: give the file that a report has saved")
@@ -133,6 +138,10 @@ def _faults(verdict: Verdict) -> Iterator[str]:
     yield from id_faults(verdict.video_id)
     if verdict.end_frame < verdict.start_frame:
         yield f"frames {verdict.start_frame} to {verdict.end_frame}: the event ends before it starts"
+    elif not 0 < verdict.fps <= MOST_FPS:
+        yield f"{verdict.start:g} to {verdict.end:g} s cannot be frames {verdict.start_frame} to {verdict.end_frame}"
+    if "\0" in verdict.source:
+        yield "source holds a NUL character"
     if verdict.verdict == "true":
         if is_normal(verdict.right_label):
             yield f"a true event of class {verdict.right_label}: judge it false"

@@ -29,7 +29,7 @@ SLOTS = 2
 SPARE_BYTES, BYTES_PER_PIXEL = 2**30, 80
 """Memory that a decoder may take: some, and for every pixel of a frame 16 reference frames of 10 bits (48 bytes), the
 frame in RGB, its copy, and a batch, which is two or more frames and lies in memory three times."""
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 (files there are made by tempfile, with a random name, for this user alone)
 
 
 class _Slots(NamedTuple):

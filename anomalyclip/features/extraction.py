@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.timing import Timing, timing_metadata
+from anomalyclip.data.uris import is_uri
 from anomalyclip.data.video import DecodeError, DecoderKilledError, is_rotated
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.feature_file import Features, FeatureSummary, FeatureWriter
 from anomalyclip.features.preprocess import ROTATION_VERSION
-from anomalyclip.features.sources import ABSENT, content_hash, fetch, stamp
+from anomalyclip.features.sources import ABSENT, STORE_ERRORS, content_hash, fetch, stamp
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import scratch
 
@@ -49,12 +51,10 @@ def extract_video(
         try:
             size, mtime = stamp(source)
             content = content_hash(path := fetch(source, Path(folder)))
-        except (
-            FileNotFoundError,
-            PermissionError,
-            IsADirectoryError,
-        ) as error:  # other errors may be temporary, and are raised
-            reason = "no such file" if (size, mtime) == ABSENT else " ".join(str(error).split())
+        except STORE_ERRORS as error:
+            if not _of_the_video(source, error):
+                raise
+            reason = _reason(error, known=(size, mtime) != ABSENT)
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
         fault, killed = None, False
         try:
@@ -70,6 +70,19 @@ def extract_video(
     seconds, content = time.perf_counter() - started, displayed_hash(content, rotated)
     figures = (summary.frames, summary.num_frames, summary.fps, rotated)
     return ExtractionResult(source, size, mtime, content, *figures, seconds, fault, killed)
+
+
+def _of_the_video(source: str, error: Exception) -> bool:
+    """Whether an error is the video's own: others may be temporary, or the machine's."""
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return True
+    # a store has been asked several times by Arrow; one that refuses or is away costs its own videos
+    return is_uri(source) and getattr(error, "errno", None) not in (ENOSPC, EDQUOT)
+
+
+def _reason(error: Exception, known: bool) -> str:
+    missing = isinstance(error, FileNotFoundError) and not known
+    return "no such file" if missing else " ".join(str(error).split())[:500]
 
 
 def displayed_hash(content: str, rotated: bool) -> str:

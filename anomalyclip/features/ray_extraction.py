@@ -30,6 +30,7 @@ from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.sources import ABSENT, first_bytes
 from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.full_disk import disk_errors
 from anomalyclip.progress import Bar, bar, console
 from anomalyclip.storage import Storage
 
@@ -176,7 +177,8 @@ class _Worker:
         decoder = self._decoders.get()
         try:
             sources = batch.column("sources").combine_chunks().flatten().to_pylist()
-            results = [asdict(self._extract(source, decoder)) for source in sources]
+            with disk_errors([self._store.storage]):
+                results = [asdict(self._extract(source, decoder)) for source in sources]
         finally:
             self._decoders.put(decoder)
         return pa.Table.from_pylist(results, schema=_RESULTS)

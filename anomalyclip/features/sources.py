@@ -5,6 +5,7 @@ A source is a file, or a folder that directly holds pictures, its frames.
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from errno import EPERM
 from functools import lru_cache
@@ -36,6 +37,10 @@ class Stamp(NamedTuple):
 
 
 ABSENT = Stamp(-1, -1)
+STORE_ERRORS = (OSError, ValueError, NotImplementedError)
+"""What Arrow raises for a store that does not answer, refuses, or is not known to it."""
+LISTING_THREADS = 16
+"""Requests at a time for single files of a store that did not answer for all of them."""
 
 
 def stamp(source: str) -> Stamp:
@@ -45,13 +50,33 @@ def stamp(source: str) -> Stamp:
 
 
 def stamps(sources: Sequence[str]) -> pl.DataFrame:
-    """Return the table STAMPS of the distinct sources, in their order; one request lists many files."""
+    """Return the table STAMPS of the distinct sources, in their order; one request lists many files.
+
+    A source of a store that does not answer, or refuses, is absent.
+    """
     distinct = list(dict.fromkeys(sources))
     found: dict[str, Stamp] = {}
-    for filesystem, files in _by_filesystem(distinct):
-        infos = filesystem.get_file_info([path for _, path in files])
-        found |= {source: _stamp(filesystem, info) for (source, _), info in zip(files, infos, strict=True)}
+    for group in _by_root(distinct):
+        try:
+            found |= _stamps_of(group)
+        except STORE_ERRORS:  # one name may spoil the request for all
+            with ThreadPoolExecutor(LISTING_THREADS) as pool:
+                found |= zip(group, pool.map(_stamp_or_absent, group), strict=True)
     return pl.DataFrame([(source, *found[source]) for source in distinct], schema=STAMPS, orient="row")
+
+
+def _stamps_of(sources: Sequence[str]) -> dict[str, Stamp]:
+    """Return the stamps of sources of one file system."""
+    (filesystem, files), *_ = _by_filesystem(sources)
+    infos = filesystem.get_file_info([path for _, path in files])
+    return {source: _stamp(filesystem, info) for (source, _), info in zip(files, infos, strict=True)}
+
+
+def _stamp_or_absent(source: str) -> Stamp:
+    try:
+        return stamp(source)
+    except STORE_ERRORS:
+        return ABSENT
 
 
 def videos_below(uri: str) -> list[str]:
@@ -160,6 +185,14 @@ def _holds_something(filesystem: Any, folder: str) -> bool:
     return bool(filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True)))
 
 
+def _by_root(sources: Sequence[str]) -> list[list[str]]:
+    """Return the sources of this machine, and those of each bucket."""
+    groups: dict[str, list[str]] = {}
+    for source in sources:
+        groups.setdefault(_root(source) if "://" in source else "", []).append(source)
+    return list(groups.values())
+
+
 def _by_filesystem(sources: Sequence[str]) -> list[tuple[Any, list[tuple[str, str]]]]:
     """Return each filesystem with its sources and their paths there."""
     groups: dict[int, tuple[Any, list[tuple[str, str]]]] = {}
@@ -172,9 +205,14 @@ def _by_filesystem(sources: Sequence[str]) -> list[tuple[Any, list[tuple[str, st
 def _locate(source: str) -> tuple[Any, str]:
     if "://" not in source:
         return _local(), source
-    uri = urlsplit(source)
-    filesystem, base = _remote(f"{uri.scheme}://{uri.netloc}/" + (f"?{uri.query}" if uri.query else ""))
-    return filesystem, f"{base.rstrip('/')}{unquote(uri.path).rstrip('/')}"
+    filesystem, base = _remote(_root(source))
+    return filesystem, f"{base.rstrip('/')}{unquote(urlsplit(source).path).rstrip('/')}"
+
+
+def _root(uri: str) -> str:
+    """Return the URI of the bucket."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}/" + (f"?{parts.query}" if parts.query else "")
 
 
 @lru_cache

@@ -41,8 +41,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
         archive = _is_torchscript(path)
         content = _read(path, archive)
     except Exception as error:  # unpicklers may raise any error
-        reason = str(error).splitlines() or [type(error).__name__]
-        raise UsageError(f"weight file {path} cannot be read: {reason[0][:200]}") from None
+        raise UsageError(f"weight file {path} cannot be read: {torch_reason(error)}") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
@@ -52,6 +51,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UsageError(f"weight file {path} holds no state dict")
     return tensors, from_openai
+
+
+def torch_reason(error: Exception) -> str:
+    """Return why torch did not read a file, in one line, without its advice how to run what is in it."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return "it holds more than tensors and plain values" if "weights" in reason.lower() else reason
 
 
 def embedded_file(name: str) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anomalyclip.housekeeping.inventory import Entry
+from anomalyclip.redaction import redacted
 from anomalyclip.runs import CONTENT, FEATURES, MLFLOW, RESULT, RunKind
 from anomalyclip.storage import Storage
 
@@ -23,6 +24,7 @@ class RunRecord:
     entry: Entry
     finished: bool
     tracking_uri: str | None
+    """Without a login."""
     mlflow_run: str | None
     backbones: frozenset[str]
     fingerprint: str | None
@@ -70,7 +72,7 @@ def _read_record(storage: Storage, entry: Entry) -> RunRecord:
     return RunRecord(
         entry=entry,
         finished=finished,
-        tracking_uri=kept.get("tracking_uri"),
+        tracking_uri=redacted(kept.get("tracking_uri")),
         mlflow_run=kept.get("run_id"),
         backbones=frozenset(identity for identity in identities if identity),
         fingerprint=used.get("fingerprint"),

@@ -94,8 +94,9 @@ def _open(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError) as error:
         raise ValueError(f"cannot be read: {error}") from None
-    except ValueError as error:  # includes pickled objects, which are never loaded
-        raise ValueError(f"is no plain .npy array: {error}") from None
+    except Exception as error:  # pickled objects, which are never loaded, and whatever a lying header leads NumPy to
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"is no plain .npy array: {reason}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         raise ValueError(f"holds {getattr(array, 'dtype', 'several arrays')}, not floating-point features")
     return array

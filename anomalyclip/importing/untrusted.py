@@ -10,6 +10,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from anomalyclip.errors import UsageError
+from anomalyclip.features.weights import torch_reason
 
 _PLAIN_MODULES = frozenset({"argparse", "collections", "datetime", "decimal", "enum", "pathlib", "types", "typing"})
 _PLAIN_NAMES = frozenset({"copyreg._reconstructor", "functools.partial", "inspect._empty"}) | {
@@ -53,7 +54,7 @@ def read_untrusted(path: Path) -> Any:
     except UsageError:
         raise
     except Exception as error:  # unpicklers raise whatever the bytes lead them to
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = torch_reason(error)
     raise UsageError(f"file {path} is damaged, or was not written by torch.save: {reason}")
 
 

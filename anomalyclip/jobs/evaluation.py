@@ -27,6 +27,7 @@ from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_
 from anomalyclip.jobs.evaluation_report import write_test_report
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
+from anomalyclip.jobs.operating import refuse_other_events
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS
 from anomalyclip.model.bundle import load_card
@@ -83,6 +84,7 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
     if trained is None:
         return prepare_candidate(job, source, zero_shot_for(job, source.table))
     assert isinstance(trained.scorer, Path)
+    refuse_other_events(model, trained.scorer, job.config.events)
     makers = kept_makers(job, resolve(model, job.storage, job.tracking_uri), load_card(trained.scorer))
     normal = None if load_alarms(trained.scorer) else held_out_normal(job, source.table)
     return replace(prepare_candidate(job, source, trained), makers=makers, normal=normal)

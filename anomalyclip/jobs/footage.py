@@ -12,9 +12,10 @@ import polars as pl
 
 from anomalyclip.data.datasets.media import Kind, find_media
 from anomalyclip.data.manifest import manifest_digest
-from anomalyclip.data.manifest_checks import is_uri, locate_source, resolve_source
+from anomalyclip.data.manifest_checks import locate_source, resolve_source
 from anomalyclip.data.names import unique_ids
 from anomalyclip.data.schema import SCHEMA
+from anomalyclip.data.uris import check_uri, is_uri
 from anomalyclip.errors import UsageError
 from anomalyclip.features.sources import videos_below
 from anomalyclip.job import Job
@@ -49,7 +50,7 @@ def find_footage(job: Job, names: Sequence[str]) -> Footage:
     tables = [name for name in names if Path(name).suffix.lower() in TABLES or _is_benchmark(name)]
     if tables and len(names) > 1:
         raise UsageError(f"manifest {tables[0]} beside other videos: score it by itself")
-    return _of_manifest(job, Path(tables[0])) if tables else _of_files(names)
+    return _of_manifest(job, Path(tables[0])) if tables else _of_files(names, job.config.data.buckets)
 
 
 def _is_benchmark(name: str) -> bool:
@@ -65,8 +66,8 @@ def _of_manifest(job: Job, path: Path) -> Footage:
     return Footage(table, source.digest, source.dataset, source.path)
 
 
-def _of_files(names: Sequence[str]) -> Footage:
-    sources = list(dict.fromkeys(source for name in names for source in _sources(name)))
+def _of_files(names: Sequence[str], buckets: Sequence[str] | None) -> Footage:
+    sources = list(dict.fromkeys(source for name in names for source in _sources(name, buckets)))
     named = zip(unique_ids(sources), sources, strict=True)
     rows: list[tuple[Any, ...]] = [(video_id, source, "test", None, [], None, source) for video_id, source in named]
     table = pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String()}, orient="row")
@@ -74,9 +75,10 @@ def _of_files(names: Sequence[str]) -> Footage:
     return Footage(table, manifest_digest(table), unique_ids([place])[0], None)
 
 
-def _sources(name: str) -> Iterable[str]:
+def _sources(name: str, buckets: Sequence[str] | None) -> Iterable[str]:
     """Return the absolute paths or URIs of the videos that one argument names."""
     if is_uri(name):
+        _check(name, buckets)
         return videos_below(name) or [name]
     place = Path(locate_source(name, Path.cwd()))
     if place.is_dir():
@@ -86,7 +88,14 @@ def _sources(name: str) -> Iterable[str]:
     found = sorted(glob.glob(str(Path(name).expanduser()), recursive=True))  # noqa: PTH207 (`**` and absolute patterns)
     if not found:
         raise UsageError(f"no file is like {name}")
-    return [source for one in found for source in _sources(one)]
+    return [source for one in found for source in _sources(one, buckets)]
+
+
+def _check(uri: str, buckets: Sequence[str] | None) -> None:
+    try:
+        check_uri(uri, buckets)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _file(name: str) -> str:

@@ -8,8 +8,8 @@ from anomalyclip.errors import UsageError
 from anomalyclip.events.alarms import AlarmTable, load_alarms
 from anomalyclip.events.detection import OperatingPoint
 
-DURATIONS = ("smoothing", "leave", "gap", "shortest")
-"""Settings with which false alarms are counted; the other two only choose from the table."""
+RATES = ("detections_per_hour", "alerts_per_hour")
+"""Settings that only choose from the table; with the others false alarms are counted."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,37 @@ def _at(threshold: float, table: AlarmTable | None, events: EventsConfig) -> Ope
     """Return the point of a given threshold; alerts are above the model's own, if it has one and that is higher."""
     if not 0 < threshold < 1:
         raise UsageError(f"--threshold {threshold:g} must be above 0 and below 1")
-    durations = table.events if table and events == EventsConfig() else events
+    durations = table.events.model_copy(update=events.changed()) if table else events
     alert = table.point().alert if table else threshold
     return OperatingPoint(detection=threshold, alert=max(threshold, alert), events=durations)
 
 
+def refuse_other_events(model: str, bundle: Path, events: EventsConfig) -> None:
+    """Raise UsageError if a job's settings of events differ from those of the model's table, where it has one."""
+    if table := load_alarms(bundle):
+        for name, own, asked in _differing(table, events):
+            raise UsageError(
+                f"the thresholds of {model} were chosen with events.{name}={own:g}, not {asked:g}: leave it, or train "
+                "with it; score.py takes other thresholds"
+            )
+
+
 def _check_durations(model: str, table: AlarmTable, events: EventsConfig) -> None:
-    for name in DURATIONS:
-        asked, own = getattr(events, name), getattr(table.events, name)
-        if asked not in (own, getattr(EventsConfig(), name)):
+    for name, own, asked in _differing(table, events):
+        if name not in RATES:
             raise UsageError(
                 f"the false alarms of {model} were counted with events.{name}={own:g}, not {asked:g}: leave it, or "
                 "give --threshold P"
             )
 
 
+def _differing(table: AlarmTable, events: EventsConfig) -> list[tuple[str, float, float]]:
+    """Return name, the table's value and the job's of each setting that the job changes."""
+    pairs = [(name, getattr(table.events, name), asked) for name, asked in events.changed().items()]
+    return [(name, own, asked) for name, own, asked in pairs if own != asked]
+
+
 def _chosen(table: AlarmTable, events: EventsConfig) -> AlarmTable:
     """Return the table with the rates that the job asks for, if they are not the defaults."""
-    rates = ("detections_per_hour", "alerts_per_hour")
-    asked = {name: getattr(events, name) for name in rates if getattr(events, name) != getattr(EventsConfig(), name)}
+    asked = {name: value for name, value in events.changed().items() if name in RATES}
     return table.model_copy(update={"events": table.events.model_copy(update=asked)})

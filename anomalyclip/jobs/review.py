@@ -13,8 +13,9 @@ import polars as pl
 
 from anomalyclip.data.cuts import cut
 from anomalyclip.data.manifest import load_manifest
-from anomalyclip.data.manifest_checks import is_uri, locate_source
+from anomalyclip.data.manifest_checks import locate_source
 from anomalyclip.data.manifest_files import suffix_of
+from anomalyclip.data.uris import check_uri, is_uri
 from anomalyclip.data.video import DecodeError, probe
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.events.review import Part, parts_of
@@ -120,7 +121,9 @@ def _faults(table: pl.DataFrame, verdicts: Sequence[Verdict]) -> Iterator[str]:
     contents = _Contents(test)
     for verdict in verdicts:
         source = verdict.source
-        if not is_uri(source) and stamp(source) == ABSENT:
+        if is_uri(source) and (fault := _uri_fault(source)):
+            yield f"video {verdict.video_id!r}: {fault}"
+        elif not is_uri(source) and stamp(source) == ABSENT:
             yield f"video {verdict.video_id!r}: {source} is missing"
         elif source in test or contents.has(source):
             yield f"video {verdict.video_id!r}: {source} is a test video, which must stay out of the training"
@@ -132,6 +135,14 @@ def _faults(table: pl.DataFrame, verdicts: Sequence[Verdict]) -> Iterator[str]:
                         f"video {verdict.video_id!r}: a true event of class {verdict.right_label}, but row "
                         f"{row['video_id']!r} of the manifest says {labels}: correct one of them"
                     )
+
+
+def _uri_fault(source: str) -> str | None:
+    try:
+        check_uri(source)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 class _Contents:
@@ -168,12 +179,12 @@ def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
             }
             # a cut is named by its video and frames: one that exists is the same
             cut(video, {path: inside for path, inside in wanted.items() if not path.exists()}, verdicts[0].fps)
-        except (DecodeError, OSError) as error:
+            counts = {path: probe(path) for path in wanted}
+        except (DecodeError, OSError, ValueError) as error:  # ValueError: a kind of URI that is not known
             raise JobError(f"video {verdicts[0].video_id!r} cannot be cut: {error}") from error
     for row_id, part in parts.items():
         path = cuts / f"{row_id}.mp4"
-        place = str(path) if path in wanted else source
-        count = probe(path) if path in wanted else None
+        place, count = (str(path), counts[path]) if path in counts else (source, None)
         row = {"video_id": row_id, "split": "train", "labels": list(part.labels), "anomalies": [], "num_frames": count}
         if given:
             row["split"] = given[0]["split"]  # what chose the epoch must not be trained on

@@ -1,5 +1,6 @@
 """Scoring of any footage by a trained model: scores of all frames, and the events in them."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from anomalyclip.config import digest
+from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.predictions_file import PREDICTIONS
@@ -39,8 +41,8 @@ from anomalyclip.jobs.scored import (
 from anomalyclip.jobs.scored_media import ANNOTATED, CLIPS, EXPORTS, REPORT, Wanted, make_media
 from anomalyclip.report import page
 from anomalyclip.report.page import ReportModel
-from anomalyclip.runs import RunFolder, RunKind, find_run
-from anomalyclip.storage import Storage, scratch
+from anomalyclip.runs import RESULT, RunFolder, RunKind, find_run
+from anomalyclip.storage import COMPLETE, Storage, scratch
 
 log = logging.getLogger("anomalyclip")
 
@@ -55,6 +57,8 @@ RESULTS = {
     "exports": EXPORTS,
 }
 """Files and folders of results by their names."""
+OWNER = "scoring.json"
+"""File of a folder given for the results: which run they are of."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,20 @@ class Scoring:
         if self.output is None:
             return self.run.storage, self.run.key
         return Storage(str(self.output.parent)), self.output.name
+
+    def is_kept(self) -> bool:
+        """Return whether the results are whole: another job may have written to the same folder since."""
+        storage, key = self.place()
+        return storage.is_complete(key) and (self.output is None or _owner(self.output) == self.run.uri())
+
+    def claim(self) -> None:
+        """Remove what this job or another one left in the place of the results, and mark a given folder as its own."""
+        storage, key = self.place()
+        self.run.storage.delete(self.run.part(RESULT))  # first, for it would vouch for what is written next
+        for name in [COMPLETE, *{Path(file).parts[0] for file in RESULTS.values()}]:
+            storage.delete(f"{key}/{name}")
+        if self.output is not None:
+            storage.write_json(f"{key}/{OWNER}", {"run": self.run.uri()})
 
     def paths(self) -> dict[str, str]:
         """Return the places of the results by name."""
@@ -125,7 +143,7 @@ def prepare(
     assert isinstance(candidate.scorer, Path)
     point, note = operating_point(model, candidate.scorer, asked, job.config.events)
     footage = find_footage(job, videos)
-    found, output = stamps(footage.table["source"].to_list()), output and output.expanduser().absolute()
+    found, output = stamps(footage.table["source"].to_list()), output and _checked(output, footage)
     if candidate.imported and "cvat" in wanted.exports and (found["size"] < 0).any():
         raise UsageError(f"--export cvat needs the videos: {found.filter(pl.col('size') < 0)['video'][0]} is not there")
     started = footage.table["started"].to_list() if "started" in footage.table.columns else None
@@ -142,6 +160,29 @@ def prepare(
     return Scoring(footage, candidate, point, note, wanted, run, output)
 
 
+def _checked(output: Path, footage: Footage) -> Path:
+    """Return the folder for the results as absolute; UsageError if it holds other files or cannot be written."""
+    output = output.expanduser().absolute()
+    try:
+        Storage(str(output.parent)).check_usable()
+    except UsageError as error:
+        raise UsageError(f"--output {output}: {error}") from None
+    if output.exists() and not (output / OWNER).is_file() and not (output.is_dir() and not any(output.iterdir())):
+        raise UsageError(f"--output {output} exists, and is not of a scoring job: give a new folder")
+    for source in footage.table["source"]:
+        if not is_uri(source) and Path(source).is_relative_to(output.resolve()):
+            raise UsageError(f"video {source} is in the folder for the results: give another --output, or other videos")
+    return output
+
+
+def _owner(output: Path) -> str | None:
+    """Return the run that a folder's results are of; None if it is not known."""
+    try:
+        return str(json.loads((output / OWNER).read_bytes())["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
     """Score the videos; raises JobError with the result if some could not be read.
 
@@ -156,13 +197,13 @@ def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
 
 def _kept(job: Job, scoring: Scoring) -> ScoringResult | None:
     """Return the result of an earlier attempt; None if there is none, its files are gone, or failures are retried."""
-    storage, key = scoring.place()
-    kept = finished(job, scoring.run, ScoringResult) if storage.is_complete(key) else None
+    kept = finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
     return None if kept and kept.failed and job.retry else kept
 
 
 def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
     scoring.run.start(job.fresh)
+    scoring.claim()
     extracted, failures = footage_features(job, scoring.candidate, scoring.footage.table, decoder)
     scoring.run.keep_needs(extracted.needs(scoring.footage.manifest, scoring.candidate.backbone_identity))
     scored = _write(scoring, extracted, failures)

@@ -55,7 +55,7 @@ def load_source(job: Job, manifest: Path | None, frame_tolerance: int | None = N
     tolerance = job.config.data.frame_tolerance if frame_tolerance is None else frame_tolerance
     is_benchmark = names_benchmark(manifest)
     path = drawn_manifest(job.storage) if is_benchmark or manifest is None else manifest
-    table = load_manifest(path, tolerance)
+    table = load_manifest(path, tolerance, job.config.data.buckets)
     return Source(path, table, manifest_digest(table), is_benchmark)
 
 

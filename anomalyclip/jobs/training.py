@@ -105,6 +105,8 @@ def prepare(
         "manifest": source.digest,
         "backbone": backbone and backbone.identity,
         **result_settings(plan.config),
+        # the model's thresholds depend on them; defaults are left out, so that runs from before there were events count
+        **{f"events.{name}": value for name, value in config.events.changed().items()},
         **more,
     }
     run = find_run(job.storage, kind, job.name, source.dataset, content, job.fresh)

@@ -14,6 +14,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.model.anomaly_clip import bundle_tensors
 
 TENSORS, CARD = "model.safetensors", "model.json"
+MAX_CARD_BYTES = 2**20
 
 
 class ModelCard(Section):
@@ -70,6 +71,8 @@ def load_tensors(folder: Path) -> dict[str, Tensor]:
 def load_card(folder: Path) -> ModelCard:
     """Read a model's card alone; raises UsageError if the folder holds none."""
     try:
+        if (size := (folder / CARD).stat().st_size) > MAX_CARD_BYTES:
+            raise UsageError(f"{folder / CARD} is not a model card: it has {size} bytes")
         return ModelCard.model_validate_json((folder / CARD).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder} holds no model ({CARD} is missing)") from None

@@ -25,6 +25,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.redaction import redact, redacted
 from anomalyclip.tracking.pages import table, with_section
 from anomalyclip.tracking.promotion_lock import HeldLock, PromotionLock, acquire, is_missing, open_locks, remove_lock
 from anomalyclip.tracking.server import reach, reason
@@ -136,11 +137,11 @@ class ModelRegistry:
         """
         version = self.version(number)
         text = with_section(version.description or "", "Gates", _gates_table(figures))
-        self.client.update_model_version(self.name, number, text)
+        self.client.update_model_version(self.name, number, redact(text))
         if not version.run_id:
             log.warning("version %s was registered without a run: its verdict is kept in its description alone", number)
             return None
-        self.client.log_dict(version.run_id, dict(figures), artifact)
+        self.client.log_dict(version.run_id, redacted(dict(figures)), artifact)
         return f"runs:/{version.run_id}/{artifact}"
 
     def _settle(self, lock: PromotionLock, stale: Sequence[HeldLock], by: str) -> list[Entry]:
@@ -169,7 +170,7 @@ class ModelRegistry:
         lock.check()
         # one tag per entry, since a single-row write is atomic; an artifact would be read and rewritten
         self.client.set_registered_model_tag(
-            self.name, f"promotion.{number:04d}", json.dumps(asdict(entry), ensure_ascii=False)
+            self.name, f"promotion.{number:04d}", json.dumps(redacted(asdict(entry)), ensure_ascii=False)
         )
         lock.check()
         self._describe_history()

@@ -18,6 +18,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 
 from anomalyclip.errors import JobError
 from anomalyclip.owner import Owner, this_process
+from anomalyclip.redaction import redacted
 
 STALE_SECONDS = 300.0
 """Age at which a lock counts as abandoned, if nothing else shows that it is."""
@@ -157,7 +158,7 @@ def is_missing(error: MlflowException) -> bool:
 
 def _create(client: mlflow.MlflowClient, model: str, number: int, owner: Owner, intent: Mapping[str, Any]) -> bool:
     """Create a lock with its tags, in one transaction; returns whether it is ours."""
-    tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(intent, ensure_ascii=False)}
+    tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(redacted(intent), ensure_ascii=False)}
     note = f"A promotion of {model} is running, or was interrupted; this lock is removed when it is done or settled."
     try:
         # with its tags in one call: a lock without an owner could never be settled

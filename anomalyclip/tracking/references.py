@@ -11,6 +11,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from anomalyclip.errors import UsageError
+from anomalyclip.redaction import redact
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion_lock import is_missing
 from anomalyclip.tracking.server import mlflow_errors, reach
@@ -41,6 +42,7 @@ class Tracked:
     """The state of a tracking server or database."""
 
     uri: str
+    """Without a login."""
     versions: Sequence[Version]
     """All versions of all registered models."""
     deleted: frozenset[str]
@@ -72,7 +74,7 @@ def tracked_state(tracking_uri: str) -> Tracked:
             )
             for each in found
         ]  # fmt: skip
-    return Tracked(tracking_uri, versions, frozenset(run.info.run_id for run in deleted))
+    return Tracked(redact(tracking_uri), versions, frozenset(run.info.run_id for run in deleted))
 
 
 def backbone_of(version: Version, tracking_uri: str) -> str | None:

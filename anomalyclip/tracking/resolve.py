@@ -11,6 +11,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.events.alarms import ALARMS
 from anomalyclip.model.bundle import CARD, TENSORS
+from anomalyclip.redaction import redact
 from anomalyclip.runs import EVALUATION, MODEL, RunKind
 from anomalyclip.storage import Storage, scratch
 
@@ -187,7 +188,7 @@ def resolve(name: str, storage: Storage, tracking_uri: str) -> Reference:
 
 def _keys(name: str, storage: Storage) -> list[str]:
     """Return the keys that a run of this name, key or address may have."""
-    root, own = (uri.partition("?")[0].rstrip("/") for uri in (storage.root, name))
+    root, own = (redact(uri).partition("?")[0].rstrip("/") for uri in (storage.root, name))
     own = own.removeprefix(f"{root}/").removesuffix(f"/{PREDICTIONS}")
     own = own.removesuffix(f"/{EVALUATION}").removesuffix(f"/{MODEL}")
     return [own, *(f"{kind}/{own}" for kind in KINDS)]

@@ -17,8 +17,10 @@ from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.redaction import redact, without_login
 from anomalyclip.runs import result_settings
 from anomalyclip.storage import Storage
+from anomalyclip.tracking.artifact_store import check_artifact_store
 from anomalyclip.tracking.server import UNREACHABLE, mlflow_errors, reach, reason
 
 log = logging.getLogger("anomalyclip")
@@ -56,7 +58,9 @@ class TrackedRun:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters; those of an earlier attempt must be the same."""
-        self.client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in parameters.items()])
+        self.client.log_batch(
+            self.run_id, params=[Param(name, redact(str(value))) for name, value in parameters.items()]
+        )
 
     def log_origin(self, model_id: str) -> bool:
         """Copy the parameters and the protocol of the run that a logged model comes from, to compare by them.
@@ -87,7 +91,7 @@ class TrackedRun:
 
     def log_note(self, text: str) -> None:
         """Set the run's description, Markdown."""
-        self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, text[:NOTE_LENGTH])
+        self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, redact(text)[:NOTE_LENGTH])
 
     def read(self) -> Run:
         """Return the run as MLflow has it."""
@@ -96,7 +100,7 @@ class TrackedRun:
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run."""
         for key, value in tags.items():
-            self.client.set_tag(self.run_id, key, value)
+            self.client.set_tag(self.run_id, key, redact(str(value)))
 
     def log_epochs(self, history: Sequence[EpochMetrics], prefix: str = "") -> None:
         """Log those epochs of a history that the run does not have yet, each in one transaction."""
@@ -211,10 +215,14 @@ def logged_model(client: mlflow.MlflowClient, run_id: str) -> str | None:
 def _experiment(client: mlflow.MlflowClient, name: str, tracking_uri: str, storage: Storage) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
+        check_artifact_store(found.artifact_location)
         return str(found.experiment_id)
     # SQLite has no server to decide it, and MLflow's default is a folder where the command happened to run
-    location = storage.uri("mlflow/artifacts") if tracking_uri.startswith("sqlite:") else None
-    return str(client.create_experiment(name, artifact_location=location))
+    root = without_login(storage.root).partition("?")[0]
+    location = f"{root}/mlflow/artifacts" if tracking_uri.startswith("sqlite:") else None
+    made = str(client.create_experiment(name, artifact_location=location))
+    check_artifact_store(client.get_experiment(made).artifact_location)  # a server chooses its own
+    return made
 
 
 def _epoch_line(row: EpochMetrics) -> str:

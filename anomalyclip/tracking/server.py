@@ -38,6 +38,7 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     if not tracking_uri:
         raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a result is all that goes there
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -71,6 +72,11 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         raise UsageError(f"MLflow at {tracking_uri}: {reason(error)}") from error
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"MLflow at {tracking_uri} needs {error.name}, which is not installed: 'anomalyclip[s3]' has it for S3, "
+            "'anomalyclip[gcs]' for Google Cloud Storage"
+        ) from error
 
 
 def reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Verification of a model from MLflow before it is loaded: this package's loader, no code, the registered files."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import yaml
 
 from anomalyclip.errors import UsageError
 from anomalyclip.model.bundle import bundle_digest
+
+log = logging.getLogger("anomalyclip")
 
 LOADER = "anomalyclip.tracking.pyfunc_model"
 DIGEST = "model_digest"
@@ -49,7 +52,9 @@ def verified_copy(uri: str, folder: Path) -> Path:
     described = yaml.safe_load((copy / "MLmodel").read_text())
     data = copy / check_flavors(uri, described.get("flavors", {}))
     own = _registered_digest(uri)
-    if own is not None and bundle_digest(data) != own:
+    if own is None:
+        log.warning("%s was registered before digests were kept: whether its files are the same is not known", uri)
+    elif bundle_digest(data) != own:
         raise UsageError(f"{uri} is refused: its files are not those that were registered (digest {own[:12]})")
     return copy
 

@@ -9,46 +9,55 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, ScalingConfig, UserCallback
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer, get_device
 
 from anomalyclip import cluster
+from anomalyclip.config import TrainingConfig
 from anomalyclip.errors import JobError
+from anomalyclip.full_disk import disk_errors
 from anomalyclip.storage import Storage
 from anomalyclip.training.fit_plan import FitPlan, run_plan
+from anomalyclip.training.lost_workers import LostWorkers
+
+LOOK_SECONDS = 1.0
 
 
 def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent_fits: int = 1) -> None:
     """Run a fit on the cluster that this process is connected to; its checkpoints are the result.
 
     `callbacks` receive the reports of the workers; `concurrent_fits` is the number of fits that share the cluster.
-    Raises JobError if the workers fail more often than the configuration allows.
+    Raises JobError if the workers fail more often than the configuration allows, or the cluster has no room for them.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # otherwise every report waits for two seconds
     training = plan.config.training
     storage = Storage(plan.storage_root)
     ray_folder = f"{plan.key}/ray"
+    name, on_gpus = uuid.uuid4().hex, cluster.trains_on_gpus(training.workers)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"plan": plan, "concurrent_fits": concurrent_fits},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
-            use_gpu=cluster.trains_on_gpus(training.workers),
+            use_gpu=on_gpus,
             resources_per_worker={"CPU": training.cpus_per_worker},
         ),
         run_config=RayRunConfig(
-            name=uuid.uuid4().hex,  # a fresh name: a fit resumes from its own checkpoints
+            name=name,  # a fresh name: a fit resumes from its own checkpoints
             storage_path=storage.path(ray_folder),
             storage_filesystem=storage.filesystem,
             failure_config=FailureConfig(max_failures=training.max_failures),
-            callbacks=list(callbacks),
+            callbacks=[_Teller(name, training.max_failures), *callbacks],
         ),
     )
     try:
-        refusal = _interruptible(trainer)
+        refusal = _interruptible(trainer, _lost_workers(name, training, on_gpus))
+    except JobError:
+        raise
     except Exception as error:
-        raise JobError(f"training failed: {cluster.reason(error)}") from error
+        raise JobError(f"training failed: {cluster.told(name) or cluster.reason(error)}") from error
     finally:
         # Ray's own snapshots are never read: a run is found by its name in the storage root, on any cluster
         storage.delete(ray_folder)
@@ -56,8 +65,46 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent
         raise JobError(f"training failed: {refusal}")
 
 
-def _interruptible(trainer: TorchTrainer) -> str | None:
-    """Return what the first worker returned.
+class _Teller(UserCallback):  # type: ignore[misc]
+    """Tells the process that started a fit, from Ray's own, which workers were lost."""
+
+    def __init__(self, name: str, max_failures: int) -> None:
+        self._name, self._left = name, max_failures
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Leave a line for the fit."""
+        # the others fail after the first, for they wait for it: what Ray says of a process is the cause
+        died = {rank: error for rank, error in worker_exceptions.items() if isinstance(error, RayActorError)}
+        rank, error = next(iter((died or worker_exceptions).items()))
+        then = f"all resume from the last checkpoint (training.max_failures: {self._left} left)"
+        if self._left <= 0:
+            then = "training.max_failures allows no more; the same command resumes from the last checkpoint"
+        self._left -= 1
+        cluster.tell(self._name, f"worker {rank} is lost: {_cause(error)}; {then}")
+
+
+def _cause(error: Exception) -> str:
+    """Return why a worker was lost, one line: of a process Ray tells a page of what may be."""
+    if not isinstance(error, RayActorError):
+        return cluster.reason(error)
+    if "node has died" in str(error):
+        return "its node died"
+    return "its process was killed or crashed (if the kernel did it for want of memory, dmesg of the node says so)"
+
+
+def _lost_workers(name: str, training: TrainingConfig, on_gpus: bool) -> LostWorkers:
+    cpus, gpus = training.cpus_per_worker, int(on_gpus)
+    return LostWorkers(
+        needed=training.workers,
+        each=f"{cpus:g} CPUs" + (" and a GPU" if on_gpus else ""),
+        room=lambda: cluster.room(cpus, gpus),
+        lost_nodes=cluster.lost_nodes,
+        told=lambda: cluster.told(name),
+    )
+
+
+def _interruptible(trainer: TorchTrainer, lost_workers: LostWorkers) -> str | None:
+    """Return what the first worker returned; raises JobError if there is no room for the workers.
 
     The fit runs in a thread of its own: in the main thread Ray Train handles Ctrl-C itself and continues for a while.
     """
@@ -71,8 +118,12 @@ def _interruptible(trainer: TorchTrainer) -> str | None:
             outcome.set_exception(error)
 
     # daemon: after Ctrl-C the process must not wait for it
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     cluster.restore_interrupt()
+    while thread.is_alive():
+        lost_workers.look()
+        thread.join(LOOK_SECONDS)
     return outcome.result().return_value
 
 
@@ -84,7 +135,8 @@ def _worker(loop_config: dict[str, Any]) -> str | None:
     sharing = context.get_local_world_size() * loop_config["concurrent_fits"]
     torch.set_num_threads(cluster.threads(sharing))
     try:
-        run_plan(plan, get_device(), on_epoch=ray.train.report)
+        with disk_errors([Storage(plan.storage_root)]):
+            run_plan(plan, get_device(), on_epoch=ray.train.report)
     except JobError as error:  # a raised error would be retried like a lost worker
         return str(error)
     return None

@@ -70,7 +70,9 @@ def test_a_damaged_video_leaves_the_whole_cuts_only(tmp_path: Path) -> None:
         for number in range(120):
             writer.write(noise.integers(0, 255, (48, 64, 3), dtype=np.uint8), number / 10)
     content = (tmp_path / "source.mp4").read_bytes()
-    (tmp_path / "source.mp4").write_bytes(content[: len(content) * 2 // 3])
+    (tmp_path / "source.mp4").write_bytes(
+        content[: len(content) // 2] + bytes(999) + content[len(content) // 2 + 999 :]
+    )
     with pytest.raises(DecodeError):
         cut(tmp_path / "source.mp4", {tmp_path / "a.mp4": frames(0, 5), tmp_path / "b.mp4": frames(4, 119)})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "source.mp4"]

@@ -214,26 +214,28 @@ def test_a_damaged_file_is_a_decode_error_of_one_line(tmp_path: Path, kind: str)
 
 
 def test_the_error_names_the_frame_reached(tmp_path: Path) -> None:
-    good = encode(tmp_path / "good.mp4", [(48, 64)] * 90)
-    (tmp_path / "bad.mp4").write_bytes(good.read_bytes()[:-40])
+    content = bytearray(encode(tmp_path / "good.mp4", [(48, 64)] * 90).read_bytes())
+    content[-40:] = bytes(40)
+    (tmp_path / "bad.mp4").write_bytes(content)
     with pytest.raises(DecodeError, match=r"at frame [1-9]\d$"):
         list(VideoReader(tmp_path / "bad.mp4"))
-    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "bad.mp4").write_bytes(content[:32])
     with pytest.raises(DecodeError, match="at frame 0"):
-        probe(tmp_path / "empty.mp4")
+        probe(tmp_path / "bad.mp4")
 
 
 def test_a_missing_file_or_stream_is_a_decode_error(tmp_path: Path) -> None:
     for read in (probe, lambda path: list(VideoReader(path))):
         with pytest.raises(DecodeError, match="No such file"):
             read(tmp_path / "none.mp4")
-    with av.open(str(tmp_path / "sound.wav"), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
+        container.mux(stream.encode())
     with pytest.raises(DecodeError, match="no video stream"):
-        list(VideoReader(tmp_path / "sound.wav"))
+        list(VideoReader(tmp_path / "sound.mp4"))
 
 
 def test_a_decode_error_survives_pickling() -> None:

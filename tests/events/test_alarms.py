@@ -10,7 +10,7 @@ from scipy.stats import chi2, poisson
 
 from anomalyclip.config import EventsConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.events.alarms import AlarmTable, count_alarms, load_alarms, rate_bound, save_alarms
+from anomalyclip.events.alarms import MOST_THRESHOLDS, AlarmTable, count_alarms, load_alarms, rate_bound, save_alarms
 from anomalyclip.events.detection import find_events
 from anomalyclip.events.event import Track, even_edges
 
@@ -61,6 +61,14 @@ def test_the_threshold_keeps_to_the_rate_on_the_footage_it_comes_from() -> None:
     events = [event for each in tracks for event in find_events(each, table.point())]
     assert len(events) == table.choose(5).alarms <= 5 * table.hours
     assert sum(event.severity == "alert" for event in events) <= len(events)
+
+
+def test_hours_of_footage_give_nearly_as_many_alarms_as_are_asked_for() -> None:
+    rng = np.random.default_rng(2)
+    table = count_alarms([track(rng.random(3600).tolist()) for _ in range(24)], EventsConfig(), held_out=True)
+    assert table is not None and len(table.thresholds) <= MOST_THRESHOLDS + 1
+    for per_hour in (1, 10, 30, 100):
+        assert 0.75 * 24 * per_hour <= table.choose(per_hour).alarms <= 24 * per_hour
 
 
 def test_too_few_hours_are_said_to_vouch_for_nothing(table: AlarmTable) -> None:

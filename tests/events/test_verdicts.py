@@ -31,6 +31,17 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: str, messa
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"start": 5.0, "end": 1.0}, "5 to 1 s cannot be frames 0 to 9"),
+    ({"start": 0.0, "end": 5e-324}, "0 to 4.94066e-324 s cannot be frames 0 to 9"),
+    ({"source": "/v/a\0.mp4"}, "source holds a NUL character"),
+    ({"source": "/v/\ud800.mp4"}, "text that is not Unicode: '.ud800'"),
+])  # fmt: skip
+def test_what_no_report_writes_is_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path, {**verdict("/v/a.mp4", 0, 9, "true"), **fields})
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"verdicts\.json cannot be read: No such file"):
         read_verdicts(tmp_path / "verdicts.json")

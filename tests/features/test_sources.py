@@ -155,6 +155,29 @@ def test_a_folder_in_an_object_store_is_a_video_too(
     assert (result.error, result.frames, result.hash) == (None, 12, content_hash(folder))
 
 
+def test_a_store_that_refuses_costs_its_own_videos_only(
+    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = MemoryFileSystem(skip_instance_cache=True)
+    objects.store = {}
+    objects.pipe_file("/bucket/there.mp4", b"content")
+    bucket = fs.PyFileSystem(fs.FSSpecHandler(objects))
+
+    def remote(root: str) -> tuple[fs.FileSystem, str]:
+        if "away" in root:
+            raise OSError(f"When resolving region for bucket of {root}: timed out")
+        return bucket, "/bucket"
+
+    monkeypatch.setattr(sources, "_remote", remote)
+    local = tmp_path / "a.mp4"
+    local.write_bytes(b"1234")
+    names = ["s3://bucket/there.mp4", str(local), "s3://away/b.mp4", "nowhere://c/d.mp4"]
+    sizes = dict(stamps(names).select("video", "size").iter_rows())
+    assert sizes == {"s3://bucket/there.mp4": 7, str(local): 4, "s3://away/b.mp4": -1, "nowhere://c/d.mp4": -1}
+    result = extract("s3://away/b.mp4")
+    assert result.error and "s3://away/b.mp4" in result.error and "timed out" in result.error
+
+
 def test_a_video_is_gone_only_where_its_folder_is_there_and_not_empty(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "a.mp4").write_bytes(b"")

@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 import torch
 
-from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, EventsConfig, ModelConfig, RunConfig, build_config
 from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import Scorer
 from anomalyclip.evaluation.zero_shot import zero_shot
+from anomalyclip.events.alarms import AlarmTable, save_alarms
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.job import Job
 from anomalyclip.jobs import candidates
@@ -72,6 +73,19 @@ def test_an_evaluation_in_order_is_a_run_by_model_and_test_part(
     assert again.run == found.run
     other = prepare(job(storage, "extraction.precision=float32"), str(bundle), manifest(tmp_path))
     assert other.run != found.run
+
+
+def test_settings_of_events_other_than_those_of_the_models_table_are_refused(
+    storage: Storage, bundle: Path, tmp_path: Path
+) -> None:
+    prepare(job(storage, "events.gap=2"), str(bundle), manifest(tmp_path))
+    own = EventsConfig(gap=3)
+    save_alarms(bundle, AlarmTable(events=own, videos=1, hours=1, held_out=True, thresholds=(0.9,), alarms=(0,)))
+    prepare(job(storage, "events.gap=3"), str(bundle), manifest(tmp_path))
+    with pytest.raises(UsageError, match=r"were chosen with events.gap=3, not 2: leave it"):
+        prepare(job(storage, "events.gap=2"), str(bundle), manifest(tmp_path))
+    with pytest.raises(UsageError, match=r"were chosen with events.detections_per_hour=1, not 9: leave it"):
+        prepare(job(storage, "events.detections_per_hour=9"), str(bundle), manifest(tmp_path))
 
 
 def test_another_model_under_the_same_name_is_refused(storage: Storage, bundle: Path, tmp_path: Path) -> None:

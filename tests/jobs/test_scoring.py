@@ -147,6 +147,17 @@ def test_the_threshold_comes_from_the_models_table(
     assert thresholds(threshold=0.95) == (0.95, 0.95)
 
 
+def test_a_given_threshold_keeps_the_models_durations_but_for_those_asked_for(
+    storage: Storage, footage: Path, tmp_path: Path
+) -> None:
+    model = write_bundle(tmp_path / "model", 0)
+    own = EventsConfig(smoothing=2, detections_per_hour=3)
+    save_alarms(model, AlarmTable(events=own, videos=1, hours=1, held_out=True, thresholds=(0.9,), alarms=(0,)))
+    job = new_job(storage, "events.gap=4")
+    point = prepare(job, str(model), [str(footage)], Asked(threshold=0.3), NOTHING).point
+    assert point.events == EventsConfig(smoothing=2, gap=4, detections_per_hour=3)
+
+
 @pytest.mark.parametrize(
     "overrides, asked, message",
     [
@@ -179,6 +190,35 @@ def test_results_go_to_a_folder_of_the_users(storage: Storage, bundle: Path, foo
     (tmp_path / "out" / "events.csv").unlink()
     assert score(new_job(storage), bundle, footage, output=tmp_path / "out") == result
     assert (tmp_path / "out" / "events.csv").is_file()
+
+
+def test_a_folder_for_results_holds_those_of_one_job(
+    storage: Storage, bundle: Path, footage: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    clips = Wanted(report=False, clips=True)
+    (footage / "bad.mp4").write_text("no video")
+    with pytest.raises(JobError):
+        score(new_job(storage), bundle, footage, output=out, wanted=clips, threshold=0.01)
+    names = {path.name for path in out.iterdir()}
+    assert {"clips", "failures.csv"} < names
+    other = score(new_job(storage), bundle, footage / "a.mp4", output=out)
+    assert not {"clips", "failures.csv"} & ({path.name for path in out.iterdir()} | other.paths.keys())
+    with pytest.raises(JobError) as again:
+        score(new_job(storage), bundle, footage, output=out, wanted=clips, threshold=0.01)
+    assert again.value.result.paths.keys() > {"clips", "failures"}
+    assert names == {path.name for path in out.iterdir()}
+
+
+def test_results_are_not_written_among_other_files(storage: Storage, bundle: Path, footage: Path) -> None:
+    with pytest.raises(UsageError, match="footage exists, and is not of a scoring job: give a new folder"):
+        score(new_job(storage), bundle, footage, output=footage)
+    with pytest.raises(UsageError, match=r"--output /proc/none/out: .* cannot be used: No such file or directory"):
+        score(new_job(storage), bundle, footage, output=Path("/proc/none/out"))
+    annotated = Wanted(report=False, annotate=True)
+    score(new_job(storage), bundle, footage, output=footage / "out", wanted=annotated)
+    with pytest.raises(UsageError, match=r"out/annotated/a.mp4 is in the folder for the results: give another"):
+        score(new_job(storage), bundle, footage, output=footage / "out", wanted=annotated)
 
 
 def test_videos_that_cannot_be_read_are_named_and_left_out(

@@ -26,10 +26,10 @@ DrawVideo = Callable[..., Path]
 GOOD = ["big", "one-frame", "turned", "variable"]
 REASONS = {
     "cut": "cut off|moov|Invalid data",
-    "empty": "Invalid data",
+    "empty": "an empty file",
     "no-frames": "holds no frames|Invalid data|no video stream",
     "sound": "no video stream",
-    "text": "Invalid data",
+    "text": "not a video",
 }
 
 

@@ -66,6 +66,8 @@ def test_a_job_in_order_opens_a_run_named_by_its_folder_and_content(manifest: Pa
     assert training.plan.classes == ["Arson", "Normal"]
     assert prepare(new_job("training.workers=2", "extraction.workers=3"), manifest).run == training.run
     assert prepare(new_job("training.seed=1"), manifest).run.name != training.run.name
+    assert prepare(new_job("events.gap=1"), manifest).run == training.run
+    assert prepare(new_job("events.gap=2"), manifest).run.name != training.run.name  # the model's table is another
 
 
 def test_without_a_manifest_the_benchmark_is_drawn_in_the_storage_root(

@@ -1,8 +1,12 @@
 """Training on a cluster: how the failures of workers end it."""
 
+import logging
+import re
+import threading
 from collections.abc import Callable
 
 import numpy as np
+import psutil
 import pytest
 
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
@@ -16,27 +20,67 @@ from anomalyclip.training.sampling import Bag
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
 
 
+@pytest.fixture
+def new_plan(storage: Storage, put_features: Callable[..., None], bags: list[Bag]) -> Callable[..., FitPlan]:
+    """Return `new(broken=False, **training)`: a plan of a small fit; the features of a broken one are not finite."""
+
+    def new(broken: bool = False, **training: int) -> FitPlan:
+        fingerprint = "broken" if broken else "made-up"  # the cache of a node knows features by it
+        store = FeatureStore(storage, fingerprint)
+        for number, bag in enumerate(bags):
+            features = np.random.default_rng(number).normal(size=(40, 8)).astype(np.float16)
+            spoilt = broken and bag.video_id == "a0"
+            put_features(store, bag.video_id, features * np.float16(np.nan if spoilt else 1))
+        return FitPlan(
+            config=RunConfig(
+                model=ModelConfig(embedding_dim=16, heads=2, directions="free"),
+                training=TrainingConfig(batch_size=8, **training),
+            ),
+            storage_root=storage.root,
+            key="runs/fit",
+            classes=["Arson", "Fighting", "Normal"],
+            train=bags,
+            validation=(),
+            backbone_identity=None,
+            fingerprint=fingerprint,
+            sources={bag.video_id: bag.video_id for bag in bags},
+        )
+
+    return new
+
+
 def test_a_loss_that_is_not_finite_ends_all_workers_once_and_leaves_no_checkpoint(
-    storage: Storage, put_features: Callable[..., None], bags: list[Bag]
+    new_plan: Callable[..., FitPlan],
 ) -> None:
-    store = FeatureStore(storage, "broken")
-    for number, bag in enumerate(bags):
-        features = np.random.default_rng(number).normal(size=(40, 8)).astype(np.float16)
-        put_features(store, bag.video_id, features * np.float16(np.nan if bag.video_id == "a0" else 1))
-    plan = FitPlan(
-        config=RunConfig(
-            model=ModelConfig(embedding_dim=16, heads=2, directions="free"),
-            training=TrainingConfig(batch_size=8, epochs=3, workers=2, max_failures=5),
-        ),
-        storage_root=storage.root,
-        key="runs/broken",
-        classes=["Arson", "Fighting", "Normal"],
-        train=bags,
-        validation=(),
-        backbone_identity=None,
-        fingerprint="broken",
-        sources={bag.video_id: bag.video_id for bag in bags},
-    )
+    plan = new_plan(broken=True, epochs=3, workers=2, max_failures=5)
     with pytest.raises(JobError, match=r"^training failed: epoch 0, step [01]: the loss is not finite \(dir.*=nan"):
         fit_on_ray(plan)
     assert plan.checkpoints().epochs() == []
+
+
+def test_a_worker_that_is_killed_is_told_at_once_and_the_fit_ends_as_without(
+    new_plan: Callable[..., FitPlan], caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = new_plan(epochs=12, workers=2, max_failures=1)
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def kill() -> None:
+        while not plan.checkpoints().epochs():
+            ended.wait(0.02)
+        for process in psutil.Process().children(recursive=True):
+            if process.pid not in before and "RayTrainWorker" in process.name():
+                process.kill()
+                return
+
+    ended = threading.Event()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with caplog.at_level(logging.WARNING, "anomalyclip"):
+        fit_on_ray(plan)
+    killer.join()
+    assert max(plan.checkpoints().epochs()) == 11
+    (line,) = [message for message in caplog.messages if "is lost" in message]
+    assert re.fullmatch(
+        r"worker [01] is lost: its process was killed or crashed .*; all resume from the last .*\(.*: 1 left\)",
+        line,
+    )

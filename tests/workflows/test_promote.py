@@ -33,7 +33,7 @@ from anomalyclip.jobs.sources import Source
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.promotion import ModelRegistry, new_entry
 from tests.registered import draw_manifest, register, write_table
-from tests.servers import TOOLS, free_port, mlflow_server, postgresql, serving
+from tests.servers import free_port, mlflow_server, postgresql, serving
 
 ROOT = Path(__file__).parent.parent.parent
 NAME = "detector"
@@ -512,10 +512,9 @@ def test_the_champion_is_served_and_reads_below_its_root_alone(place: Place) -> 
     place.train(0.3, 1)
     place.promote(NAME, "--version", "1")
     port = free_port()
-    told = {"MLFLOW_TRACKING_URI": place.tracking_uri, "ANOMALYCLIP_STORAGE": place.storage.root,
-            "ANOMALYCLIP_VIDEO_ROOT": str(place.folder / "videos")}  # fmt: skip
-    command = [str(TOOLS / "mlflow"), "models", "serve", "--model-uri", f"models:/{NAME}@champion"]
-    command += ["--env-manager", "local", "--port", str(port), "--workers", "1"]
+    told = {"MLFLOW_TRACKING_URI": place.tracking_uri, "ANOMALYCLIP_VIDEO_ROOT": str(place.folder / "videos")}
+    command = [sys.executable, str(ROOT / "workflows/serve.py"), f"models:/{NAME}@champion", "--port", str(port)]
+    command += ["--storage", place.storage.root]
     (place.folder / "outside.mp4").write_bytes((place.folder / "videos/v0.mp4").read_bytes())
     with serving(command, port, "/ping", place.folder / "serving.log", **told) as address:
 

@@ -44,7 +44,7 @@ def _load(file: Path) -> npt.NDArray[Any]:
         array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(f"{file}: the file is missing") from None
-    except (OSError, EOFError, ValueError) as error:  # includes pickled objects, which are never loaded
+    except Exception as error:  # pickled objects, which are never loaded, and whatever a lying header leads NumPy to
         raise ValueError(f"{file}: no plain .npy array: {' '.join(str(error).split())}") from None
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{file}: holds several arrays, not one")

@@ -252,7 +252,7 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once(tree: Path, draw: Draw) -
         "class folders Fighting, fighting differ in case alone",
         "normal/colon: 1.mp4: video_id is not safe as a file name",
         "normal/c.avi, normal/c.mp4 have the same name in the same class: rename all but one",
-        "cannot be opened: Fighting/f3.mp4: End of file",
+        "cannot be opened: Fighting/f3.mp4: cut off",
         "line 2: 'Übergriff/100%.mp4': interval 4-24 goes past the last frame, 23",
         "line 3: cannot read interval '4..9'",
         "line 4: 'normal/c.mp4' is a normal video",

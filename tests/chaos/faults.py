@@ -1,0 +1,149 @@
+"""Faults of the surroundings: a disk that is full or read-only, a tracking server that fails, the same job twice."""
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.kills import PATIENCE_SECONDS, SEED, end_as_unbroken, last_line
+from tests.chaos.ledger import Row
+from tests.chaos.processes import Job
+from tests.chaos.stages import STAGES, Stage
+from tests.chaos.world import World
+
+FAULT_SECONDS = 30.0
+ROOM = 400 * 2**20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault."""
+
+    name: str
+    stage: str
+    moment: float
+    """Part of the space that an unbroken command needs, or of its time."""
+
+    @property
+    def case(self) -> str:
+        """Name of the case."""
+        return f"fault-{self.name}-{self.stage}-{self.moment:.3f}".replace(" ", "-").replace(",", "")
+
+
+def draw(each: int) -> Iterator[Fault]:
+    """Draw `each` moments per kind of fault and command."""
+    for name, stages in WHERE.items():
+        for stage in stages:
+            dice = random.Random(f"{SEED}-{name}-{stage}")
+            yield from (Fault(name, stage, dice.random()) for _ in range(each if name in DRAWN else 1))
+
+
+def run(world: World, fault: Fault) -> Row:
+    """Break a command, mend what broke it, give it again where it failed, and compare."""
+    started, stage = time.monotonic(), STAGES[fault.stage]
+    world.unbroken(stage)
+    faults, note = KINDS[fault.name](world, stage, fault)
+    return Row("fault", fault.stage, fault.name, fault.case, True, faults, note, time.monotonic() - started)
+
+
+def may_mount() -> bool:
+    """Whether this user may mount a tmpfs."""
+    return os.geteuid() == 0 and shutil.which("mount") is not None
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Mount a tmpfs; yields a function that changes its options."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)], check=True)
+    try:
+        yield lambda options: _mount(folder, options)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _mount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def _disk(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
+    """A root without room for all that the command writes, or that nobody can write."""
+    with mounted(world.root) as remount:
+        world.fill(stage)
+        broken, mended = "ro", "rw"
+        if fault.name == "disk full":
+            used = shutil.disk_usage(world.root).used
+            size = used + int(fault.moment * max(0, world.unbroken(stage).bytes_added))
+            broken, mended = f"size={size // 4096 * 4096}", f"size={ROOM}"
+        remount(broken)
+        job = world.start(stage)
+        code = job.wait(PATIENCE_SECONDS)
+        job.end()
+        said, faults = f"exit code {code}: {last_line(job)}", _line(job, code)
+        remount(mended)
+        return faults + end_as_unbroken(world, stage, code), said
+
+
+def _tracking(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
+    """A tracking server that does not answer, answers late, or answers with errors for half a minute."""
+    world.restore(stage)
+    job = world.start(stage)
+    job.wait(fault.moment * world.unbroken(stage).seconds)
+    world.tracking.proxy.fault = fault.name.removeprefix("tracking ")
+    job.wait(FAULT_SECONDS)
+    world.tracking.proxy.fault = ""
+    code = job.wait(PATIENCE_SECONDS)
+    job.end()
+    said, faults = f"exit code {code}: {last_line(job)}", _line(job, code)
+    return faults + end_as_unbroken(world, stage, code), said
+
+
+def _together(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
+    """The same command several times at once: one works, the others wait or say who does."""
+    world.restore(stage)
+    jobs = [world.start(stage, f"log-{number}") for number in range(TOGETHER[fault.name])]
+    codes = [job.wait(PATIENCE_SECONDS) for job in jobs]
+    faults = [said for job, code in zip(jobs, codes, strict=True) for said in _line(job, code)]
+    for job in jobs:
+        job.end()
+    best = 0 if 0 in codes else 1
+    note = "; ".join(f"{code}: {last_line(job)}" for job, code in zip(jobs, codes, strict=True) if code)
+    return faults + ([] if best == 0 else ["none of them ended well"]) + end_as_unbroken(world, stage, best), note
+
+
+def _line(job: Job, code: int | None) -> list[str]:
+    """A command that cannot go on says so in a line, and ends with 1 or 2."""
+    if code is None:
+        return ["hung"]
+    faults = [] if code in (0, 1, 2) else [f"exit code {code}"]
+    if code and not last_line(job).startswith(("error: ", "failed: ")):
+        faults.append(f"the last line says {last_line(job)[:200]!r}")
+    return faults + (["a traceback"] if "Traceback" in job.said() else [])
+
+
+TOGETHER = {"two at once": 2, "six at once": 6}
+KINDS: Mapping[str, Callable[[World, Stage, Fault], tuple[list[str], str]]] = {
+    "disk full": _disk,
+    "read-only": _disk,
+    "tracking away": _tracking,
+    "tracking slow": _tracking,
+    "tracking 500": _tracking,
+    "two at once": _together,
+    "six at once": _together,
+}
+WRITERS = tuple(name for name, stage in STAGES.items() if not stage.server)
+WHERE: Mapping[str, tuple[str, ...]] = {
+    "disk full": WRITERS,
+    "read-only": WRITERS,
+    **dict.fromkeys(("tracking away", "tracking slow", "tracking 500"), ("train, server",)),
+    "two at once": WRITERS,
+    "six at once": ("extract", "import", "train", "score", "promote", "gc"),
+}
+DRAWN = {"disk full", "tracking away", "tracking slow", "tracking 500"}
+MOUNTS = {"disk full", "read-only"}

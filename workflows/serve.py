@@ -1,0 +1,31 @@
+"""Serving of a registered model over HTTP, after its files were verified."""
+
+import sys
+from collections.abc import Sequence
+
+from anomalyclip import cli
+
+
+def main(argv: Sequence[str]) -> cli.Result:
+    """Verify a registered model, and start MLflow's scoring server on the verified copy."""
+    command = cli.parser(
+        "Serve a registered model over HTTP by MLflow's scoring server. What was registered is verified first and\n"
+        "copied; only the copy is loaded. Videos are read below ANOMALYCLIP_VIDEO_ROOT alone.",
+        "python workflows/serve.py models:/anomalyclip@champion --port 5001",
+    )
+    command.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION or models:/NAME@ALIAS")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine "
+                         "alone; the server has no login)")  # fmt: skip
+    command.add_argument("--port", type=int, default=5000, help="port to listen at (default 5000)")
+    command.add_argument("--workers", type=int, default=1, help="processes that score (default 1)")
+    cli.add_tracking_option(command)
+    arguments = command.parse_args(argv)
+    job = cli.resolve(arguments)
+
+    from anomalyclip.jobs import serving  # after the checks above: its libraries take seconds to import
+
+    sys.exit(serving.serve(job, arguments.model, arguments.host, arguments.port, arguments.workers))
+
+
+if __name__ == "__main__":
+    cli.run(main)
