@@ -98,6 +98,8 @@ class ExtractionConfig(Section):
     """Videos that a worker decodes at the same time, each in its own process."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
+    max_pixels: PositiveInt = 8192 * 4320
+    """Most pixels of a frame (8K film). A video with more is refused before a frame is decoded, for its memory."""
 
     @property
     def step(self) -> int:

@@ -196,8 +196,9 @@ def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
 
 
 def _kept(job: Job, scoring: Scoring) -> ScoringResult | None:
-    """Return the result of an earlier attempt; None if there is none, or if its files are gone."""
-    return finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
+    """Return the result of an earlier attempt; None if there is none, its files are gone, or failures are retried."""
+    kept = finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
+    return None if kept and kept.failed and job.retry else kept
 
 
 def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
@@ -242,6 +243,7 @@ def _write(scoring: Scoring, extracted: Extracted, failures: Sequence[Failure]) 
         if failures:
             write_failures(folder, failures)
         storage, key = scoring.place()
+        storage.delete(f"{key}/{FAILURES}")  # those of an attempt before
         storage.publish_folder(folder, key)
     return scored
 
