@@ -184,7 +184,7 @@ def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
             # a cut is named by its video and frames: one that exists is the same
             cut(video, {path: inside for path, inside in wanted.items() if not path.exists()}, verdicts[0].fps)
             counts = {path: probe(path) for path in wanted}
-        except (DecodeError, OSError, ValueError) as error:  # ValueError: a kind of URI that is not known
+        except (DecodeError, OSError, ValueError) as error:  # ValueError: a URI that Arrow refuses
             raise JobError(f"video {verdicts[0].video_id!r} cannot be cut: {error}") from error
     for row_id, part in parts.items():
         path = cuts / f"{row_id}.mp4"

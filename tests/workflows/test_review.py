@@ -158,7 +158,7 @@ def test_missing_sources_and_events_past_the_end_are_told(manifest: Path, pool: 
     (pool.parent / "text.mp4").write_text("not a video" * 99)
     with pytest.raises(JobError, match=r"video 'text' cannot be cut: .*text\.mp4: not a video"):
         run(manifest, [verdict(pool.parent / "text.mp4", 5, 14, "false")])
-    with pytest.raises(JobError, match=r"video 'a' cannot be cut: Unrecognized filesystem type in URI: foo://store"):
+    with pytest.raises(UsageError, match=r"video 'a': path of scheme foo:// is not read"):
         run(manifest, [verdict("foo://store/a.mp4", 5, 14, "false")])
     assert not list(manifest.parent.glob("round2*"))
 
