@@ -52,7 +52,8 @@ accept: setup  ## Run what takes longer than the suite allows
 
 chaos: setup  ## Break every command on purpose; what was done is kept in build/chaos, and skipped the next time
 	CHAOS_FOLDER=$(CHAOS_FOLDER) $(BIN)/python -m pytest tests/chaos -m chaos; status=$$?; \
-		$(BIN)/python -m tests.chaos.write_table $(CHAOS_FOLDER) docs/reliability.md; exit $$status
+		$(BIN)/python -m tests.chaos.write_table $(CHAOS_FOLDER) docs/reliability.md; \
+		$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile=chaos && exit $$status
 
 docs: setup  ## Build the site in build/site; a broken reference or link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

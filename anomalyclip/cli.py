@@ -92,6 +92,11 @@ def add_fresh_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_retry_option(command: argparse.ArgumentParser) -> None:
+    """Add the option of commands that extract features."""
+    command.add_argument("--retry", action="store_true", help="try quarantined videos again")
+
+
 def add_tracking_option(command: argparse.ArgumentParser) -> None:
     """Add the option for the place of MLflow."""
     command.add_argument("--tracking-uri", metavar="URI", help="MLflow server or database (else "
@@ -122,7 +127,7 @@ def resolve(arguments: argparse.Namespace, features_needed: bool = True) -> Job:
         log.warning(DRAWN)
         _closing_lines.append(DRAWN)
     log.info("storage root: %s", storage.root)
-    return Job(storage, config, options.get("name"), options.get("fresh", False), tracking)
+    return Job(storage, config, options.get("name"), options.get("fresh", False), tracking, options.get("retry", False))
 
 
 def _with_login_apart(tracking_uri: str) -> str:

@@ -98,6 +98,8 @@ class ExtractionConfig(Section):
     """Videos that a worker decodes at the same time, each in its own process."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
+    max_pixels: PositiveInt = 8192 * 4320
+    """Most pixels of a frame (8K film). A video with more is refused before a frame is decoded, for its memory."""
 
     @property
     def step(self) -> int:
@@ -334,6 +336,8 @@ def with_settings(base: AnyConfig, changes: Iterable[tuple[str, str, Any]]) -> A
     settings = base.model_dump()
     for source, dotted, value in changes:
         section, key = _resolve(dotted, settings, source)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise UsageError(f"{source}: {dotted} is too large a number")
         settings[section][key] = value
     try:
         return type(base).model_validate(settings)
@@ -351,8 +355,9 @@ def _brief(value: Any) -> str:
     """Return a value for a message; YAML's aliases make one of a few bytes fill the memory when written out."""
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = 100
+    brief.maxlevel = 2
     try:
-        return brief.repr(value)
+        return brief.repr(value)[:200]
     except ValueError:  # Python writes no numbers of more than 4300 digits
         return "a number of thousands of digits"
 
@@ -408,7 +413,7 @@ def _parse_override(text: str) -> tuple[str, str, Any]:
     try:
         return "--set", dotted, _parse_yaml(value)
     except ValueError:
-        raise UsageError(f"--set {text}: the value is not valid YAML") from None
+        raise UsageError(f"--set {text[:200]}: the value is not valid YAML") from None
 
 
 def _resolve(dotted: str, settings: Mapping[str, Mapping[str, Any]], source: str) -> tuple[str, str]:

@@ -17,3 +17,5 @@ class Job:
     fresh: bool
     """Remove what exists under that name and start from the beginning."""
     tracking_uri: str
+    retry: bool = False
+    """Extract quarantined videos again."""

@@ -141,10 +141,13 @@ class _Lock:
         )
 
     def _is_lost(self) -> bool:
-        token = self._claim.owner.token
-        return not self._storage.exists(self._key(self._claim)) or any(
-            token in each.replaces for each in self._others()
-        )
+        return not self._storage.exists(self._key(self._claim)) or any(map(self._took_over, self._others()))
+
+    def _took_over(self, other: Claim) -> bool:
+        """Return whether another process replaced this one, or came before it in a store that shows files late."""
+        mine, theirs = self._claim, other.owner.token
+        came_before = other.number > 0 and other.comes_before(mine) and theirs not in mine.replaces
+        return mine.owner.token in other.replaces or came_before
 
     def _others(self) -> list[Claim]:
         token = self._claim.owner.token

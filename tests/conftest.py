@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from anomalyclip.features import torchvision_fix  # noqa: F401  (before any import of open_clip)
@@ -20,6 +21,12 @@ from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import Storage
 from tests import released
 from tests.drawn import draw_demo
+
+# `--hypothesis-profile=chaos` is for `make chaos`; the suite draws the same few cases each time
+_ANY_SPEED = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+settings.register_profile("suite", max_examples=40, derandomize=True, **_ANY_SPEED)
+settings.register_profile("chaos", max_examples=10_000, **_ANY_SPEED)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
 DrawVideo = Callable[..., Path]

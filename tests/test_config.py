@@ -140,3 +140,20 @@ def test_a_digest_depends_on_content_alone() -> None:
 def test_all_wrong_values_are_named_at_once() -> None:
     with pytest.raises(UsageError, match=r"training\.epochs: .*; model\.k: |model\.k: .*; training\.epochs: "):
         build_config(RunConfig(), None, ["training.epochs=many", "model.k=-1"])
+
+
+@pytest.mark.parametrize(("text", "fault"), [
+    ("[" * 5000, "nested too deeply"),
+    ("training: {epochs: !!int x}", "does not fit its type"),
+    ("training: {epochs: 2001-99-99}", "does not fit its type"),
+    ("training: {epochs: 0x" + "f" * 9000 + "}", "too large a number"),
+    ("#" * 300_000, "settings have at most"),
+    ("training: {epochs: [&a [x, x, x], &b [*a, *a, *a], &c [*b, *b, *b], *c]}", "valid integer"),
+])  # fmt: skip
+def test_settings_that_would_cost_time_or_memory_are_refused_in_one_short_line(
+    text: str, fault: str, tmp_path: Path
+) -> None:
+    (path := tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(UsageError, match=fault) as raised:
+        build_config(RunConfig(), path)
+    assert len(str(raised.value)) < 500 and "\n" not in str(raised.value)

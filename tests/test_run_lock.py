@@ -43,10 +43,12 @@ def claims(storage: Storage) -> list[str]:
     return [name for name in storage.list(FOLDER) if name.startswith("lock-")]
 
 
-def elsewhere(storage: Storage, beat: int = 0, since: float = 0.0, replaces: tuple[str, ...] = ()) -> Claim:
+def elsewhere(
+    storage: Storage, beat: int = 0, number: int = 1, replaces: tuple[str, ...] = (), token: str = "f" * 32
+) -> Claim:
     """Write the claim of a process of another machine."""
-    owner = replace(this_process("alice"), host="gpu-3", machine="another", token="f" * 32)
-    claim = Claim(owner, since, 1, beat, replaces)
+    owner = replace(this_process("alice"), host="gpu-3", machine="another", token=token)
+    claim = Claim(owner, 0.0, number, beat, replaces)
     storage.write_json(f"{FOLDER}/lock-{owner.token}.json", asdict(claim))
     return claim
 
@@ -137,14 +139,17 @@ def test_a_living_process_of_another_machine_is_not_replaced_whatever_its_clock_
     assert claims(storage) == [f"lock-{'f' * 32}.json"]
 
 
-@pytest.mark.parametrize("how", ["replaced", "removed"])
+@pytest.mark.parametrize("how", ["replaced", "removed", "shown late"])
 def test_a_holder_that_was_replaced_stops(storage: Storage, how: str) -> None:
     with pytest.raises(JobError, match="gave no sign of life"), lock(storage):
         (name,) = claims(storage)
+        token = name.removeprefix("lock-").removesuffix(".json")
         if how == "replaced":
-            elsewhere(storage, replaces=(name.removeprefix("lock-").removesuffix(".json"),))
-        else:
+            elsewhere(storage, number=2, replaces=(token,))
+        elif how == "removed":
             storage.delete(FOLDER)
+        else:
+            elsewhere(storage, token="0" * 32)
         threading.Event().wait(20)
         pytest.fail("it went on")
 

@@ -109,7 +109,7 @@ def our_cells(result: RowFigures) -> list[str]:
     """Return a row's AUC and mAUC, and their differences from the full method's, as text."""
     changes = ["", ""]
     if result.difference is not None:
-        changes = [difference_text(_in_per_cent(result.difference[name]), digits=2) for name in COMPARED]
+        changes = [difference_text(_in_per_cent(result.difference[name]), 2, fixed=True) for name in COMPARED]
     return [figure_text(result.auc), figure_text(result.m_auc), *changes]
 
 

@@ -22,6 +22,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("--resume", action="store_true", help="resume; fail if there is nothing to resume")
     cli.add_config_options(command)
     cli.add_run_options(command)
+    cli.add_retry_option(command)
     arguments = command.parse_args(argv)
     space = find_space(SPACES, arguments.space)
     job = cli.resolve(arguments)

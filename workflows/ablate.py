@@ -25,6 +25,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_config_options(command)
     command.set_defaults(preset=BENCHMARK)  # the paper's method, with sizes for few videos
     cli.add_run_options(command)
+    cli.add_retry_option(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 

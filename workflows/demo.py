@@ -15,6 +15,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     )
     cli.add_config_options(command, preset=False)
     cli.add_run_options(command)
+    cli.add_retry_option(command)
     command.set_defaults(manifest=None, overrides=["training.workers=2"])
     job = cli.resolve(command.parse_args(argv))
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     manifest = demo.draw(job)
     trained = training.run(job, training.prepare(job, None))
     zero_shot = evaluation.run(job, evaluation.prepare(job, ZERO_SHOT, None))
-    with closing(Decoder(job.config.extraction.decode_timeout)) as decoder:
+    with closing(Decoder(job.config.extraction.decode_timeout, job.config.extraction.max_pixels)) as decoder:
         prepared = scoring.prepare(job, trained.paths["model"], [str(manifest)], Asked(), Wanted())
         events = scoring.run(job, prepared, decoder)
     return demo.compare(job, trained, zero_shot, events)

@@ -19,6 +19,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_manifest(command)
     cli.add_config_options(command)
     cli.add_run_options(command)
+    cli.add_retry_option(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 

@@ -13,14 +13,14 @@ def main(argv: Sequence[str]) -> cli.Result:
     )
     cli.add_manifest(command)
     command.add_argument("--dry-run", action="store_true", help="only report the remaining work and its time")
-    command.add_argument("--retry", action="store_true", help="try quarantined videos again")
+    cli.add_retry_option(command)
     cli.add_config_options(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import extraction  # after the checks above: its libraries take seconds to import
 
-    prepared = extraction.prepare(job, arguments.manifest, arguments.retry)
+    prepared = extraction.prepare(job, arguments.manifest)
     return extraction.dry_run(job, prepared) if arguments.dry_run else extraction.run(job, prepared)
 
 

@@ -33,11 +33,12 @@ def main(argv: Sequence[str]) -> cli.Result:
                          help=f"write the events for another tool: {', '.join(EXPORTS)}; repeatable")  # fmt: skip
     cli.add_setting_option(command)
     cli.add_fresh_option(command)
-    arguments = command.parse_args(argv)
+    cli.add_retry_option(command)
+    arguments = command.parse_intermixed_args(argv)  # VIDEO may stand behind options
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
     job = cli.resolve(arguments)
 
-    with closing(Decoder(job.config.extraction.decode_timeout)) as decoder:
+    with closing(Decoder(job.config.extraction.decode_timeout, job.config.extraction.max_pixels)) as decoder:
         decoder.start()  # beside the imports below, which take seconds
         from anomalyclip.jobs import operating, scored_media, scoring
 

@@ -15,6 +15,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_manifest(command, optional=True)
     cli.add_config_options(command)
     cli.add_run_options(command)
+    cli.add_retry_option(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
+PIXELS_VARIABLE, TOO_MANY_PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS", "CV_IO_MAX_IMAGE_PIXELS"
+"""OpenCV's bound on pixels, an environment variable that it reads when it is loaded, and its name in the error."""
+
 Pixels = NDArray[np.uint8]
 
 
@@ -66,8 +69,10 @@ def read_picture(path: Path) -> Pixels:
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror}") from None
-    except cv2.error:  # empty, or more pixels than OpenCV allows
-        picture = None
+    except cv2.error as error:
+        if TOO_MANY_PIXELS in str(error):  # seen in the header, before memory is taken
+            raise PictureError(f"{path}: more pixels than extraction.max_pixels allows") from None
+        picture = None  # empty
     if picture is None:
         raise PictureError(f"{path}: not a whole picture")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

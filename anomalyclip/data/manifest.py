@@ -15,6 +15,9 @@ from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly
 from anomalyclip.data.splits import in_two_splits
 from anomalyclip.errors import UsageError, fault_lines, first_names
 
+MOST_COUNTED = 10_000
+"""Faults after which the rest of a manifest is not looked at: each missing file costs several requests to the disk."""
+
 
 def load_manifest(path: str | Path, frame_tolerance: int = 0, buckets: Collection[str] | None = None) -> pl.DataFrame:
     """Read and check a manifest (CSV or Parquet): the schema's columns, `source`, and the optional ones it has.
@@ -37,6 +40,8 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0, buckets: Collectio
             row_errors.append(f"video_id is already that of row {first_row[video_id]}")
         faults += [f"row {number}{place}, video {video_id!r}: {fault}" for fault in row_errors]
         rows.append(row)
+        if len(faults) >= MOST_COUNTED:
+            break
     whole = (row for row in rows if "video_id" in row and "source" in row and row.get("split") in SPLITS)
     if pairs := in_two_splits((row["video_id"], row["split"], row["source"]) for row in whole):
         faults.append(f"the same video is in two splits: {first_names(pairs)}: keep one of each pair")
@@ -52,7 +57,8 @@ def check_manifest_head(path: str | Path) -> None:
 
 def _refuse(path: Path, faults: Sequence[str]) -> None:
     if faults:
-        raise UsageError(fault_lines(f"manifest {path} has {len(faults)} fault(s):", faults))
+        least = "at least " if len(faults) >= MOST_COUNTED else ""
+        raise UsageError(fault_lines(f"manifest {path} has {least}{len(faults)} fault(s):", faults))
 
 
 def named_sources(path: str | Path) -> set[str]:

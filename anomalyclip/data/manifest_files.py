@@ -19,6 +19,8 @@ from anomalyclip.errors import UsageError
 
 MOST_COLUMNS = 100
 """A table with more is another one, and would take minutes to compare with the schema."""
+UNREADABLE = (csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+"""What readers of CSV and Parquet raise for files that are neither."""
 INTERVAL = re.compile(r"\s*(?:all|(-?\d{1,18})\s*-\s*(-?\d{1,18}))\s*(?::(.*))?", re.DOTALL | re.IGNORECASE)
 # pandas writes the integers of a column that has gaps as 258.0
 FRAMES = re.compile(r"\s*(-?\d{1,18})(?:\.0*)?\s*")
@@ -71,8 +73,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise UsageError(f"manifest {path} {found}: give the path of a .csv or .parquet file")
     try:
         yield
-    except (UnicodeDecodeError, csv.Error, pl.exceptions.PolarsError, OSError) as error:
-        raise UsageError(f"manifest {path} cannot be read as {path.suffix[1:]} (UTF-8): {error}") from error
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"manifest {path} cannot be read as {path.suffix[1:]} (UTF-8): {reason}") from error
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def _read_csv(path: Path) -> RawManifest:
 
 
 def _read_parquet(path: Path) -> RawManifest:
-    table = pl.read_parquet(path)
+    table = pl.read_parquet(path, use_pyarrow=True)  # Polars' own reader panics on damaged pages
     readable, faults = [], []
     for name, dtype in {**SCHEMA, **OPTIONAL}.items():
         try:

@@ -14,7 +14,7 @@ def unique_ids(sources: Sequence[str]) -> list[str]:
     """
     parts = [_parts(source) for source in sources]
     ids, depth = [_id(part, 1) for part in parts], 1
-    while (doubled := _doubled(ids)) and depth < max(map(len, parts)):
+    while (doubled := _doubled(ids, parts)) and depth < max(map(len, parts)):
         depth += 1
         ids = [_id(part, depth) if one in doubled else one for one, part in zip(ids, parts, strict=True)]
     seen, taken = Counter[str](), set(ids)
@@ -41,7 +41,9 @@ def _id(parts: Sequence[str], depth: int) -> str:
     return text.decode(errors="ignore").strip(". ") or "video"
 
 
-def _doubled(ids: Sequence[str]) -> set[str]:
-    """Return the ids that come twice; file systems may not tell upper from lower case."""
-    counts = Counter(one.casefold() for one in ids)
-    return {one for one in ids if counts[one.casefold()] > 1}
+def _doubled(ids: Sequence[str], places: Sequence[list[str]]) -> set[str]:
+    """Return the ids of more than one place; file systems may not tell upper from lower case."""
+    found: dict[str, set[str]] = {}
+    for one, parts in zip(ids, places, strict=True):
+        found.setdefault(one.casefold(), set()).add("/".join(parts).casefold())
+    return {one for one in ids if len(found[one.casefold()]) > 1}

@@ -21,10 +21,16 @@ from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_
 from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
 UNKNOWN_TIME = -(2**63)
+MAX_PIXELS = 8192 * 4320
+"""Most pixels of a frame, unless another number is given (`extraction.max_pixels`)."""
 
 
 class DecodeError(Exception):
     """A video that cannot be read to its end; the message is one line and names the frame reached."""
+
+
+class DecoderKilledError(DecodeError):
+    """A decoder that was killed from outside or found no space: no fault of the video."""
 
 
 class VideoInfo(NamedTuple):
@@ -88,7 +94,7 @@ def is_rotated(path: str | PathLike[str]) -> bool:
 
 
 def encoding(path: str | PathLike[str]) -> tuple[str, str, str]:
-    """Return a local video's container formats (FFmpeg's names), codec and pixel format; raises DecodeError."""
+    """Return a local video's container (FFmpeg's name), codec and pixel format; raises DecodeError."""
     with _errors_of(path, [0]), _open(path) as container:
         context = _video_stream(container).codec_context
         return str(container.format.name), str(context.name), str(context.pix_fmt)
@@ -102,7 +108,8 @@ class VideoReader:
     Iterating yields uint8 RGB arrays `(frames, height, width, 3)`, each its own memory, as players display them
     (size and orientation are the first frame's), of at most `batch_size` frames and `max_batch_bytes` bytes but at
     least one frame. DecodeError ends the iteration of a video that is damaged, empty or has no video stream: the
-    batches before it must be dropped. Iterating again starts from the first frame.
+    batches before it must be dropped, and of one with frames of more than `max_pixels`, before any is decoded (pictures
+    have OpenCV's own bound). Iterating again starts from the first frame.
     """
 
     def __init__(
@@ -111,6 +118,7 @@ class VideoReader:
         sampling_rate: int = 1,
         batch_size: int = 64,
         max_batch_bytes: int = 2**28,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if sampling_rate < 1 or batch_size < 1:
             raise ValueError(f"sampling_rate {sampling_rate} and batch_size {batch_size} must be at least 1")
@@ -118,6 +126,7 @@ class VideoReader:
         self.sampling_rate = sampling_rate
         self.batch_size = batch_size
         self.max_batch_bytes = max_batch_bytes
+        self.max_pixels = max_pixels
         self._info: VideoInfo | None = None
 
     @property
@@ -136,6 +145,7 @@ class VideoReader:
                 return
             with _open(self.path) as container:
                 stream = _video_stream(container)
+                _bound_pixels(container, stream, self.max_pixels)
                 first, frames = _first(container, stream)
                 orientation = _orientation(first)
                 stamps = array("q")
@@ -206,6 +216,16 @@ def _scaled_picture(read: Callable[[], Pixels], height: int | None) -> Pixels:
     pixels = read()
     size = scaled_size(pixels.shape[1], pixels.shape[0], height)
     return np.asarray(cv2.resize(pixels, (size["width"], size["height"]), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _bound_pixels(container: Any, stream: Any, most: int) -> None:
+    """Refuse frames of more pixels: here by what the container says, later in the decoder by what they are."""
+    if stream.width * stream.height > most:
+        raise DecodeError(
+            f"{_name(container)}: frames of {stream.width} x {stream.height} pixels, more than "
+            f"extraction.max_pixels={most}"
+        )
+    stream.codec_context.options = {"max_pixels": str(most)}
 
 
 def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 
 Rows = Sequence[Sequence[str]]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of what spreadsheets take for a formula."""
 
 
 def markdown(rows: Rows, left: int = 1) -> str:
@@ -22,6 +24,11 @@ def aligned(rows: Rows, right: Collection[int] = ()) -> str:
         for row in rows
     )
     return "\n".join(f"  {line.rstrip()}" for line in lines)
+
+
+def spreadsheet_text(cell: str) -> str:
+    """Return a cell that spreadsheets show and do not compute: an apostrophe before what would start a formula."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def _escaped(row: Sequence[str]) -> list[str]:

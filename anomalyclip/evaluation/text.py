@@ -7,22 +7,24 @@ from anomalyclip.evaluation.intervals import Difference, Interval
 UNDEFINED = "undefined"
 
 
-def value_text(value: float | None, interval: Interval | None = None, sign: str = "", digits: int | None = None) -> str:
+def value_text(
+    value: float | None, interval: Interval | None = None, sign: str = "", digits: int = 3, fixed: bool = False
+) -> str:
     """Return a figure with its interval in brackets, such as `0.909 (0.831 to 0.953)`; `sign` is "" or "+".
 
-    It has so many `digits` after the point; by default three, and fewer from 10 on, for figures in seconds or per hour.
+    `digits` are those after the point of figures below 10; larger ones, in seconds or per hour, have fewer unless the
+    number is `fixed`.
     """
     if value is None:
         return UNDEFINED
-    if digits is None:
-        digits = max(0, 3 - int(log10(max(abs(value), 1.0)))) if isfinite(value) else 3
-    kind = f"{sign}.{digits}f"
+    largest = max(abs(value), 1.0) if isfinite(value) and not fixed else 1.0
+    kind = f"{sign}.{max(0, digits - int(log10(largest)))}f"
     return f"{value:{kind}}" + (f" ({interval.low:{kind}} to {interval.high:{kind}})" if interval else "")
 
 
-def difference_text(difference: Difference | None, digits: int | None = None) -> str:
+def difference_text(difference: Difference | None, digits: int = 3, fixed: bool = False) -> str:
     """Return a difference with its sign and its interval in brackets, such as `+0.183 (+0.091 to +0.276)`."""
-    return UNDEFINED if difference is None else value_text(difference.value, difference.interval, "+", digits)
+    return UNDEFINED if difference is None else value_text(difference.value, difference.interval, "+", digits, fixed)
 
 
 def interval_values(interval: Interval | None) -> dict[str, float | None]:

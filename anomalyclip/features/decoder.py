@@ -6,6 +6,7 @@ is encoded.
 """
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,10 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader
+from anomalyclip.data.frame_folder import PIXELS_VARIABLE
+from anomalyclip.data.video import MAX_PIXELS, DecodeError, DecoderKilledError, VideoInfo, VideoReader
 from anomalyclip.storage import scratch
 
 SLOTS = 2
+SPARE_BYTES, BYTES_PER_PIXEL = 2**30, 80
+"""Memory that a decoder may take: some, and for every pixel of a frame 16 reference frames of 10 bits (48 bytes), the
+frame in RGB, its copy, and a batch, which is two or more frames and lies in memory three times."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 (files there are made by tempfile, with a random name, for this user alone)
 
 
@@ -40,9 +45,12 @@ class _Batch(NamedTuple):
 class Decoder:
     """A process that decodes videos, started when first needed; for one thread at a time."""
 
-    def __init__(self, timeout: float) -> None:
-        """Create a decoder that counts as hung after `timeout` seconds without a batch."""
-        self._timeout = timeout
+    def __init__(self, timeout: float, max_pixels: int = MAX_PIXELS) -> None:
+        """Create a decoder that counts as hung after `timeout` seconds without a batch.
+
+        `max_pixels` of a frame also bound the memory of its process.
+        """
+        self._timeout, self._max_pixels = timeout, max_pixels
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Any = None
         self._info: VideoInfo | None = None
@@ -57,7 +65,7 @@ class Decoder:
     def batches(self, path: Path, sampling_rate: int, batch_size: int) -> Iterator[NDArray[np.uint8]]:
         """Yield uint8 RGB arrays (frames, height, width, 3); each is overwritten when the next is asked for.
 
-        Raises DecodeError like VideoReader, and for a decoder that died or hung.
+        Raises DecodeError like VideoReader, and for a decoder that died or hung; DecoderKilledError if it was killed.
         """
         self._info = None
         self.start()
@@ -99,10 +107,10 @@ class Decoder:
         # not by multiprocessing: forking threads is unsafe, and spawning would import Ray in the decoder; not a torch
         # DataLoader: outside the main thread it notices a dead worker only after its time-out
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import main; main()", str(theirs.fileno())],
+            [sys.executable, "-c", f"from {__name__} import main; main()", str(theirs.fileno()), str(self._max_pixels)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), PIXELS_VARIABLE: str(self._max_pixels)},
         )
         theirs.close()
 
@@ -122,22 +130,36 @@ class Decoder:
 
     def _death(self, path: Path) -> DecodeError:
         assert self._process is not None
-        return DecodeError(f"{path}: the decoder died ({_cause(self._process.wait())})")
+        code = self._process.wait()
+        if code == -signal.SIGKILL:  # by the kernel, when memory is short, or by a person: nothing in it does so
+            return DecoderKilledError(f"{path}: the decoder was killed")
+        return DecodeError(f"{path}: the decoder died ({_cause(code)})")
 
 
 def main() -> None:
-    """Run the decoder process; the argument is the file descriptor of its connection."""
+    """Run the decoder process; arguments are the file descriptor of its connection and the most pixels of a frame."""
     # Ctrl-C reaches the whole process group: the worker ends the decoder when it closes the connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    max_pixels = int(sys.argv[2])
+    _bound_memory(max_pixels)
     with suppress(EOFError, ConnectionError):
-        _serve(Connection(int(sys.argv[1])))
+        _serve(Connection(int(sys.argv[1])), max_pixels)
 
 
-def _serve(connection: Any) -> None:
+def _bound_memory(max_pixels: int) -> None:
+    """Let the process take no more memory than frames need, beside what its libraries have taken by now."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = taken + SPARE_BYTES + BYTES_PER_PIXEL * max_pixels
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    if highest == resource.RLIM_INFINITY or most < highest:
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _serve(connection: Any, max_pixels: int) -> None:
     while True:
         path, sampling_rate, batch_size = connection.recv()
         try:
-            connection.send(_decode(VideoReader(path, sampling_rate, batch_size), connection))
+            connection.send(_decode(VideoReader(path, sampling_rate, batch_size, max_pixels=max_pixels), connection))
         except DecodeError as error:
             connection.send(error)
         except (EOFError, ConnectionError):
@@ -152,7 +174,7 @@ def _decode(reader: VideoReader, connection: Any) -> VideoInfo:
     try:
         for number, frames in enumerate(reader):
             if slots is None:
-                slots = _allocate((SLOTS, *frames.shape), connection)
+                slots = _allocate(Path(reader.path), (SLOTS, *frames.shape), connection)
             if in_use == SLOTS:
                 connection.recv()
                 in_use -= 1
@@ -166,7 +188,7 @@ def _decode(reader: VideoReader, connection: Any) -> VideoInfo:
     return reader.info
 
 
-def _allocate(shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
+def _allocate(video: Path, shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
     """Map memory shared with the other process, which removes the file's name."""
     size = int(np.prod(shape))
     for folder in (_MEMORY, scratch()):  # containers often have a small /dev/shm
@@ -183,7 +205,7 @@ def _allocate(shape: tuple[int, ...], connection: Any) -> NDArray[np.uint8]:
                 raise
             finally:
                 os.close(descriptor)
-    raise OSError(f"no space for {size} bytes of frames in {_MEMORY} or {scratch()}")
+    raise DecoderKilledError(f"{video}: no space for {size} bytes of its frames in {_MEMORY} or {scratch()}")
 
 
 def _cause(code: int) -> str:

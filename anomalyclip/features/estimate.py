@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from anomalyclip.config import RunConfig
-from anomalyclip.data.video import DecodeError, VideoReader, probe
+from anomalyclip.config import ExtractionConfig, RunConfig
+from anomalyclip.data.video import DecodeError, probe
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.sources import fetch
 from anomalyclip.features.store import FeatureStore
@@ -89,6 +91,19 @@ def _kept_frames(source: str, sampling_rate: int) -> int | None:
             return None
 
 
+def _measure_one(path: Path, encoder: FrameEncoder, settings: ExtractionConfig) -> float:
+    with closing(Decoder(settings.decode_timeout, settings.max_pixels)) as decoder:
+        batches = decoder.batches(path, settings.step, settings.batch_size)
+        first = next(batches).copy()  # its memory is used again
+        encoder(first)
+        started, frames = time.perf_counter(), 0
+        for _ in range(MEASURED_BATCHES):
+            batch = next(batches, first)
+            encoder(batch)
+            frames += len(batch)
+        return frames / (time.perf_counter() - started)
+
+
 def _measure(sources: Iterator[str], encoder: FrameEncoder, config: RunConfig) -> float:
     """Return frames per second over a few batches after the first, which warms up; 0 without a video."""
     settings = config.extraction
@@ -96,15 +111,7 @@ def _measure(sources: Iterator[str], encoder: FrameEncoder, config: RunConfig) -
         with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
             try:
                 path = fetch(source, Path(folder))
-                batches = iter(VideoReader(path, settings.step, settings.batch_size))
-                first = next(batches)
-                encoder(first)
-                started, frames = time.perf_counter(), 0
-                for _ in range(MEASURED_BATCHES):
-                    batch = next(batches, None)
-                    encoder(first if batch is None else batch)
-                    frames += len(first if batch is None else batch)
-                return frames / (time.perf_counter() - started)
+                return _measure_one(path, encoder, settings)
             except (DecodeError, OSError):
                 continue
     return 0.0

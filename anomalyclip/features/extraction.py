@@ -1,9 +1,11 @@
 """Extraction of one video's features into the store."""
 
 import hashlib
+import logging
 import platform
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +20,18 @@ from numpy.typing import NDArray
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.timing import Timing, timing_metadata
 from anomalyclip.data.uris import is_uri
-from anomalyclip.data.video import DecodeError, is_rotated
+from anomalyclip.data.video import DecodeError, DecoderKilledError, is_rotated
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.feature_file import Features, FeatureSummary, FeatureWriter
 from anomalyclip.features.preprocess import ROTATION_VERSION
 from anomalyclip.features.sources import ABSENT, STORE_ERRORS, content_hash, fetch, stamp
 from anomalyclip.features.store import ExtractionResult, FeatureStore
 from anomalyclip.storage import scratch
+
+log = logging.getLogger("anomalyclip")
+
+KILLED_TRIES = 3
+"""Times that a video is decoded if its decoder is killed each time."""
 
 Encoder = Callable[[NDArray[np.uint8]], Features]
 """Frames (frames, height, width, 3), uint8 RGB, to features (frames, crops, dim)."""
@@ -35,8 +42,8 @@ def extract_video(
 ) -> ExtractionResult:
     """Store the features of a video, unless those of its content are stored already.
 
-    A video that cannot be read or decoded gives a result with an error and leaves nothing behind; every other fault
-    (encoder, disk, store) is raised.
+    A video that cannot be read or decoded gives a result with an error and leaves nothing behind, one whose decoder is
+    killed only when it was tried again; every other fault (encoder, disk, store) is raised.
     """
     started = time.perf_counter()
     size, mtime, content = *ABSENT, None
@@ -49,7 +56,7 @@ def extract_video(
                 raise
             reason = _reason(error, known=(size, mtime) != ABSENT)
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
-        fault = None
+        fault, killed = None, False
         try:
             summary, rotated = _stored(store, content, path)
             if summary is None:
@@ -58,11 +65,11 @@ def extract_video(
                 rotated = decoder.info.rotated
                 store.publish(finished, displayed_hash(content, rotated))
         except DecodeError as error:
-            summary, rotated, fault = FeatureSummary(0, 0, 0.0), False, str(error)
+            summary, rotated = FeatureSummary(0, 0, 0.0), False
+            fault, killed = str(error), isinstance(error, DecoderKilledError)
     seconds, content = time.perf_counter() - started, displayed_hash(content, rotated)
-    return ExtractionResult(
-        source, size, mtime, content, summary.frames, summary.num_frames, summary.fps, rotated, seconds, fault
-    )
+    figures = (summary.frames, summary.num_frames, summary.fps, rotated)
+    return ExtractionResult(source, size, mtime, content, *figures, seconds, fault, killed)
 
 
 def _of_the_video(source: str, error: Exception) -> bool:
@@ -97,6 +104,20 @@ def _stored(store: FeatureStore, content: str, video: Path) -> tuple[FeatureSumm
 
 
 def _write_features(
+    target: Path, source: str, video: Path, encoder: Encoder, settings: ExtractionConfig, decoder: Decoder
+) -> FeatureSummary:
+    """Write a video's features, again from the start if its decoder was killed."""
+    for tries in range(1, KILLED_TRIES):
+        with suppress(DecoderKilledError):
+            return _decode_once(target, source, video, encoder, settings, decoder)
+        log.warning("%s: its decoder was killed, and starts again (try %d)", source, tries + 1)
+    try:
+        return _decode_once(target, source, video, encoder, settings, decoder)
+    except DecoderKilledError as error:
+        raise DecoderKilledError(f"{error}, {KILLED_TRIES} times: --retry tries it again") from None
+
+
+def _decode_once(
     target: Path, source: str, video: Path, encoder: Encoder, settings: ExtractionConfig, decoder: Decoder
 ) -> FeatureSummary:
     with FeatureWriter(target, settings.step) as writer:

@@ -100,9 +100,16 @@ class FeatureWriter:
 
 def read_summary(file: Any) -> FeatureSummary:
     """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid if it is damaged."""
-    footer = pq.read_metadata(file)
-    known = footer.metadata
-    return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
+    try:
+        footer = pq.read_metadata(file)
+        known = footer.metadata
+        return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise pa.ArrowInvalid(f"no footer of features: {error}") from None
+    except OSError as error:
+        if "thrift" not in str(error):  # Arrow's for a damaged footer; others are of the disk or the network
+            raise
+        raise pa.ArrowInvalid(str(error)) from None
 
 
 def read_file_timing(file: Any) -> Timing:

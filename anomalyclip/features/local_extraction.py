@@ -28,13 +28,15 @@ def extract_here(
     device: torch.device,
     settings: ExtractionConfig,
     decoder: Decoder,
+    retry: bool = False,
 ) -> list[str]:
     """Extract the videos that the store lacks, the smallest first, and return those left for a cluster.
 
     They are left when the work to do would take longer than `PATIENCE`, by the bytes per second so far. One video is
-    always done here: no cluster would be faster. Each video is in the index as soon as it is done.
+    always done here: no cluster would be faster. Each video is in the index as soon as it is done. `retry` tries
+    quarantined videos again.
     """
-    missing = store.missing(sources).sort("size")
+    missing = store.missing(sources, retry).sort("size")
     if missing.is_empty() or (missing.height > 1 and "RAY_ADDRESS" in os.environ):
         return missing["video"].to_list()
     encoder = FrameEncoder(backbone, precision, device, settings.crops)

@@ -23,6 +23,7 @@ from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.device import ResolvedPrecision, resolve_device, resolve_precision
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone, save_backbone
+from anomalyclip.features.deaths import WorkerDeaths
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
@@ -40,6 +41,7 @@ LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
 """Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
 
+
 _RESULTS = pa.schema(
     [
         ("video", pa.string()),
@@ -52,6 +54,7 @@ _RESULTS = pa.schema(
         ("rotated", pa.bool_()),
         ("seconds", pa.float64()),
         ("error", pa.string()),
+        ("killed", pa.bool_()),
     ]
 )
 
@@ -86,6 +89,8 @@ class ExtractionReport:
     extracted: int
     skipped: int
     quarantined: int
+    killed: int
+    """Of those, the ones whose decoder was killed: nothing is wrong with them, as far as is known."""
     frames: int
     seconds: float
 
@@ -123,7 +128,7 @@ def extract_missing(
             progress.finish()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
-    quarantined = store.quarantine().filter(pl.col("video").is_in(sources.implode())).height
+    failed = store.quarantine().filter(pl.col("video").is_in(sources.implode()))
     return ExtractionReport(
         fingerprint=store.fingerprint,
         precision=precision,
@@ -131,8 +136,9 @@ def extract_missing(
         quarantine=storage.uri(f"{store.key}/quarantine.parquet"),
         videos=len(sources),
         extracted=progress.extracted,
-        skipped=len(sources) - quarantined - progress.extracted,
-        quarantined=quarantined,
+        skipped=len(sources) - failed.height - progress.extracted,
+        quarantined=failed.height,
+        killed=failed.filter(pl.col("killed")).height,
         frames=progress.frames,
         seconds=time.monotonic() - started,
     )
@@ -149,32 +155,39 @@ class _Worker:
         precision: ResolvedPrecision,
         settings: ExtractionConfig,
         workers_on_node: int,
+        deaths: Any,
     ) -> None:
+        ray.get(deaths.start.remote())
         # a core per video beat several threads per video, and Ray would leave a worker one thread on any node
         torch.set_num_threads(max(1, cluster.threads(workers_on_node) // settings.decode_processes))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
+        self._deaths = deaths
         device = resolve_device()
         self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
         # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
         self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
         self._decoders = SimpleQueue[Decoder]()
         for _ in range(settings.decode_processes):
-            self._decoders.put(Decoder(settings.decode_timeout))
+            self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Extract the videos of each row; returns an ExtractionResult per video, as rows."""
         decoder = self._decoders.get()
         try:
+            sources = batch.column("sources").combine_chunks().flatten().to_pylist()
             with disk_errors([self._store.storage]):
-                results = [
-                    asdict(extract_video(source, self._encode, self._store, self._settings, decoder))
-                    for source in batch.column("sources").combine_chunks().flatten().to_pylist()
-                ]
+                results = [asdict(self._extract(source, decoder)) for source in sources]
         finally:
             self._decoders.put(decoder)
         return pa.Table.from_pylist(results, schema=_RESULTS)
+
+    def _extract(self, source: str, decoder: Decoder) -> ExtractionResult:
+        ray.get(self._deaths.begin.remote(source))  # counted before anything can kill this process
+        result = extract_video(source, self._encode, self._store, self._settings, decoder)
+        ray.get(self._deaths.end.remote(source))
+        return result
 
     def _encode(self, frames: NDArray[np.uint8]) -> Features:
         with self._encoding:
@@ -280,6 +293,8 @@ def _results(
         return
     workers = cluster.extraction_workers(settings.workers)
     _quieten()
+    # started again with its node; then it counts from the beginning
+    deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkerDeaths).remote(workers)
     rows = [pa.table({"sources": [group]}) for group in _groups(missing)]
     dataset = ray.data.from_arrow(rows).map_batches(
         _Worker,
@@ -299,6 +314,7 @@ def _results(
             precision,
             settings,
             cluster.processes_per_node(workers),
+            deaths,
         ),
         num_cpus=settings.cpus_per_worker,
         # one actor per GPU: its threads share one image tower

@@ -38,10 +38,13 @@ INDEX = pl.Schema(
 stored `frames` (without counting crops), the frames and frames per second of the decoded video, and whether its
 frames were rotated for display (null in rows from before that was done)."""
 
-QUARANTINE = pl.Schema({**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String()})
-"""A source as it was when its features could not be made; no hash if it could not be read at all."""
+QUARANTINE = pl.Schema(
+    {**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String(), "killed": pl.Boolean()}
+)
+"""A source as it was when its features could not be made; no hash if it could not be read at all. `killed`: whether
+its decoder was, null in rows from before that was told apart."""
 
-_RESULTS = pl.Schema({**INDEX, "error": pl.String()})
+_RESULTS = pl.Schema({**INDEX, "error": pl.String(), "killed": pl.Boolean()})
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class ExtractionResult:
     rotated: bool = False
     seconds: float = 0.0
     error: str | None = None
+    killed: bool = False
+    """Whether the error is that its decoder was killed, which says nothing about the video."""
 
 
 class FeatureStore:

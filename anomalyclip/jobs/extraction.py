@@ -22,18 +22,16 @@ class Extraction:
 
     source: Source
     backbone: Backbone
-    retry: bool
-    """Try quarantined videos again."""
 
 
-def prepare(job: Job, manifest: Path, retry: bool) -> Extraction:
+def prepare(job: Job, manifest: Path) -> Extraction:
     """Check everything that can be wrong before work starts; raises UsageError."""
-    return Extraction(load_source(job, manifest), load_backbone(job.config.backbone), retry)
+    return Extraction(load_source(job, manifest), load_backbone(job.config.backbone))
 
 
 def dry_run(job: Job, prepared: Extraction) -> ExtractionEstimate:
     """Log and return the remaining work and its time, without starting it."""
-    expected = estimate(prepared.source.table, job.config, job.storage, prepared.backbone, prepared.retry)
+    expected = estimate(prepared.source.table, job.config, job.storage, prepared.backbone, job.retry)
     log.info("%s", expected)
     return expected
 
@@ -42,14 +40,20 @@ def run(job: Job, prepared: Extraction) -> ExtractionReport:
     """Extract what is missing; raises JobError if no video could be read."""
     cluster.connect()
     table, backbone = prepared.source.table, prepared.backbone
-    report = extract_missing(table, job.config, job.storage, retry=prepared.retry, backbone=backbone)
+    report = extract_missing(table, job.config, job.storage, retry=job.retry, backbone=backbone)
     if report.quarantined == report.videos:
         raise JobError(f"none of the {report.videos} videos could be read; reasons: {report.quarantine}")
     reasons = f" (reasons: {report.quarantine})" if report.quarantined else ""
     log.info(
-        "%d videos: %d extracted, %d stored before, %d quarantined%s",
-        report.videos, report.extracted, report.skipped, report.quarantined, reasons,
+        "%d videos: %d extracted, %d stored before, %d quarantined (of them %d killed)%s",
+        report.videos, report.extracted, report.skipped, report.quarantined, report.killed, reasons,
     )  # fmt: skip
     log.info("features: %s", report.objects)
     job.storage.write_json(f"features/{report.fingerprint}/{RESULT}", asdict(report))
+    if report.killed:
+        raise JobError(
+            f"the decoders of {report.killed} of {report.videos} videos were killed, perhaps for want of memory: "
+            "--retry tries them again",
+            report,
+        )
     return report

@@ -103,7 +103,7 @@ def extract_on_ray(job: Job, settings: ExtractionConfig, manifest: pl.DataFrame,
     from anomalyclip.features.ray_extraction import extract_missing  # here, since Ray takes seconds to import
 
     config = job.config.model_copy(update={"extraction": settings})
-    report = extract_missing(manifest, config, job.storage, backbone=backbone)
+    report = extract_missing(manifest, config, job.storage, job.retry, backbone)
     return extracted_of(job, settings, manifest, FeatureStore(job.storage, report.fingerprint), report.precision)
 
 

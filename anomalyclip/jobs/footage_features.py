@@ -41,7 +41,8 @@ def _extract(job: Job, candidate: Candidate, table: pl.DataFrame, decoder: Decod
     store = FeatureStore(job.storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     save_backbone(backbone, job.storage)
     with stage("extract", f"features of {table.height} videos, by {backbone.name}"):
-        left = extract_here(table["source"].to_list(), store, backbone, precision, device, settings, decoder)
+        sources = table["source"].to_list()
+        left = extract_here(sources, store, backbone, precision, device, settings, decoder, job.retry)
     if left:
         from anomalyclip import cluster  # here, since Ray takes seconds to import
 

@@ -121,8 +121,9 @@ def _asked(registry: ModelRegistry, version: str | None, settled: Sequence[Entry
 
 
 def _log_gates(gates: Sequence[Gate]) -> None:
+    width = max(len(gate.name) for gate in gates)
     for gate in gates:
-        log.info("%s  %-15s %s", "passed" if gate.passed else "FAILED", gate.name, gate.says)
+        log.info("%s  %s %s", "passed" if gate.passed else "FAILED", gate.name.ljust(width), gate.says)
 
 
 def _keep(

@@ -109,7 +109,11 @@ def run(review: Review) -> ReviewResult:
     folder = review.output.parent.resolve()
     new = [{**row, "path": _path(row["source"], folder)} for row in [*kept.iter_rows(named=True), *made]]
     write_reviews((Reviewed(**_fields(each), row=rows.get(each.event)) for each in review.counting), review.output)
-    publish_manifest(pl.DataFrame(new, schema=review.table.schema), review.output)
+    try:
+        publish_manifest(pl.DataFrame(new, schema=review.table.schema), review.output)
+    except BaseException:
+        reviews_path(review.output).unlink()  # beside no manifest, it would keep the next attempt from writing
+        raise
     result = _result(review, len(new), len(made), review.table.height - kept.height)
     log.info("%s: %d rows, %d of them new, %d removed", result.manifest, result.rows, result.added, result.removed)
     return result
@@ -180,7 +184,7 @@ def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
             # a cut is named by its video and frames: one that exists is the same
             cut(video, {path: inside for path, inside in wanted.items() if not path.exists()}, verdicts[0].fps)
             counts = {path: probe(path) for path in wanted}
-        except (DecodeError, OSError, ValueError) as error:  # ValueError: a kind of URI that is not known
+        except (DecodeError, OSError, ValueError) as error:  # ValueError: a URI that Arrow refuses
             raise JobError(f"video {verdicts[0].video_id!r} cannot be cut: {error}") from error
     for row_id, part in parts.items():
         path = cuts / f"{row_id}.mp4"

@@ -10,7 +10,7 @@ import polars as pl
 
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import Scorer, score_tracks
-from anomalyclip.evaluation.tables import aligned
+from anomalyclip.evaluation.tables import aligned, spreadsheet_text
 from anomalyclip.events.detection import OperatingPoint, find_events
 from anomalyclip.events.event import Event, Track, events_table
 from anomalyclip.features.store import FeatureStore
@@ -112,10 +112,11 @@ class Scored:
 
 
 def write_events(folder: Path, events: Sequence[Event]) -> None:
-    """Write the events as one JSON object per line, and as CSV."""
+    """Write the events as one JSON object per line, and as CSV for spreadsheets."""
     table = events_table(events)
     table.write_ndjson(folder / EVENTS_JSONL)
-    table.write_csv(folder / EVENTS_CSV)
+    shown = pl.col(pl.String).map_elements(spreadsheet_text, return_dtype=pl.String)
+    table.with_columns(shown).write_csv(folder / EVENTS_CSV)
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
@@ -123,7 +124,8 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
     with (folder / FAILURES).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["video_id", "source", "reason"])
-        writer.writerows((one.video_id, one.source, one.reason) for one in failures)
+        cells = ((one.video_id, one.source, one.reason) for one in failures)
+        writer.writerows(map(spreadsheet_text, row) for row in cells)
 
 
 def _length(seconds: float) -> str:

@@ -161,8 +161,12 @@ def prepare(
 
 
 def _checked(output: Path, footage: Footage) -> Path:
-    """Return the folder for the results as absolute; raises UsageError if it holds anything but a job's results."""
+    """Return the folder for the results as absolute; UsageError if it holds other files or cannot be written."""
     output = output.expanduser().absolute()
+    try:
+        Storage(str(output.parent)).check_usable()
+    except UsageError as error:
+        raise UsageError(f"--output {output}: {error}") from None
     if output.exists() and not (output / OWNER).is_file() and not (output.is_dir() and not any(output.iterdir())):
         raise UsageError(f"--output {output} exists, and is not of a scoring job: give a new folder")
     for source in footage.table["source"]:
@@ -192,8 +196,9 @@ def run(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
 
 
 def _kept(job: Job, scoring: Scoring) -> ScoringResult | None:
-    """Return the result of an earlier attempt; None if there is none, or if its files are gone."""
-    return finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
+    """Return the result of an earlier attempt; None if there is none, its files are gone, or failures are retried."""
+    kept = finished(job, scoring.run, ScoringResult) if scoring.is_kept() else None
+    return None if kept and kept.failed and job.retry else kept
 
 
 def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
@@ -238,6 +243,7 @@ def _write(scoring: Scoring, extracted: Extracted, failures: Sequence[Failure]) 
         if failures:
             write_failures(folder, failures)
         storage, key = scoring.place()
+        storage.delete(f"{key}/{FAILURES}")  # those of an attempt before
         storage.publish_folder(folder, key)
     return scored
 

@@ -10,7 +10,7 @@ from anomalyclip.data.video import encoding, timed_frames
 from anomalyclip.data.video_writer import video_writer
 
 MP4_CODECS, WEBM_CODECS = {"av1", "h264", "vp9"}, {"av1", "vp8", "vp9"}
-CODECS = {".m4v": ("mp4", MP4_CODECS), ".mp4": ("mp4", MP4_CODECS), ".webm": ("webm", WEBM_CODECS)}
+CODECS = {".m4v": ("mov", MP4_CODECS), ".mp4": ("mov", MP4_CODECS), ".webm": ("matroska", WEBM_CODECS)}
 """Suffixes that browsers take for video, each with its container and the codecs that they play in it."""
 DECODERS = {"libdav1d": "av1", "libvpx": "vp8", "libvpx-vp9": "vp9"}
 """Codecs of decoders whose name is not the codec's."""
@@ -25,9 +25,9 @@ def plays_in_browser(path: Path) -> bool:
     """
     if is_folder(path):
         return False
-    containers, decoder, pixel_format = encoding(path)
+    found, decoder, pixel_format = encoding(path)
     container, codecs = CODECS.get(path.suffix.lower(), ("", set[str]()))
-    is_known = container in containers.split(",") and DECODERS.get(decoder, decoder) in codecs
+    is_known = container == found and DECODERS.get(decoder, decoder) in codecs
     return is_known and pixel_format in PIXEL_FORMATS
 
 

@@ -1,5 +1,6 @@
 """Markdown for MLflow's pages: descriptions of runs, versions and registered models for other people."""
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 
@@ -64,24 +65,33 @@ def _joined(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _plain(text: str) -> str:
+    """Return a text of a user's for Markdown: names of classes and files must not become tags or links."""
+    return html.escape(text, quote=False).replace("`", "'").replace("[", r"\[")
+
+
+def _code(text: str) -> str:
+    return text.replace("`", "'").replace("\n", " ")
+
+
 def _warning(run: Run) -> str:
     warning = run.data.tags.get(WARNING)
-    return f"**Warning: {warning}.**" if warning else ""
+    return f"**Warning: {_plain(warning)}.**" if warning else ""
 
 
 def _made_from(run: Run) -> str:
     tags = run.data.tags
-    dataset = f"**{tags.get('dataset', 'unknown videos')}**"
+    dataset = f"**{_plain(tags.get('dataset', 'unknown videos'))}**"
     if "model" in tags:
-        what = f"`{tags['model']}` evaluated on {dataset}"
+        what = f"`{_code(tags['model'])}` evaluated on {dataset}"
     elif "source" in tags:
-        what = f"Model of the checkpoint `{tags['source']}`, trained by its authors on {dataset}"
+        what = f"Model of the checkpoint `{_code(tags['source'])}`, trained by its authors on {dataset}"
     else:
         title = METHODS[tags.get("model_kind", "anomalyclip")].title
         what = f"{title} trained on {dataset}, {tags.get('training_videos', 'unknown')} videos with video-level labels"
     facts = [what]
     if classes := tags.get("classes"):
-        facts.append(f"{classes.count(',') + 1} classes: {classes}")
+        facts.append(f"{classes.count(',') + 1} classes: {_plain(classes)}")
     imported = tags.get("imported_features", "none")
     facts.append(f"features: {tags.get('backbone', 'none') if imported == 'none' else f'{imported} (imported)'}")
     if protocol := PROTOCOLS.get(tags.get("protocol", "")):

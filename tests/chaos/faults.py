@@ -79,7 +79,7 @@ def _disk(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
         broken, mended = "ro", "rw"
         if fault.name == "disk full":
             used = shutil.disk_usage(world.root).used
-            size = used + int(fault.moment * world.unbroken(stage).bytes_added)
+            size = used + int(fault.moment * max(0, world.unbroken(stage).bytes_added))
             broken, mended = f"size={size // 4096 * 4096}", f"size={ROOM}"
         remount(broken)
         job = world.start(stage)

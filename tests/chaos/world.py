@@ -89,7 +89,7 @@ class World:
     def fill(self, stage: Stage) -> None:
         """Copy into the empty root what a stage starts from."""
         if stage.after:
-            shutil.copytree(self._template(stage.after), self.root, dirs_exist_ok=True)
+            shutil.copytree(self.template(stage.after), self.root, dirs_exist_ok=True)
         stage.arrange(self)
         if stage.server:
             self.tracking.start(self.root / "mlflow")
@@ -102,9 +102,13 @@ class World:
             if not self._measured(stage.name).exists():
                 self._measure(stage)
             seconds, lives, added = json.loads(self._measured(stage.name).read_text())
-            state = read_state(self._template(stage.name))
+            state = read_state(self.template(stage.name))
             self._unbroken[stage.name] = Unbroken(state, seconds, lives, added)
         return self._unbroken[stage.name]
+
+    def template(self, name: str) -> Path:
+        """Return the root that an unbroken command has left."""
+        return self.folder / "roots" / name
 
     def age(self, days: float) -> None:
         """Make every file of the root that old."""
@@ -131,14 +135,11 @@ class World:
         job.end()
         assert job.process.returncode == 0, f"{stage.name}, unbroken: {job.said()[-2000:]}"
         self.tracking.stop()
-        shutil.rmtree(self._template(stage.name), ignore_errors=True)
-        self._template(stage.name).parent.mkdir(exist_ok=True)
+        shutil.rmtree(self.template(stage.name), ignore_errors=True)
+        self.template(stage.name).parent.mkdir(exist_ok=True)
         added = self.size() - before
-        shutil.copytree(self.root, self._template(stage.name))
+        shutil.copytree(self.root, self.template(stage.name))
         self._measured(stage.name).write_text(json.dumps([seconds, lives, added]))
-
-    def _template(self, name: str) -> Path:
-        return self.folder / "roots" / name
 
     def _measured(self, name: str) -> Path:
         return self.folder / "roots" / f"{name}.json"

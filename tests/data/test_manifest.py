@@ -375,3 +375,17 @@ def test_a_manifest_may_say_when_its_videos_start(tmp_path: Path) -> None:
     assert load_manifest(tmp_path / "again.parquet").equals(df)
     faults = faults_of(manifest_in(tmp_path, text.replace("2026-11-22 10:00:00", "yesterday")))
     assert "cannot read started 'yesterday': write a time as 2026-11-22T10:00:00+01:00" in faults[1]
+
+
+def test_a_table_of_very_many_columns_or_faults_is_refused_in_a_few_lines(tmp_path: Path) -> None:
+    wide = tmp_path / "wide.csv"
+    wide.write_text(",".join(f"c{number}" for number in range(50_000)) + "\n")
+    for read in (load_manifest, check_manifest_head):
+        with pytest.raises(UsageError, match=r"has 50000 columns: it is no manifest"):
+            read(wide)
+    long = tmp_path / "long.csv"
+    long.write_text(HEADER + "".join(f"v{number},v{number}.mp4,train,,,\n" for number in range(2000)))
+    faults = faults_of(long)
+    assert "has 2000 fault(s)" in faults[0] and len(faults) == 22 and faults[-1].strip() == "… and 1980 more"
+    long.write_text(HEADER + ",,,,,\n" * 9000)
+    assert "has at least 100" in faults_of(long)[0]

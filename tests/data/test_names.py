@@ -10,7 +10,8 @@ from anomalyclip.data.names import unique_ids
         (["/videos/gate.mp4"], ["gate"]),
         (["/a/1.mp4", "/b/1.mp4", "/b/2.mp4"], ["a_1", "b_1", "2"]),
         (["/x/a/1.mp4", "/y/a/1.mp4"], ["x_a_1", "y_a_1"]),
-        (["/a/1.mp4", "/a/1.avi"], ["a_1", "a_1-2"]),
+        (["/a/1.mp4", "/a/1.avi", "/a/2.mp4"], ["1", "1-2", "2"]),  # no folder tells them apart
+        (["/a/b/1.mp4", "/a/b/1.avi", "/a/c/1.mp4"], ["b_1", "b_1-2", "c_1"]),
         (["/a/Gate.mp4", "/b/gate.mp4"], ["a_Gate", "b_gate"]),  # one file on some systems
         (["s3://bucket/cam%201/x%3F.mp4"], ["x_"]),
         (

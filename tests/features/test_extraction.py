@@ -1,9 +1,14 @@
 import os
 import re
+import resource
 import signal
+import struct
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import av
 import numpy as np
 import polars as pl
 import psutil
@@ -218,3 +223,111 @@ def test_memory_does_not_grow_with_the_length_of_a_video(
         peaks.append(peak)
 
     assert peaks[1] < 1.1 * peaks[0]
+
+
+@pytest.mark.parametrize("times, error", [(2, None), (3, "the decoder was killed, 3 times: --retry tries it again")])
+def test_a_killed_decoder_is_tried_again_twice(
+    times: int, error: str | None, store: FeatureStore, decoder: Decoder, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    video, killed = draw_video(tmp_path / "a.mp4", num_frames=200), list[psutil.Process]()
+
+    def kill_decoder(frames: np.ndarray) -> np.ndarray:
+        if len(killed) < times and (running := [each for each in decoder_processes() if each not in killed]):
+            killed.extend(running)
+            os.kill(running[0].pid, signal.SIGKILL)
+            os.waitid(os.P_PID, running[0].pid, os.WEXITED | os.WNOWAIT)
+        return mean_colours(frames)
+
+    result = extract_video(str(video), kill_decoder, store, SETTINGS, decoder)
+    store.record([result])
+
+    assert (len(killed), result.killed) == (times, error is not None)
+    assert (result.error, result.frames) == ((None, 200) if error is None else (f"{video}: {error}", 0))
+    assert store.quarantine()["killed"].to_list() == [True] * (error is not None)
+    assert leftovers() == []
+
+
+def test_a_full_shared_memory_is_no_fault_of_the_video(
+    store: FeatureStore, draw_video: DrawVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\ndef full(*_):\n    raise OSError(28, 'No space left on device')\nos.posix_fallocate = full\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with closing(Decoder(timeout=20)) as decoder:
+        result = extract_video(str(draw_video(tmp_path / "a.mp4")), mean_colours, store, SETTINGS, decoder)
+    assert result.killed
+    assert "bytes of its frames in /dev/shm or" in (result.error or "")
+
+
+def huge_video(folder: Path) -> Path:
+    """A video of one black frame of 16,000 x 16,000 pixels, 32 kB."""
+    with av.open(str(folder / "huge.mov"), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 16_000, 16_000, "monob"
+        frame = av.VideoFrame(16_000, 16_000, "monob")
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        frame.pts = 0
+        container.mux([*stream.encode(frame), *stream.encode()])
+    return folder / "huge.mov"
+
+
+def huge_pictures(folder: Path) -> Path:
+    """A folder of one black picture of 16,000 x 16,000 pixels, 31 kB."""
+    (folder / "huge").mkdir()
+    header = struct.pack(">IIBBBBB", 16_000, 16_000, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(2001 * 16_000))), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data)) for tag, data in chunks
+    ]
+    (folder / "huge" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return folder / "huge"
+
+
+def peak_bytes(decoder: Decoder) -> int:
+    """The most memory that a decoder's process held so far."""
+    (process,) = decoder_processes()
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "draw, reason",
+    [
+        (huge_video, "frames of 16000 x 16000 pixels, more than extraction.max_pixels=35389440"),
+        (huge_pictures, "more pixels than extraction.max_pixels allows"),
+    ],
+)
+def test_frames_of_too_many_pixels_are_refused_before_memory_is_taken(
+    draw: Callable[[Path], Path], reason: str, store: FeatureStore, decoder: Decoder, tmp_path: Path
+) -> None:
+    result = extract_video(str(draw(tmp_path)), mean_colours, store, SETTINGS, decoder)
+    assert reason in (result.error or "")
+    assert not result.killed
+    assert peak_bytes(decoder) < 250 * 2**20
+
+
+@pytest.mark.parametrize("draw", [huge_video, huge_pictures])
+def test_a_decoder_that_takes_more_memory_than_frames_need_costs_one_video(
+    draw: Callable[[Path], Path], store: FeatureStore, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    huge, small = draw(tmp_path), draw_video(tmp_path / "a.mp4")
+    with closing(Decoder(20, 16_000**2)) as decoder:
+        list(decoder.batches(small, 1, 16))
+        (process,) = decoder_processes()
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (process.memory_info().vms + 2**29,) * 2)
+        lost = extract_video(str(huge), mean_colours, store, SETTINGS, decoder)
+        kept = extract_video(str(small), mean_colours, store, SETTINGS, decoder)
+        assert decoder_processes() == [process]
+    assert lost.error is not None and not lost.killed
+    assert (kept.error, kept.frames) == (None, 24)
+
+
+def test_the_memory_of_a_decoder_is_bounded_by_the_pixels_of_a_frame(
+    decoder: Decoder, draw_video: DrawVideo, tmp_path: Path
+) -> None:
+    list(decoder.batches(draw_video(tmp_path / "a.mp4"), 1, 16))
+    (process,) = decoder_processes()
+    most, _ = resource.prlimit(process.pid, resource.RLIMIT_AS)
+    assert process.memory_info().vms < most < 5 * 2**30

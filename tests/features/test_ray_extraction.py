@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from anomalyclip.config import RunConfig, build_config
 from anomalyclip.data.video import VideoReader
@@ -15,6 +16,7 @@ from anomalyclip.errors import JobError
 from anomalyclip.features import ray_extraction
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import FrameEncoder
+from anomalyclip.features.feature_file import Features
 from anomalyclip.features.ray_extraction import ExtractionProgress, extract_missing
 from anomalyclip.features.sources import content_hash
 from anomalyclip.features.store import FeatureStore
@@ -104,6 +106,23 @@ def test_killed_worker_is_replaced(
     assert (report.extracted, report.quarantined) == (6, 0)
     store = FeatureStore(storage, report.fingerprint)
     assert [len(store.read_features(str(video))) for video in videos] == [300] * 6
+
+
+def test_a_video_that_kills_its_worker_each_time_ends_the_job_by_name(
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dying(ray_extraction._Worker):  # local, so that it goes to the workers as it is
+        def _encode(self, frames: NDArray[np.uint8]) -> Features:
+            if frames.shape[1] == 16:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super()._encode(frames)
+
+    good, poison = draw_video(tmp_path / "good.mp4"), draw_video(tmp_path / "poison.mp4", height=16)
+    monkeypatch.setattr(ray_extraction, "_Worker", Dying)
+
+    with pytest.raises(JobError, match=r"a worker died 3 times while it extracted .*poison.mp4; run") as failure:
+        extract_missing(manifest([good, poison]), CONFIG, storage)
+    assert "\n" not in str(failure.value)
 
 
 def test_fault_of_the_store_ends_the_job_in_one_line(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:

@@ -134,3 +134,10 @@ def test_failed_download_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(weights, "download_pretrained", download)
     with pytest.raises(JobError, match="weights tag x could not be downloaded: no route to host"):
         hub_file({"hf_hub": "timm/some_clip/"}, "tag x", offline=False)
+
+
+def test_an_error_never_says_how_to_run_what_a_file_holds(tmp_path: Path) -> None:
+    torch.save({"weight": Path("object")}, tmp_path / "weights.pt")
+    with pytest.raises(UsageError, match="it holds more than tensors and plain values") as raised:
+        read_weights(tmp_path / "weights.pt")
+    assert "weights_only" not in str(raised.value)

@@ -10,7 +10,9 @@ import pytest
 from anomalyclip.config import RunConfig
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.features import ray_extraction
+from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.importing.numpy_features import ImportSettings, import_features
 from anomalyclip.job import Job
 from anomalyclip.jobs.features import imported_store, obtain_features
@@ -32,6 +34,22 @@ def obtain(storage: Storage, tmp_path: Path) -> Callable[[int], None]:
         obtain_features(Job(storage, RunConfig(), None, False, ""), RunConfig().extraction, manifest, None, "i3d")
 
     return run
+
+
+def test_a_job_passes_on_that_quarantined_videos_are_tried_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+
+    def extract(table: pl.DataFrame, config: RunConfig, into: Storage, retry: bool, backbone: Backbone) -> None:
+        given.append(retry)
+        raise JobError("far enough")
+
+    monkeypatch.setattr(ray_extraction, "extract_missing", extract)
+    backbone, job = load_backbone(RunConfig().backbone), Job(storage, RunConfig(), None, False, "", retry=True)
+    with pytest.raises(JobError, match="far enough"):
+        obtain_features(job, job.config.extraction, pl.DataFrame(schema=SCHEMA), backbone, None)
+    assert given == [True]
 
 
 def test_features_of_one_content_in_two_splits_are_refused(obtain: Callable[[int], None]) -> None:

@@ -17,6 +17,7 @@ from anomalyclip import cluster
 from anomalyclip.config import EventsConfig, RunConfig, build_config
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
+from anomalyclip.data.video import DecoderKilledError
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation import score_cache
 from anomalyclip.evaluation.predictions_file import read_predictions
@@ -24,7 +25,7 @@ from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest, with_f
 from anomalyclip.events.alarms import AlarmTable, save_alarms
 from anomalyclip.events.detection import find_events
 from anomalyclip.events.event import EVENTS
-from anomalyclip.features import local_extraction
+from anomalyclip.features import extraction, local_extraction
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.imported import ImportedFeatures, save_import
@@ -67,7 +68,8 @@ def footage(tmp_path: Path, draw_video: DrawVideo) -> Path:
 
 def new_job(storage: Storage, *overrides: str, **more: Any) -> Job:
     config = build_config(RunConfig(), None, overrides)
-    return Job(storage, config, more.get("name"), more.get("fresh", False), f"sqlite:///{storage.path('mlflow.db')}")
+    uri = f"sqlite:///{storage.path('mlflow.db')}"
+    return Job(storage, config, more.get("name"), more.get("fresh", False), uri, more.get("retry", False))
 
 
 def score(
@@ -104,6 +106,21 @@ def test_a_video_is_neither_decoded_nor_scored_again(
     one, other = (read_predictions(Path(each.paths["predictions"]), need_truth=False) for each in (first, again))
     assert np.array_equal(one.scores, other.select([1, 0]).scores)
     assert score(new_job(storage), bundle, footage) == first
+
+
+def test_videos_whose_decoder_was_killed_are_tried_again_on_request(
+    storage: Storage, bundle: Path, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise DecoderKilledError("a.mp4: the decoder was killed")
+
+    with monkeypatch.context() as short_of_memory, pytest.raises(JobError, match="2 of 2 videos could not be read"):
+        short_of_memory.setattr(extraction, "_decode_once", killed)
+        score(new_job(storage), bundle, footage)
+    with pytest.raises(JobError, match="2 of 2 videos could not be read"):
+        score(new_job(storage), bundle, footage)
+    again = score(new_job(storage, retry=True), bundle, footage)
+    assert (again.failed, "failures" in again.paths) == (0, False)
 
 
 def test_of_two_scorings_of_the_same_one_is_told_who_works(storage: Storage, bundle: Path, footage: Path) -> None:
@@ -196,6 +213,8 @@ def test_a_folder_for_results_holds_those_of_one_job(
 def test_results_are_not_written_among_other_files(storage: Storage, bundle: Path, footage: Path) -> None:
     with pytest.raises(UsageError, match="footage exists, and is not of a scoring job: give a new folder"):
         score(new_job(storage), bundle, footage, output=footage)
+    with pytest.raises(UsageError, match=r"--output /proc/none/out: .* cannot be used: No such file or directory"):
+        score(new_job(storage), bundle, footage, output=Path("/proc/none/out"))
     annotated = Wanted(report=False, annotate=True)
     score(new_job(storage), bundle, footage, output=footage / "out", wanted=annotated)
     with pytest.raises(UsageError, match=r"out/annotated/a.mp4 is in the folder for the results: give another"):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def test_help_gives_every_command_with_the_first_line_of_its_file(
     shown = capsys.readouterr().out
     assert all(f"\n  {name} " in shown for name in commands())
     assert "  Raw video to a registered model" in shown
+
+
+@pytest.mark.parametrize("name", ["ablate", "demo", "evaluate", "extract", "score", "search", "train"])
+def test_every_command_that_extracts_may_retry_videos_in_quarantine(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = commands()[name]
+    with pytest.raises(SystemExit):
+        import_module(f"anomalyclip.{file.parent.name}.{name}").main(["--help"])
+    assert "--retry" in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_wrong_use_and_told_the_known_ones() -> None:

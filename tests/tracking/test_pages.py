@@ -87,3 +87,13 @@ def test_a_section_replaces_itself_and_nothing_else() -> None:
 
 def test_the_cells_of_a_table_have_space_between_them() -> None:
     assert table([["a", "b"], ["x|y", "two"]]).splitlines()[2] == r"| x\|y&emsp; | two |"
+
+
+def test_names_of_a_user_are_text_and_neither_tags_nor_links() -> None:
+    tags = {
+        "dataset": "<script>alert(1)</script>",
+        "classes": "<img src=x onerror=alert(1)>, [a](javascript:b), Normal",
+    }
+    text = note(tags, FIGURES)
+    assert "<script" not in text and "<img" not in text and r"\[a](javascript" in text
+    assert "``" not in note({"source": "a`<b>`"}, FIGURES)

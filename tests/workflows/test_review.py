@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import polars as pl
 import pytest
@@ -155,10 +156,19 @@ def test_missing_sources_and_events_past_the_end_are_told(manifest: Path, pool: 
     with pytest.raises(JobError, match=r"has 50 frames, and an event starts at 50"):
         run(manifest, [verdict(pool, 50, 54, "false")])
     (pool.parent / "text.mp4").write_text("not a video" * 99)
-    with pytest.raises(JobError, match=r"video 'text' cannot be cut: .*text\.mp4: Invalid data"):
+    with pytest.raises(JobError, match=r"video 'text' cannot be cut: .*text\.mp4: not a video"):
         run(manifest, [verdict(pool.parent / "text.mp4", 5, 14, "false")])
-    with pytest.raises(JobError, match=r"video 'a' cannot be cut: Unrecognized filesystem type in URI: foo://store"):
+    with pytest.raises(UsageError, match=r"video 'a': path of scheme foo:// is not read"):
         run(manifest, [verdict("foo://store/a.mp4", 5, 14, "false")])
+    assert not list(manifest.parent.glob("round2*"))
+
+
+def test_nothing_is_left_where_the_manifest_cannot_be_written(
+    manifest: Path, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalyclip.jobs.manifests.write_manifest", MagicMock(side_effect=OSError(28, "No space")))
+    with pytest.raises(UsageError, match=r"round2\.csv cannot be written: No space"):
+        run(manifest, [verdict(pool, 5, 14, "false")])
     assert not list(manifest.parent.glob("round2*"))
 
 

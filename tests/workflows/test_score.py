@@ -17,7 +17,7 @@ def test_a_clip_is_scored_without_ray_and_mlflow(
     model, clip = write_bundle(tmp_path / "model", 0), draw_video(tmp_path / "gate.mp4", num_frames=40)
     (tmp_path / "text.mp4").write_text("no video")
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    arguments = [str(model), str(clip), str(tmp_path / "text.mp4"), "--threshold", "0.01", "--no-report"]
+    arguments = [str(model), "--threshold", "0.01", str(clip), str(tmp_path / "text.mp4"), "--no-report"]
     code, result, errors = run_job("score", *arguments, "--output", str(tmp_path / "out"))
     assert code == 1 and result is not None
     assert (result["videos"], result["failed"]) == (2, 1)
