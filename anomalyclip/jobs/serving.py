@@ -68,4 +68,5 @@ def _ending(server: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         end()
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: what handled it was not set from Python, and cannot be put back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
