@@ -103,7 +103,7 @@ def test_every_fault_of_a_damaged_tree_is_told_at_once_and_nothing_written(tree:
         "01_0014 has 264 frames, 1 fewer than in its list (265)",
         "01_0015 has 434 frames, 1 more than in its list (433)",
         f"01_001 cannot be read: training/videos/01_001.avi: cut off: {len(content) - 500} bytes of",
-        "02_001 cannot be read: training/videos/02_001.avi: Invalid data",
+        "02_001 cannot be read: training/videos/02_001.avi: an empty file",
     ):
         assert any(line.strip().startswith(words) for line in lines), words
     assert sorted(tree.rglob("*")) == before

@@ -262,7 +262,7 @@ def test_a_dry_run_judges_and_changes_nothing(place: Place) -> None:
     assert code == 1
     after = place.registry.client.get_registered_model(NAME)
     assert (after.aliases, after.tags, after.last_updated_timestamp) == ({}, {}, before.last_updated_timestamp)
-    assert set(place.registry.version("1").tags) == {"run_id"}
+    assert set(place.registry.version("1").tags) == {"run_id", "model_digest"}
     place.policy()
     assert place.promote(NAME, "--version", "1")[0] == 0
     assert place.promote(NAME, "--rollback", "--dry-run")[0] == 2
@@ -498,7 +498,7 @@ def test_wrong_use_is_one_clear_line_and_changes_nothing(place: Place) -> None:
     place.policy()
     assert "no rows of split test" in place.promote(NAME, "--version", "1")[2]
     assert place.state() == (None, None, [])
-    assert set(place.registry.version("1").tags) == {"run_id"}
+    assert set(place.registry.version("1").tags) == {"run_id", "model_digest"}
 
 
 def test_without_a_database_none_is_made(place: Place) -> None:
