@@ -108,9 +108,10 @@ def test_every_run_and_the_version_state_what_they_are_and_how_good(
         assert note.endswith(f"/{'runs' if name == 'k-1' else 'evaluations'}/{name}`.")
     version = version_of(client, runs["k-1"])
     assert openings["k-1"] in version.description
-    made_from = {"dataset", "backbone", "classes", "protocol", "run_id"}
+    made_from = {"dataset", "backbone", "classes", "protocol", "run_id", "model_digest"}
+    works_at = {"detection_threshold", "alert_threshold", "operating_point"}
     worth = {"auc", "m_auc", "video_auc", "above_chance", "beats_zero_shot", "beats_linear", "beats_mil"}
-    assert made_from | worth == version.tags.keys() - {"warning"}
+    assert made_from | works_at | worth == version.tags.keys() - {"warning"}
     for title in ("zero-shot CLIP", "logistic regression", "MIL ranking"):
         assert f"| {title}" in version.description
         assert f"{title}, difference " in version.description
