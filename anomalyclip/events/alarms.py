@@ -90,6 +90,10 @@ class AlarmTable(Section):
         place = allowed[-1] if allowed else 0
         return Choice(per_hour, self.thresholds[place], self.alarms[place], self.hours)
 
+    def own_choice(self) -> Choice:
+        """Return the choice at the model's own false alarms per hour, those of `events`."""
+        return self.choose(self.events.detections_per_hour)
+
     def point(self, detections_per_hour: float | None = None) -> OperatingPoint:
         """Return the operating point at so many false alarms per hour, by default those of `events`."""
         events = self.events

@@ -57,7 +57,7 @@ def alarm_tags(table: AlarmTable | None) -> dict[str, str]:
     """Return the tags of a run or a version that say at which thresholds its model works, and what vouches for them."""
     if table is None:
         return {}
-    point, choice = table.point(), table.choose(table.events.detections_per_hour)
+    point, choice = table.point(), table.own_choice()
     return {
         "detection_threshold": f"{point.detection:.6g}",
         "alert_threshold": f"{point.alert:.6g}",

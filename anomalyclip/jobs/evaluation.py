@@ -171,7 +171,7 @@ def evaluate(
 def _vouching(bundle: Path) -> str:
     """Return what normal footage says of a model's threshold."""
     alarms = load_alarms(bundle)
-    return alarms.choose(alarms.events.detections_per_hour).sentence() if alarms else ""
+    return alarms.own_choice().sentence() if alarms else ""
 
 
 def scored(
@@ -210,7 +210,7 @@ def _with_alarms(job: Job, model: str, bundle: Path, extracted: Extracted) -> Sc
     with TemporaryDirectory(dir=scratch()) as temporary:
         save_alarms(Path(temporary), table)
         resolve(model, job.storage, job.tracking_uri).add(Path(temporary) / ALARMS)
-    log.info("%s has a table of false alarms now. %s", model, table.choose(table.events.detections_per_hour).sentence())
+    log.info("%s has a table of false alarms now. %s", model, table.own_choice().sentence())
     log.warning("if the model was trained on these %d normal videos, it has more false alarms elsewhere", table.videos)
     return replace(scorer, operating=table.point())
 

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -255,7 +254,6 @@ def _described(scoring: Scoring) -> ReportModel:
         alert=scoring.point.alert,
         classes=scoring.candidate.classes,
         note=scoring.note,
-        created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
 
 
