@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anomalyclip.config import RunConfig, digest
+from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.redaction import redact, redacted
 from anomalyclip.run_lock import exclusive, is_lock, remove_dead
+from anomalyclip.settings import digest
 from anomalyclip.storage import Storage
 
 if TYPE_CHECKING:

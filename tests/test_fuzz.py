@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import ArrowInvalid
 from safetensors.torch import save_file
 
-from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.policy import load_policy
@@ -31,6 +31,7 @@ from anomalyclip.importing.numpy_files import open_features
 from anomalyclip.importing.released_checkpoint import state_of
 from anomalyclip.importing.untrusted import read_untrusted
 from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, load_card, load_tensors
+from anomalyclip.settings import build_config
 
 Reader = Callable[[Path], Any]
 WORDS = [

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from anomalyclip.config import digest
 from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
@@ -41,6 +40,7 @@ from anomalyclip.jobs.scored_media import ANNOTATED, CLIPS, EXPORTS, REPORT, Wan
 from anomalyclip.report import page
 from anomalyclip.report.page import ReportModel
 from anomalyclip.runs import RESULT, RunFolder, RunKind, find_run
+from anomalyclip.settings import digest
 from anomalyclip.storage import COMPLETE, Storage, scratch
 
 log = logging.getLogger("anomalyclip")

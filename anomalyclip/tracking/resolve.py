@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.events.alarms import ALARMS
 from anomalyclip.model.bundle import CARD, TENSORS
 from anomalyclip.redaction import redact
 from anomalyclip.runs import EVALUATION, MODEL, RunKind
+from anomalyclip.settings import digest
 from anomalyclip.storage import Storage, scratch
 
 ZERO_SHOT = "zero-shot"

@@ -16,9 +16,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.config import RunConfig
 from anomalyclip.redaction import redact, without_login
 from anomalyclip.runs import result_settings
+from anomalyclip.settings import to_yaml
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.artifact_store import check_artifact_store
 from anomalyclip.tracking.server import UNREACHABLE, mlflow_errors, reach, reason

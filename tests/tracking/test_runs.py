@@ -11,8 +11,9 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import runs as module
 from anomalyclip.tracking.registry import log_model
