@@ -1,18 +1,23 @@
 """Files that MLflow holds of a model or a run, as local copies."""
 
+import re
 from pathlib import Path
 
 import mlflow
+from mlflow.entities.model_registry import ModelVersion
 
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.runs import logged_model
 from anomalyclip.tracking.server import mlflow_errors, reach
-from anomalyclip.tracking.verification import check_flavors
+from anomalyclip.tracking.verification import check_files, check_flavors
 
 
 def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
-    """Return the local folder of a model (`models:/…`, or a run's id) and its id; raises UsageError without one."""
+    """Return the local folder of a model (`models:/…`, or a run's id) and its id.
+
+    Raises UsageError if there is none, or if its description or files are not those that were logged.
+    """
     client = reach(tracking_uri)
     with mlflow_errors(tracking_uri):
         uri = name
@@ -25,8 +30,9 @@ def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
         data = check_flavors(name, info.flavors)
         target = scratch() / "models" / str(info.model_id)
         target.mkdir(parents=True, exist_ok=True)
-        local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
-    return Path(local) / data, str(info.model_id)
+        local = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(target))) / data
+        check_files(name, local, _version(client, name) or client.get_logged_model(info.model_id))
+    return local, str(info.model_id)
 
 
 def add(name: str, file: Path, tracking_uri: str) -> None:
@@ -48,6 +54,15 @@ def part(name: str, folder: str, tracking_uri: str) -> Path | None:
         target.mkdir(parents=True, exist_ok=True)
         local = [client.download_artifacts(run_id, file, str(target)) for file in files]
     return Path(local[0]).parent if local else None
+
+
+def _version(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
+    """Return the version that a name is of, None for a run or a logged model."""
+    if named := re.fullmatch(r"models:/([^/@]+)/(\d+)", name):
+        return client.get_model_version(*named.groups())
+    if named := re.fullmatch(r"models:/([^/@]+)@(.+)", name):
+        return client.get_model_version_by_alias(*named.groups())
+    return None
 
 
 def _is_model(name: str) -> bool:
