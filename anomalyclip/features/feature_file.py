@@ -1,6 +1,7 @@
 """The feature store's Parquet file: one row per frame and crop, written and read in constant memory."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,8 @@ from anomalyclip.features.spacing import first_frames
 
 SCHEMA_VERSION = "1"
 ROWS_A_GROUP = 2048
+DAMAGE_SIGNS = ("thrift", "flatbuffers", "page integrity", "Unexpected end of stream", "Corrupt")
+"""In the messages of Arrow's OSErrors that are not of the disk or the network."""
 
 Features = NDArray[np.float16]
 """(frames, crops, dim): the stored form of a video's frames, usually with one crop."""
@@ -85,8 +88,9 @@ class FeatureWriter:
         schema = feature_schema(dim, self._crops)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._path, schema, use_dictionary=False, compression="none", write_statistics=["frame"]
-            )
+                self._path, schema, use_dictionary=False, compression="none", write_statistics=["frame"],
+                write_page_checksum=True,
+            )  # fmt: skip
         numbers = first_frames(self.frames, self.frames + frames, self._frames_per_feature)
         columns = {
             "frame": pa.array(np.repeat(numbers, self._crops).astype(np.int32)),
@@ -100,16 +104,10 @@ class FeatureWriter:
 
 def read_summary(file: Any) -> FeatureSummary:
     """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid if it is damaged."""
-    try:
+    with _damage():
         footer = pq.read_metadata(file)
         known = footer.metadata
         return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise pa.ArrowInvalid(f"no footer of features: {error}") from None
-    except OSError as error:
-        if "thrift" not in str(error):  # Arrow's for a damaged footer; others are of the disk or the network
-            raise
-        raise pa.ArrowInvalid(str(error)) from None
 
 
 def read_file_timing(file: Any) -> Timing:
@@ -118,12 +116,31 @@ def read_file_timing(file: Any) -> Timing:
 
 
 def iterate_features(file: Any) -> Iterator[Features]:
-    """Yield the features (frames, crops, dim) of an open file, one row group at a time."""
-    parquet = pq.ParquetFile(file)
-    crops = _crops(parquet.metadata.metadata)
+    """Yield the features (frames, crops, dim) of an open file, one row group at a time.
+
+    Raises pyarrow.ArrowInvalid if it is damaged: pages are compared with their checksums, which older files lack.
+    """
+    with _damage():
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        crops = _crops(parquet.metadata.metadata)
     for group in range(parquet.num_row_groups):
-        column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
-        yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
+        with _damage():
+            column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
+            features = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
+        yield features
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn what Arrow raises for damaged files into ArrowInvalid; errors of the disk or the network stay."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # ArrowInvalid is a ValueError
+        raise pa.ArrowInvalid(f"no file of features: {error}") from None
+    except OSError as error:
+        if not any(sign in str(error) for sign in DAMAGE_SIGNS):
+            raise
+        raise pa.ArrowInvalid(str(error)) from None
 
 
 def _crops(metadata: Mapping[bytes, bytes]) -> int:
