@@ -11,12 +11,18 @@ from contextlib import contextmanager
 import mlflow
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
+from requests import RequestException
 
 from anomalyclip.errors import UsageError
 from anomalyclip.tracking.database import ensure_database
 
+SERVER_ERRORS = (MlflowException, RequestException)
+"""What MLflow raises by itself, metadata and artifacts; OSErrors may be of anything else."""
 UNREACHABLE = (MlflowException, OSError, ValueError)
 """Errors of a tracking server that does not answer for a while."""
+AGAIN = "the same command goes on from here"
+RETRIES = 6
+"""Questions asked again of a server that is away: for two minutes, as a restart may take."""
 ANSWER_SECONDS = 8.0
 """Time in which a tracking server must answer before a job starts."""
 REASONS = {
@@ -37,7 +43,7 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     """Point this process at a tracking server or database and its registry; raises UsageError without one."""
     if not tracking_uri:
         raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a result is all that goes there
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
