@@ -30,7 +30,8 @@ from anomalyclip.importing.label_file import read_labels
 from anomalyclip.importing.numpy_files import open_features
 from anomalyclip.importing.released_checkpoint import state_of
 from anomalyclip.importing.untrusted import read_untrusted
-from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, load_card, load_tensors
+from anomalyclip.model.bundle import ModelCard, load_card, load_tensors
+from anomalyclip.runs import CARD, TENSORS
 from anomalyclip.settings import build_config
 
 Reader = Callable[[Path], Any]

@@ -24,9 +24,6 @@ from anomalyclip.evaluation.predictions import (
 )
 from anomalyclip.events.detection import OperatingPoint
 
-PREDICTIONS = "predictions.parquet"
-"""File of a table."""
-
 
 def predictions_schema(
     classes: Sequence[str],

@@ -12,9 +12,9 @@ from torch import Tensor
 from anomalyclip.config import BackboneConfig, ModelConfig, Precision
 from anomalyclip.errors import UsageError
 from anomalyclip.model.anomaly_clip import bundle_tensors
+from anomalyclip.runs import CARD, TENSORS
 from anomalyclip.settings import Section
 
-TENSORS, CARD = "model.safetensors", "model.json"
 MAX_CARD_BYTES = 2**20
 
 

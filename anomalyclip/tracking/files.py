@@ -1,6 +1,5 @@
 """Files that MLflow holds of a model or a run, as local copies."""
 
-import re
 from pathlib import Path
 
 import mlflow
@@ -8,6 +7,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
+from anomalyclip.tracking.resolve import registered
 from anomalyclip.tracking.runs import logged_model
 from anomalyclip.tracking.server import mlflow_errors, reach
 from anomalyclip.tracking.verification import check_files, check_flavors
@@ -58,11 +58,10 @@ def part(name: str, folder: str, tracking_uri: str) -> Path | None:
 
 def _version(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
     """Return the version that a name is of, None for a run or a logged model."""
-    if named := re.fullmatch(r"models:/([^/@]+)/(\d+)", name):
-        return client.get_model_version(*named.groups())
-    if named := re.fullmatch(r"models:/([^/@]+)@(.+)", name):
-        return client.get_model_version_by_alias(*named.groups())
-    return None
+    if (named := registered(name)) is None:
+        return None
+    model, number, alias = named
+    return client.get_model_version(model, number) if number else client.get_model_version_by_alias(model, alias)
 
 
 def _is_model(name: str) -> bool:

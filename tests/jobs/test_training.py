@@ -23,7 +23,7 @@ from anomalyclip.jobs import training as training_job
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import Trained, build_bundle, prepare, replan
 from anomalyclip.methods import load_bundle
-from anomalyclip.model.bundle import TENSORS
+from anomalyclip.runs import TENSORS
 from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import Checkpoint, learnt_state

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.model.bundle import TENSORS
+from anomalyclip.runs import TENSORS
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import files
 from anomalyclip.tracking.registry import log_model, register_model
