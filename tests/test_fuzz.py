@@ -24,7 +24,7 @@ from anomalyclip.evaluation.policy import load_policy
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import read_predictions, write_predictions
 from anomalyclip.events.verdicts import read_verdicts
-from anomalyclip.features.feature_file import FeatureWriter, read_summary
+from anomalyclip.features.feature_file import FeatureWriter, iterate_features, read_file_timing, read_summary
 from anomalyclip.features.weights import read_weights
 from anomalyclip.importing.label_file import read_labels
 from anomalyclip.importing.numpy_files import open_features
@@ -138,6 +138,8 @@ def test_feature_files(data: st.DataObject, tmp_path_factory: pytest.TempPathFac
     def reader(path: Path) -> None:
         with suppress(ArrowInvalid), path.open("rb") as file:  # counts as not there: extracted again
             read_summary(file)
+            read_file_timing(file)
+            list(iterate_features(file))
 
     check(reader, tmp_path_factory.getbasetemp() / "fuzz.features", damaged(data, path.read_bytes()))
 

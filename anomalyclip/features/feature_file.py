@@ -1,9 +1,9 @@
 """The feature store's Parquet file: one row per frame and crop, written and read in constant memory."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from anomalyclip.data.parquet import read_undamaged
 from anomalyclip.data.timing import Timing, read_timing
 from anomalyclip.features.spacing import first_frames
 
 SCHEMA_VERSION = "1"
 ROWS_A_GROUP = 2048
-DAMAGE_SIGNS = ("thrift", "flatbuffers", "page integrity", "Unexpected end of stream", "Corrupt")
-"""In the messages of Arrow's OSErrors that are not of the disk or the network."""
 
 Features = NDArray[np.float16]
 """(frames, crops, dim): the stored form of a video's frames, usually with one crop."""
@@ -104,15 +103,12 @@ class FeatureWriter:
 
 def read_summary(file: Any) -> FeatureSummary:
     """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid if it is damaged."""
-    with _damage():
-        footer = pq.read_metadata(file)
-        known = footer.metadata
-        return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
+    return read_undamaged(file, _summary)
 
 
 def read_file_timing(file: Any) -> Timing:
-    """Return what an open file says of the times of its video's frames."""
-    return read_timing(pq.read_metadata(file).metadata)
+    """Return what an open file says of its frames' times; raises pyarrow.ArrowInvalid if it is damaged."""
+    return read_undamaged(file, lambda opened: read_timing(pq.read_metadata(opened).metadata))
 
 
 def iterate_features(file: Any) -> Iterator[Features]:
@@ -120,27 +116,22 @@ def iterate_features(file: Any) -> Iterator[Features]:
 
     Raises pyarrow.ArrowInvalid if it is damaged: pages are compared with their checksums, which older files lack.
     """
-    with _damage():
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        crops = _crops(parquet.metadata.metadata)
-    for group in range(parquet.num_row_groups):
-        with _damage():
-            column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
-            features = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
-        yield features
+    footer = read_undamaged(file, pq.read_metadata)
+    for group in range(footer.num_row_groups):
+        yield read_undamaged(file, partial(_read_group, footer, group))
 
 
-@contextmanager
-def _damage() -> Iterator[None]:
-    """Turn what Arrow raises for damaged files into ArrowInvalid; errors of the disk or the network stay."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # ArrowInvalid is a ValueError
-        raise pa.ArrowInvalid(f"no file of features: {error}") from None
-    except OSError as error:
-        if not any(sign in str(error) for sign in DAMAGE_SIGNS):
-            raise
-        raise pa.ArrowInvalid(str(error)) from None
+def _summary(file: Any) -> FeatureSummary:
+    footer = pq.read_metadata(file)
+    known = footer.metadata
+    return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
+
+
+def _read_group(footer: pq.FileMetaData, group: int, file: Any) -> Features:
+    parquet = pq.ParquetFile(file, metadata=footer, page_checksum_verification=True)
+    column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
+    crops = _crops(footer.metadata)
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
 
 
 def _crops(metadata: Mapping[bytes, bytes]) -> int:

@@ -23,7 +23,7 @@ from anomalyclip.runs import result_settings
 from anomalyclip.settings import to_yaml
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.artifact_store import check_artifact_store
-from anomalyclip.tracking.server import AGAIN, SERVER_ERRORS, UNREACHABLE, mlflow_errors, reach, reason
+from anomalyclip.tracking.server import AGAIN, SERVER_ERRORS, UNREACHABLE, asking_once, mlflow_errors, reach, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -209,7 +209,7 @@ def _ended(tracking_uri: str) -> Iterator[None]:
         yield
         mlflow.end_run("FINISHED")
     except BaseException as error:
-        with suppress(*SERVER_ERRORS):  # what ended the work is what counts
+        with suppress(*SERVER_ERRORS), asking_once():  # what ended the work is what counts
             mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, SERVER_ERRORS):
             raise JobError(f"MLflow at {tracking_uri}: {reason(error)}; {AGAIN}") from error

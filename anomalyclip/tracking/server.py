@@ -85,6 +85,17 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def asking_once() -> Iterator[None]:
+    """Make MLflow's client ask a server once, not several times."""
+    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
+    try:
+        yield
+    finally:
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)
+
+
 def reason(error: Exception) -> str:
     """Return in one line what went wrong, and what to do about it where that is known."""
     text = " ".join(str(error).split())
@@ -108,14 +119,10 @@ def _ask_once(client: mlflow.MlflowClient) -> None:
         except Exception as error:  # for the caller, in whose thread it belongs
             failed.append(error)
 
-    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
     thread = threading.Thread(target=ask, daemon=True)
-    try:
+    with asking_once():
         thread.start()
         thread.join(ANSWER_SECONDS)
-    finally:
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)
     if thread.is_alive():
         raise TimeoutError(f"no answer within {ANSWER_SECONDS:.0f} s")
     if failed:
