@@ -20,6 +20,8 @@ TOOLS = Path(sys.executable).parent
 PATIENCE = Retry(240, backoff_factor=0.5, backoff_max=0.5, status_forcelist=[502, 503, 504])
 S3_LOGIN = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "of the tests"}
 BUCKET = "results"
+OF_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Without its eight processes for jobs of generative models, which take half of a server's start."""
 POSTGRESQL = "postgresql"
 """The package of Debian and Ubuntu."""
 
@@ -33,7 +35,7 @@ def free_port() -> int:
 @contextmanager
 def serving(command: list[str], port: int, health: str, log: Path, **environment: str) -> Iterator[str]:
     """Start a server in a session of its own, wait until it answers, and end all its processes."""
-    told = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{TOOLS}:{os.environ['PATH']}", **environment}
+    told = {**os.environ, **OF_MLFLOW, "PATH": f"{TOOLS}:{os.environ['PATH']}", **environment}
     with log.open("w") as output:
         server = subprocess.Popen(command, env=told, stdout=output, stderr=output, start_new_session=True)
     try:

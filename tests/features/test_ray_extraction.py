@@ -9,7 +9,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
 from anomalyclip.data.video import VideoReader
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError
@@ -21,6 +21,7 @@ from anomalyclip.features.ray_extraction import ExtractionProgress, extract_miss
 from anomalyclip.features.sources import content_hash
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.progress import Bar
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
