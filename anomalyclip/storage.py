@@ -87,8 +87,7 @@ class Storage:
 
     def uri(self, key: str) -> str:
         """Return the URI of the key, for users: without the root's login."""
-        base, mark, query = redact(self.root).partition("?")
-        return f"{base}/{key}{mark}{query}"
+        return below(redact(self.root), key)
 
     def exists(self, key: str) -> bool:
         """Return whether the key is a file or folder."""
@@ -227,6 +226,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def below(uri: str, key: str) -> str:
+    """Return the URI of what is below a folder's URI; an object store's may end with its settings."""
+    base, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    return f"{base}/{key}{mark}{query}"
 
 
 def default_root() -> str:

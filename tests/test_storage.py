@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from anomalyclip import storage as storage_module
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.storage import COMPLETE, Storage, default_root, free_bytes, scratch, store_errors
+from anomalyclip.storage import COMPLETE, Storage, below, default_root, free_bytes, scratch, store_errors
 from tests.servers import free_port, s3_root
 from tests.wire import wire
 
@@ -149,6 +149,11 @@ def test_a_root_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     local = Storage(f"file://{tmp_path}/out")
     assert (local.is_local, local.path("a"), local.uri("a")) == (True, f"{tmp_path}/out/a", f"file://{tmp_path}/out/a")
     assert not Storage("mock:///x").is_local
+
+
+def test_an_address_below_another_keeps_the_settings_at_its_end() -> None:
+    assert below("s3://b/runs/a?region=x", "plots") == "s3://b/runs/a/plots?region=x"
+    assert below("/data/what?/a", "plots") == "/data/what?/a/plots"
 
 
 @pytest.mark.parametrize("root", ["foo://x", "file://host/x", "/"])

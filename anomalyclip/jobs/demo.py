@@ -29,7 +29,7 @@ from anomalyclip.jobs.scoring import ScoringResult
 from anomalyclip.jobs.sources import drawn_manifest
 from anomalyclip.jobs.training import TrainingResult
 from anomalyclip.runs import EVALUATION, PREDICTIONS, RESULT, RunKind
-from anomalyclip.storage import Storage, scratch
+from anomalyclip.storage import Storage, below, scratch
 
 log = logging.getLogger("anomalyclip")
 
@@ -146,8 +146,8 @@ def _log_places(
 ) -> None:
     rows = [
         ["runs and models:", where_runs_are(job.tracking_uri)],
-        ["plots:", f"{trained.paths[EVALUATION]}/{PLOTS}"],
-        ["zero-shot's:", f"{zero_shot.paths[EVALUATION]}/{PLOTS}"],
+        ["plots:", below(trained.paths[EVALUATION], PLOTS)],
+        ["zero-shot's:", below(zero_shot.paths[EVALUATION], PLOTS)],
         ["most anomalous:", f"{video_id}, its scores over time in {timeline}"],
         ["report:", f"{events.paths['report']}: {events.events} events in the test videos; open it in a browser"],
     ]

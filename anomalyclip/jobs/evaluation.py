@@ -31,7 +31,7 @@ from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS
 from anomalyclip.model.bundle import load_card
 from anomalyclip.runs import ALARMS, EVALUATION, MODEL, PREDICTIONS, RunFolder, RunKind, RunResult, find_run
-from anomalyclip.storage import scratch
+from anomalyclip.storage import below, scratch
 from anomalyclip.tracking.pages import run_note
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 from anomalyclip.tracking.runs import TrackedRun
@@ -194,7 +194,7 @@ def finish(run: RunFolder, result: AnyScored) -> AnyScored:
         log.warning("%d videos could not be decoded and were left out", result.quarantined)
     log.info("results: %s", result.paths["run"])
     if EVALUATION in result.paths:
-        log.info("plots: %s/%s", result.paths[EVALUATION], PLOTS)
+        log.info("plots: %s", below(result.paths[EVALUATION], PLOTS))
     log.info("compare runs: %s", where_runs_are(result.tracking_uri))
     return result
 
