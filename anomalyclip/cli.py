@@ -4,18 +4,19 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from traceback import format_exception
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from anomalyclip import progress, runs
 from anomalyclip.data.manifest import check_manifest_head
-from anomalyclip.errors import JobError, UsageError
+from anomalyclip.errors import JobError, Stopped, UsageError
 from anomalyclip.features.imported import with_import_settings
 from anomalyclip.full_disk import disk_errors
 from anomalyclip.job import Job
@@ -155,13 +156,14 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     """Run a command's `main(arguments)` and exit.
 
     Standard output gets one line, the JSON of the result; everything else goes to standard error.
-    Exit code 2 for wrong use, 1 for failed work, each with one clear message.
+    Exit code 2 for wrong use, 1 for failed work, each with one clear message; 130 after Ctrl-C, 143 after SIGTERM.
     """
     # before torch is imported: its idle threads would keep the cores busy that others work on
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.basicConfig(level=logging.WARNING, handlers=[progress.handler()])
     log.setLevel(logging.INFO)
     sys.excepthook = _print_traceback
+    signal.signal(signal.SIGTERM, _stop)
     try:
         with progress.watch(), disk_errors(_roots), store_errors():
             result = main(sys.argv[1:])
@@ -172,13 +174,18 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
         print(redact(f"failed: {error}"), file=sys.stderr)
         _print(error.result)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("stopped; the same command resumes from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (signal.SIGTERM if isinstance(error, Stopped) else signal.SIGINT))
     while _closing_lines:
         log.warning(_closing_lines.pop())
     _print(result)
     sys.exit(0)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut off what the first has begun to close
+    raise Stopped
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

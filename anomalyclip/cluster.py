@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import ray
 from ray._private import ray_constants
@@ -35,7 +36,8 @@ def connect(tracking_uri: str = "") -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for workers: busy waiting starves beside other programs
     quieten()
     if not ray.is_initialized():
-        _join_or_start()
+        with _same_end():
+            _join_or_start()
     nodes = _alive_nodes()
     if nodes > 1 and tracking_uri.startswith("sqlite:"):
         raise UsageError(f"{nodes} nodes cannot share {tracking_uri}: start an MLflow server and give --tracking-uri")
@@ -54,6 +56,15 @@ def restore_interrupt() -> None:
     """Let Ctrl-C raise KeyboardInterrupt again after a library has installed its own handler."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _same_end() -> Iterator[None]:
+    """Keep the handler of SIGTERM that the program has set: Ray's own ends it without a line."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def reason(error: BaseException | str) -> str:

@@ -24,6 +24,10 @@ class JobError(Exception):
         self.result = result
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM: `ray job stop`, the end of a pod, a node that is taken away; the work ends as after Ctrl-C."""
+
+
 def first_names(names: Sequence[str]) -> str:
     """Return the first names, and an ellipsis if there are more."""
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")

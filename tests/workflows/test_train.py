@@ -232,18 +232,21 @@ def test_videos_that_cannot_be_decoded_are_left_out_and_counted(
     assert counts == dict(scored.select("video_id", "num_frames").iter_rows())
 
 
-def test_ctrl_c_stops_at_once_says_so_and_marks_the_run(
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_at_once_says_so_and_marks_the_run(
     unbroken: Result, client: mlflow.MlflowClient, start_job: Callable[..., Any], drawn_manifest: Path,
-    storage_root: Path, options: Sequence[str],
+    storage_root: Path, options: Sequence[str], number: signal.Signals, code: int,
 ) -> None:  # fmt: skip
-    job = start_job("train", str(drawn_manifest), "--name", "stopped", *options, "--set", "training.epochs=500")
-    wait_for(lambda: checkpoints_from(storage_root, "stopped", 0), job)
-    job.send_signal(signal.SIGINT)
+    name = f"stopped-{code}"
+    job = start_job("train", str(drawn_manifest), "--name", name, *options, "--set", "training.epochs=500")
+    wait_for(lambda: checkpoints_from(storage_root, name, 0), job)
+    job.send_signal(number)
     _, errors = job.communicate(timeout=60)
-    assert job.returncode == 130
+    assert job.returncode == code
     assert errors.splitlines()[-1] == "stopped; the same command resumes from here"
-    run_id = json.loads((storage_root / "runs/stopped/mlflow.json").read_text())["run_id"]
+    run_id = json.loads((storage_root / f"runs/{name}/mlflow.json").read_text())["run_id"]
     assert client.get_run(run_id).info.status == "KILLED"
+    assert not list((storage_root / f"runs/{name}").glob("lock-*"))
 
 
 def test_a_model_carries_its_false_alarms_on_the_normal_videos_held_out(
