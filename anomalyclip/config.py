@@ -194,6 +194,9 @@ class TrainingConfig(Section):
     """Seed of every random draw; the same seed gives the same model."""
     workers: PositiveInt = 1
     """Number of data-parallel workers. Their result is that of one worker; they must divide half the batch."""
+    min_workers: PositiveInt | None = None
+    """Fewest workers with which a training starts, or goes on when nodes are lost, until there is room for all again;
+    every number up to `workers` must divide half the batch. None: it waits for all."""
     cpus_per_worker: PositiveFloat = 0.9
     """CPUs that Ray reserves for a worker; see `extraction.cpus_per_worker`."""
     precision: Precision = "auto"
@@ -209,6 +212,11 @@ class TrainingConfig(Section):
         return self.epochs
 
     @property
+    def fewest_workers(self) -> int:
+        """Number of workers below which a training waits."""
+        return self.min_workers or self.workers
+
+    @property
     def half_batch(self) -> int:
         """Videos of a kind per step; the batch size must be chosen by now (`plan_training`)."""
         assert self.batch_size is not None
@@ -219,10 +227,13 @@ class TrainingConfig(Section):
         if self.batch_size is not None:
             if self.batch_size % 2:
                 raise ValueError(f"batch_size={self.batch_size} must be even: half abnormal, half normal")
-            if self.half_batch % self.workers:
-                raise ValueError(
-                    f"workers={self.workers} must divide half the batch ({self.half_batch} videos of a kind)"
-                )
+            for workers in range(self.fewest_workers, self.workers + 1):
+                if self.half_batch % workers:
+                    raise ValueError(
+                        f"workers={workers} must divide half the batch ({self.half_batch} videos of a kind)"
+                    )
+        if self.fewest_workers > self.workers:
+            raise ValueError(f"min_workers={self.min_workers} must be at most workers={self.workers}")
         if self.epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs={self.warmup_epochs} must be below epochs={self.epochs}: set both")
         return self

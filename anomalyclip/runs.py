@@ -56,7 +56,7 @@ _RESULT_SETTINGS = {
     "data": {"classes", "frame_tolerance", "features"},
     "extraction": {"sampling_rate", "crops", "precision"},
 }
-_RESOURCES = {"workers", "cpus_per_worker", "max_failures"}
+_RESOURCES = {"workers", "min_workers", "cpus_per_worker", "max_failures"}
 
 
 @dataclass(frozen=True, kw_only=True)

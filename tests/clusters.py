@@ -50,8 +50,10 @@ class Cluster:
     environment: Mapping[str, str]
     """Of everything that joins or submits; the token is in it."""
     nodes: list[Node] = field(default_factory=list)
+    """All that were started, the dead among them."""
     port: int = field(default_factory=free_port)
     dashboard_port: int = field(default_factory=free_port)
+    head: Node = field(init=False)
 
     @property
     def dashboard(self) -> str:
@@ -59,12 +61,13 @@ class Cluster:
         return f"http://127.0.0.1:{self.dashboard_port}"
 
     def start_head(self) -> Node:
-        """Start a head at the cluster's ports, the first one or the next."""
-        return self._start("--head", f"--port={self.port}", f"--dashboard-port={self.dashboard_port}")
+        """Start a head at the cluster's ports, the first one or, once that is dead, the next."""
+        self.head = self._start("--head", f"--port={self.port}", f"--dashboard-port={self.dashboard_port}")
+        return self.head
 
     def add_node(self) -> Node:
         """Start one more node."""
-        return self._start(f"--address={self.nodes[0].address}:{self.port}")
+        return self._start(f"--address={self.head.address}:{self.port}")
 
     def ray(self, *words: str, cwd: Path | None = None, seconds: float = PATIENCE_SECONDS) -> tuple[int, str]:
         """Run Ray's command line to its end; returns its exit code and what it said."""
@@ -78,6 +81,14 @@ class Cluster:
             [str(TOOLS / "ray"), *words], cwd=cwd or self.folder, env=self._told(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+
+    def shell(self, line: str, cwd: Path) -> tuple[int, str]:
+        """Run a line of a shell, as a user types it; returns its exit code and what it said."""
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=cwd, env=self._told(), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=PATIENCE_SECONDS,
+        )  # fmt: skip
+        return done.returncode, done.stdout
 
     def wait_for_jobs(self) -> None:
         """Wait until the head takes jobs, some seconds after it has started."""

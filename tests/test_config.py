@@ -70,6 +70,8 @@ def test_an_override_of_another_form_is_refused(override: str) -> None:
         (["model.k=33"], "k=33 exceeds the 32 segments"),
         (["training.batch_size=7"], "batch_size=7 must be even"),
         (["training.workers=3"], "workers=3 must divide half the batch (32"),
+        (["training.workers=4", "training.min_workers=2"], "workers=3 must divide half the batch (32"),
+        (["training.workers=2", "training.min_workers=4"], "min_workers=4 must be at most workers=2"),
         (["training.epochs=2"], "warmup_epochs=2 must be below epochs=2"),
         (["extraction.sampling_rate=null"], "extraction.sampling_rate=null is for imported snippets"),
     ],

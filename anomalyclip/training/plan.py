@@ -152,10 +152,12 @@ def check_batches(bags: Sequence[Bag], config: TrainingConfig) -> None:
     """Raise UsageError unless the workers divide each kind's part of a batch; there are videos of both kinds."""
     for kind, side in zip(("abnormal", "normal"), split_bags(bags), strict=True):
         size = min(config.half_batch, len(side))
-        if size % config.workers:
-            divisible = 2 * (size - size % config.workers)
+        for workers in range(config.fewest_workers, config.workers + 1):
+            if size % workers == 0:
+                continue
+            divisible = 2 * (size - size % workers)
             raise UsageError(
-                f"{config.workers} workers do not divide a batch of {size} {kind} videos ({len(side)} in the "
+                f"{workers} workers do not divide a batch of {size} {kind} videos ({len(side)} in the "
                 f"training part): set training.workers=1{f' or training.batch_size={divisible}' if divisible else ''}"
             )
 

@@ -40,7 +40,7 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent
         _worker,
         train_loop_config={"plan": plan, "concurrent_fits": concurrent_fits},
         scaling_config=ScalingConfig(
-            num_workers=training.workers,
+            num_workers=(training.min_workers, training.workers) if training.min_workers else training.workers,
             use_gpu=on_gpus,
             resources_per_worker={"CPU": training.cpus_per_worker},
         ),
@@ -97,7 +97,7 @@ def _cause(error: Exception) -> str:
 def _lost_workers(name: str, training: TrainingConfig, on_gpus: bool) -> LostWorkers:
     cpus, gpus = training.cpus_per_worker, int(on_gpus)
     return LostWorkers(
-        needed=training.workers,
+        needed=training.fewest_workers,
         each=f"{cpus:g} CPUs" + (" and a GPU" if on_gpus else ""),
         room=lambda: cluster.room(cpus, gpus),
         lost_nodes=cluster.lost_nodes,
