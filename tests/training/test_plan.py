@@ -103,6 +103,13 @@ def test_workers_that_do_not_divide_a_shrunk_batch_are_refused_with_a_way_out(
     check_batches(bags(abnormal, normal), training.model_copy(update={"workers": 1}))
 
 
+def test_every_number_of_workers_that_may_be_left_divides_a_shrunk_batch() -> None:
+    training = TrainingConfig(batch_size=24, workers=4, min_workers=3)
+    check_batches(bags(12, 12), training)
+    with pytest.raises(UsageError, match="^3 workers do not divide a batch of 8 normal videos"):
+        check_batches(bags(12, 8), training)
+
+
 def test_a_training_part_that_divides_only_without_its_validation_part_is_refused() -> None:
     videos = manifest({("train", "a"): 8, ("train", ""): 6})
     with pytest.raises(UsageError, match="2 workers do not divide a batch of 5 normal videos"):
