@@ -1,4 +1,4 @@
-"""Faults of the surroundings: a disk that is full or read-only, a tracking server that fails, the same job twice."""
+"""Faults of the surroundings: a full or read-only disk, a tracking server or an object store that fails, a twin."""
 
 import os
 import random
@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.kills import PATIENCE_SECONDS, SEED, end_as_unbroken, last_line, traceback
+from tests.chaos.kills import PATIENCE_SECONDS, SEED, again, end_as_unbroken, last_line, traceback
 from tests.chaos.ledger import Row
+from tests.chaos.objects import in_object_store
 from tests.chaos.processes import Job
 from tests.chaos.stages import STAGES, Stage
 from tests.chaos.world import World
@@ -104,6 +105,22 @@ def _tracking(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]
     return faults + end_as_unbroken(world, stage, code), said
 
 
+def _objects(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
+    """A storage root in an object store that does not answer, or answers late, for half a minute."""
+    world.restore(stage)
+    with in_object_store(world) as laid:
+        job = world.start(stage)
+        job.wait(fault.moment * world.unbroken(stage).seconds)
+        laid.fault = "slow" if fault.name == "objects slow" else "away"
+        job.wait(FAULT_SECONDS)
+        laid.fault = ""
+        code = job.wait(PATIENCE_SECONDS)
+        job.end()
+        said, faults = f"exit code {code}: {last_line(job)}", _line(job, code)
+        faults += again(world, stage) if code != 0 else []
+    return faults + end_as_unbroken(world, stage, 0), said
+
+
 def _together(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
     """The same command several times at once: one works, the others wait or say who does."""
     world.restore(stage)
@@ -134,6 +151,8 @@ KINDS: Mapping[str, Callable[[World, Stage, Fault], tuple[list[str], str]]] = {
     "tracking away": _tracking,
     "tracking slow": _tracking,
     "tracking 500": _tracking,
+    "objects away": _objects,
+    "objects slow": _objects,
     "two at once": _together,
     "six at once": _together,
 }
@@ -142,8 +161,9 @@ WHERE: Mapping[str, tuple[str, ...]] = {
     "disk full": WRITERS,
     "read-only": WRITERS,
     **dict.fromkeys(("tracking away", "tracking slow", "tracking 500"), ("train, server",)),
+    **dict.fromkeys(("objects away", "objects slow"), ("extract", "train, server")),
     "two at once": WRITERS,
     "six at once": ("extract", "import", "train", "score", "promote", "gc"),
 }
-DRAWN = {"disk full", "tracking away", "tracking slow", "tracking 500"}
+DRAWN = {"disk full", "tracking away", "tracking slow", "tracking 500", "objects away", "objects slow"}
 MOUNTS = {"disk full", "read-only"}

@@ -111,12 +111,12 @@ def traceback(job: Job) -> list[str]:
 
 def end_as_unbroken(world: World, stage: Stage, code: int | None) -> list[str]:
     """Give the same command again if it did not end well; returns in what the root differs from an unbroken one's."""
-    faults = _again(world, stage) if code != 0 else []
+    faults = again(world, stage) if code != 0 else []
     world.tracking.stop()
     return faults + differences(read_state(world.root), world.unbroken(stage).state, stage.tolerance)
 
 
-def _again(world: World, stage: Stage) -> list[str]:
+def again(world: World, stage: Stage) -> list[str]:
     """Give the same command again; returns what was wrong with its end."""
     job = world.start(stage)
     code = job.wait(PATIENCE_SECONDS)

@@ -38,6 +38,8 @@ class World:
 
     folder: Path
     tracking: Tracking
+    place: str | None = None
+    """Where commands work instead, while the root's files are there."""
     _unbroken: dict[str, Unbroken] = field(default_factory=dict)
 
     @classmethod
@@ -69,7 +71,7 @@ class World:
 
     def start(self, stage: Stage, log: str = "log") -> Job:
         """Start a stage's command in the root as it is; its output goes to files of that name."""
-        line = [*stage.line(self), "--storage", str(self.root)]
+        line = [*stage.line(self), "--storage", self.place or str(self.root)]
         line += ["--tracking-uri", self.tracking.address] if stage.server else []
         return self.launch(line, self.folder / log)
 

@@ -106,7 +106,7 @@ def test_workers_that_do_not_divide_a_shrunk_batch_are_refused_with_a_way_out(
 def test_every_number_of_workers_that_may_be_left_divides_a_shrunk_batch() -> None:
     training = TrainingConfig(batch_size=24, workers=4, min_workers=3)
     check_batches(bags(12, 12), training)
-    with pytest.raises(UsageError, match="^3 workers do not divide a batch of 8 normal videos"):
+    with pytest.raises(UsageError, match=r"^3 workers do not divide a batch of 8 normal videos"):
         check_batches(bags(12, 8), training)
 
 

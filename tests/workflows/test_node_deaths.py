@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import load
 
+from anomalyclip.runs import TENSORS
 from anomalyclip.storage import Storage, below
 from tests.chaos.stages import FITTED
 from tests.teams import Team, result_of, team
@@ -45,7 +46,7 @@ def features(storage: Storage) -> dict[str, bytes]:
 
 def assert_same_weights(storage: Storage, found: str, expected: str) -> None:
     """Compare the models of two runs: two workers add in another order than one."""
-    weights, others = (load(storage.read(f"runs/{run}/model/weights.safetensors")) for run in (expected, found))
+    weights, others = (load(storage.read(f"runs/{run}/model/{TENSORS}")) for run in (expected, found))
     for name, values in weights.items():
         assert np.linalg.norm(others[name] - values) <= TOLERANCE * np.linalg.norm(values), name
 
