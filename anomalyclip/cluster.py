@@ -8,9 +8,10 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 from ray._private.services import find_bootstrap_address
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
@@ -35,6 +36,8 @@ def connect(tracking_uri: str = "") -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines on standard error are not for users
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for workers: busy waiting starves beside other programs
     quieten()
+    # standard output is for the result: Ray prints there a node's last words, of 25 lines, at any time
+    worker.print_to_stdstream = _heard
     if not ray.is_initialized():
         with _same_end():
             _join_or_start()
@@ -56,6 +59,10 @@ def restore_interrupt() -> None:
     """Let Ctrl-C raise KeyboardInterrupt again after a library has installed its own handler."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _heard(message: Mapping[str, Any], ignore_prefix: bool) -> None:
+    log.debug("Ray: %s", message["lines"])
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import contextlib
+import inspect
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 
 from anomalyclip import cluster
 from anomalyclip.cluster import connect, processes_per_node, reason, threads
@@ -98,6 +99,15 @@ def test_a_cluster_that_is_joined_is_used_as_it_is(
 ) -> None:
     monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("joined again"))
     connect()
+
+
+def test_what_ray_pushes_to_drivers_does_not_reach_standard_output(
+    started: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect()
+    assert "print_to_stdstream(" in inspect.getsource(worker.listen_error_messages)  # else Ray has moved it
+    worker.print_to_stdstream({"lines": ["a node died"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_without_a_cluster_ray_starts_here_and_its_workers_keep_their_priority(started: list[Any]) -> None:

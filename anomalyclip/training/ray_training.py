@@ -1,6 +1,7 @@
 """Training on Ray: `fit` on workers of a cluster, started again from the last checkpoint if one is lost."""
 
 import os
+import re
 import threading
 import uuid
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from anomalyclip.training.fit_plan import FitPlan, run_plan
 from anomalyclip.training.lost_workers import LostWorkers
 
 LOOK_SECONDS = 1.0
+_CUT_OFF = re.compile(r"gloo/transport.*(closed|reset|refused|broken)|ncclRemoteError", re.IGNORECASE)
+"""What PyTorch says where the process at the other end has died."""
 
 
 def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent_fits: int = 1) -> None:
@@ -88,7 +91,8 @@ class _Teller(UserCallback):  # type: ignore[misc]
 def _cause(error: Exception) -> str:
     """Return why a worker was lost, one line: of a process Ray tells a page of what may be."""
     if not isinstance(error, RayActorError):
-        return cluster.reason(error)
+        told = cluster.reason(error)
+        return "its connection to another worker broke, which is lost too" if _CUT_OFF.search(told) else told
     if "node has died" in str(error):
         return "its node died"
     return "its process was killed or crashed (if the kernel did it for want of memory, dmesg of the node says so)"
