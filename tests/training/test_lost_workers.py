@@ -8,6 +8,7 @@ import pytest
 from anomalyclip.errors import JobError
 from anomalyclip.training import lost_workers
 from anomalyclip.training.lost_workers import LostWorkers
+from anomalyclip.training.ray_training import _cause
 
 
 class Cluster:
@@ -57,6 +58,12 @@ def test_what_was_told_of_a_worker_is_logged_once(caplog: pytest.LogCaptureFixtu
     watched.look()
     watched.look()
     assert caplog.messages == ["worker 1 is lost"]
+
+
+def test_a_connection_that_another_workers_death_has_cut_is_said_in_words() -> None:
+    cut = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error [10.0.0.2]:4: Connection reset by peer"
+    assert _cause(RuntimeError(cut)) == "its connection to another worker broke, which is lost too"
+    assert _cause(ValueError("shapes differ")) == "shapes differ"
 
 
 def test_a_training_without_room_fails_after_a_while_with_the_way_on(monkeypatch: pytest.MonkeyPatch) -> None:
