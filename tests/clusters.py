@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from tests.servers import PATIENCE, TOOLS, free_port
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 600.0
 HEALTH = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4"}
 """A node that is gone is noticed after 2 s instead of 15."""
 READY = "Ray runtime started"
