@@ -10,6 +10,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.chaos.stages import FITTED, POLICY
+from tests.commands import storage
 from tests.teams import Team, result_of, team
 
 pytestmark = pytest.mark.cluster
@@ -45,6 +46,5 @@ def test_extraction_training_search_and_promotion_on_two_nodes(
     assert code == 0, said
     client = MlflowClient(two_nodes.tracking_uri)
     assert client.get_model_version_by_alias("anomalyclip", "champion").version == "2"
-    code, said = two_nodes.submit("workflows/storage.py", "gc")
-    assert code == 0, said
+    storage(["gc", "--storage", two_nodes.root, "--tracking-uri", two_nodes.tracking_uri])
     assert not two_nodes.storage.list("runs/across/checkpoints")
