@@ -79,3 +79,16 @@ def test_every_file_of_the_project_that_is_named_exists(file: Path) -> None:
 def test_every_variable_of_the_list_is_used() -> None:
     used = {name for file in FILES for name in variables(file.read_text())}
     assert OTHERS.keys() - used == set()
+
+
+def test_every_file_has_a_check() -> None:
+    checked = {
+        "Dockerfile", "compose.yaml", "ray-cluster.yaml", "runtime_env.yaml", "backup.sh", "restore.sh",
+        "prometheus/prometheus.yaml", "prometheus/rules.yaml", "grafana/dashboard.json", "systemd/environment.example",
+    }  # fmt: skip
+    found = {str(file.relative_to(INFRA)) for file in FILES}
+    assert checked <= found
+    others = {
+        name for name in found - checked if not re.match(r"kuberay/.+\.yaml|systemd/.+\.(service|timer|conf)", name)
+    }
+    assert others == set(), "write a test for it in tests/infra"

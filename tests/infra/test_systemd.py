@@ -98,3 +98,10 @@ def test_every_command_has_the_options_that_it_is_given(name: str, monkeypatch: 
 def test_every_service_is_hardened_and_reads_the_environment() -> None:
     prefix = next(FOLDER.glob("*.service.d")).name.removesuffix(".service.d")
     assert [name for name in UNITS if not name.startswith(prefix)] == []
+
+
+def test_the_environment_is_lines_that_systemd_reads() -> None:
+    lines = (FOLDER / "environment.example").read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"|#.*|[A-Z][A-Z0-9_]*=[^\s'\"]+", line)] == []
+    used = {name for unit in UNITS for name in re.findall(r"\$\{(\w+)\}", (FOLDER / unit).read_text())}
+    assert used <= {line.partition("=")[0] for line in lines}
