@@ -41,6 +41,6 @@ def pods(resources: list[Resource]) -> list[Resource]:
     ray = [
         group["template"]
         for cluster in clusters(resources)
-        for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+        for group in [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
     ]
     return ray + [resource["spec"]["template"] for resource in of_kind(resources, "Deployment")]

@@ -141,7 +141,8 @@ def test_only_the_autoscaler_sees_a_token_and_workers_start_from_none(overlay: s
         head = cluster["headGroupSpec"]["template"]["spec"]
         mounted = [mount["name"] for container in head["containers"] for mount in container["volumeMounts"]]
         assert "kubernetes" not in mounted
-        assert "kubernetes" in [mount["name"] for mount in cluster["autoscalerOptions"]["volumeMounts"]]
+        if cluster.get("enableInTreeAutoscaling"):
+            assert "kubernetes" in [mount["name"] for mount in cluster["autoscalerOptions"]["volumeMounts"]]
     alone = of_kind(built(overlay), "RayCluster")[0]["spec"]
     assert "secretKeyRef" in alone["gcsFaultToleranceOptions"]["redisPassword"]["valueFrom"]
     assert [group["minReplicas"] for group in alone["workerGroupSpecs"]] == [0] * (1 + overlay.startswith("gpu"))
