@@ -63,7 +63,8 @@ def test_store_holds_what_a_plain_loop_computes_and_a_second_run_does_nothing(
     assert (report.videos, report.extracted, report.skipped, report.quarantined) == (5, 5, 0, 0)
     assert [step.done for step in steps] == [1, 2, 3, 4, 5]
     assert (steps[-1].seconds_left, steps[-1].total) == (0, 5)
-    assert (again.extracted, again.skipped) == (0, 5)
+    assert list(report.nodes.values()) == [report.frames]
+    assert (again.extracted, again.skipped, again.nodes) == (0, 5, {})
     store = FeatureStore(storage, report.fingerprint)
     assert store.index()["object"].n_unique() == 4
     encoder = FrameEncoder(load_backbone(CONFIG.backbone), "float32", resolve_device())
