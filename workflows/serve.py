@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from anomalyclip import cli
+from anomalyclip.tracking.resolve import check_servable
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -20,6 +21,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("--workers", type=int, default=1, help="processes that score (default 1)")
     cli.add_tracking_option(command)
     arguments = command.parse_args(argv)
+    check_servable(arguments.model)
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import serving  # after the checks above: its libraries take seconds to import

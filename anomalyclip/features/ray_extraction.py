@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -40,23 +41,11 @@ MERGE_SECONDS = 2.0
 LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
 """Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
-
-
-_RESULTS = pa.schema(
-    [
-        ("video", pa.string()),
-        ("size", pa.int64()),
-        ("mtime", pa.int64()),
-        ("hash", pa.string()),
-        ("frames", pa.int64()),
-        ("num_frames", pa.int64()),
-        ("fps", pa.float64()),
-        ("rotated", pa.bool_()),
-        ("seconds", pa.float64()),
-        ("error", pa.string()),
-        ("killed", pa.bool_()),
-    ]
-)
+_RESULTS = pa.schema([
+    ("video", pa.string()), ("size", pa.int64()), ("mtime", pa.int64()), ("hash", pa.string()),
+    ("frames", pa.int64()), ("num_frames", pa.int64()), ("fps", pa.float64()), ("rotated", pa.bool_()),
+    ("seconds", pa.float64()), ("error", pa.string()), ("killed", pa.bool_()), ("node", pa.string()),
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,6 +82,8 @@ class ExtractionReport:
     """Of those, the ones whose decoder was killed: nothing is wrong with them, as far as is known."""
     frames: int
     seconds: float
+    nodes: dict[str, int]
+    """Frames by the address of the node that encoded them."""
 
 
 def extract_missing(
@@ -122,12 +113,13 @@ def extract_missing(
     with bar(missing.height, "videos") as shown:
         progress = _Progress(store, missing, partial(_show, shown))
         try:
-            for result in _results(missing, store, backbone.identity, precision, settings):
-                progress.add(result)
+            for result, node in _results(missing, store, backbone.identity, precision, settings):
+                progress.add(result, node)
         finally:
             progress.finish()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
+        log.info("frames by node: %s", ", ".join(f"{node} {frames}" for node, frames in sorted(progress.nodes.items())))
     failed = store.quarantine().filter(pl.col("video").is_in(sources.implode()))
     return ExtractionReport(
         fingerprint=store.fingerprint,
@@ -141,6 +133,7 @@ def extract_missing(
         killed=failed.filter(pl.col("killed")).height,
         frames=progress.frames,
         seconds=time.monotonic() - started,
+        nodes=dict(sorted(progress.nodes.items())),
     )
 
 
@@ -164,6 +157,7 @@ class _Worker:
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
         self._deaths = deaths
+        self._node = cluster.node()
         device = resolve_device()
         self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
         # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
@@ -173,12 +167,12 @@ class _Worker:
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Extract the videos of each row; returns an ExtractionResult per video, as rows."""
+        """Extract the videos of each row; returns an ExtractionResult and this node per video, as rows."""
         decoder = self._decoders.get()
         try:
             sources = batch.column("sources").combine_chunks().flatten().to_pylist()
             with disk_errors([self._store.storage]):
-                results = [asdict(self._extract(source, decoder)) for source in sources]
+                results = [{**asdict(self._extract(source, decoder)), "node": self._node} for source in sources]
         finally:
             self._decoders.put(decoder)
         return pa.Table.from_pylist(results, schema=_RESULTS)
@@ -211,6 +205,7 @@ class _Progress:
     ) -> None:
         """`missing` has the columns video, size (bytes) and frames: to encode, null if not known before."""
         self.extracted = self.frames = 0
+        self.nodes = Counter[str]()
         self._store = store
         self._report = report
         self._frames = dict(missing.select("video", "frames").drop_nulls().iter_rows())
@@ -222,8 +217,8 @@ class _Progress:
         self._recorded = 0
         self._started = self._working_since = self._merged = self._logged = time.monotonic()
 
-    def add(self, result: ExtractionResult) -> None:
-        """Count a result."""
+    def add(self, result: ExtractionResult, node: str) -> None:
+        """Count a result that comes from a node."""
         if self._done == 0:
             self._working_since = time.monotonic() - result.seconds
         self._results.append(result)
@@ -236,6 +231,7 @@ class _Progress:
         if result.error is None:
             self.extracted += 1
             self.frames += result.frames
+            self.nodes[node] += result.frames
             self._bytes += size
         else:
             log.warning("quarantined: %s", result.error)
@@ -272,13 +268,9 @@ class _Progress:
 
     def _log(self, state: ExtractionProgress) -> None:
         log.info(
-            "%d of %d videos, %d frames, %.0f frames/s, about %s left",
-            state.done,
-            state.total,
-            state.frames,
-            state.frames_per_second,
-            timedelta(seconds=round(state.seconds_left)),
-        )
+            "%d of %d videos, %d frames, %.0f frames/s, about %s left", state.done, state.total, state.frames,
+            state.frames_per_second, timedelta(seconds=round(state.seconds_left)),
+        )  # fmt: skip
 
 
 def _results(
@@ -287,8 +279,8 @@ def _results(
     identity: str,
     precision: ResolvedPrecision,
     settings: ExtractionConfig,
-) -> Iterator[ExtractionResult]:
-    """Run the workers; yields results as they arrive."""
+) -> Iterator[tuple[ExtractionResult, str]]:
+    """Run the workers; yields results as they arrive, each with its node."""
     if missing.is_empty():
         return
     workers = cluster.extraction_workers(settings.workers)
@@ -322,7 +314,9 @@ def _results(
     )
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from (ExtractionResult(**row) for row in table.to_pylist())
+            for row in table.to_pylist():
+                node = row.pop("node")
+                yield ExtractionResult(**row), node
     except ray.exceptions.RayError as error:
         raise JobError(f"extraction failed: {cluster.reason(error)}; run the same command to continue") from error
 

@@ -1,9 +1,8 @@
 """A registered model for MLflow's scoring server, which loads what it is given: a copy that was verified."""
 
-import re
 from pathlib import Path
 
-from anomalyclip.errors import UsageError
+from anomalyclip.tracking.resolve import check_servable
 from anomalyclip.tracking.server import mlflow_errors, reach
 from anomalyclip.tracking.verification import verified_copy
 
@@ -13,10 +12,7 @@ def copy_to_serve(model: str, tracking_uri: str, folder: Path) -> tuple[str, Pat
 
     `model` is `models:/NAME/VERSION` or `models:/NAME@ALIAS`. Raises UsageError if there is none, or it is refused.
     """
-    named = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@(.+))", model)
-    if named is None:
-        raise UsageError(f"{model} cannot be served: give models:/NAME/VERSION or models:/NAME@ALIAS")
-    name, number, alias = named.groups()
+    name, number, alias = check_servable(model)
     client = reach(tracking_uri)
     with mlflow_errors(tracking_uri):
         # an alias is read once: it may move between the verification and the start

@@ -7,8 +7,8 @@ from importlib import import_module
 import pytest
 
 from anomalyclip.__main__ import commands
-from anomalyclip.config import build_config
 from anomalyclip.presets import preset
+from anomalyclip.settings import build_config
 
 
 class _ParsedError(Exception):

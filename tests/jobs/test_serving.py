@@ -14,7 +14,7 @@ from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.job import Job
 from anomalyclip.jobs import serving
-from anomalyclip.model.bundle import TENSORS
+from anomalyclip.runs import TENSORS
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import tracked_run
