@@ -25,5 +25,5 @@ def test_our_commands_have_the_options_that_they_are_given(monkeypatch: pytest.M
 
 
 def test_every_file_of_infra_that_is_named_exists() -> None:
-    named = set(re.findall(r"\binfra/[\w./-]*\w", PAGE))
+    named = set(re.findall(r"(?<![\w/])infra/[\w./-]*\w", PAGE))
     assert [path for path in named if not (ROOT / path).exists() and not path.startswith("infra/secrets")] == []
