@@ -14,7 +14,8 @@ from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import tracked_run
-from anomalyclip.tracking.serving import copy_to_serve
+from anomalyclip.tracking.server import connect
+from anomalyclip.tracking.verification import verified_copy
 from tests.commands import storage as storage_command
 from tests.infra.programs import INFRA, faults
 from tests.registered import write_bundle
@@ -70,7 +71,8 @@ def test_a_restored_root_lists_and_serves_what_was_there(root: Path, tmp_path: P
     (tmp_path / "lost" / "features" / "abc" / "two.parquet.1234.partial").unlink()
     assert _files(root) == _files(tmp_path / "lost")
     assert _listed(root) == before
-    _, copy = copy_to_serve("models:/detector/1", f"sqlite:///{root}/mlflow/mlflow.db", tmp_path / "served")
+    connect(f"sqlite:///{root}/mlflow/mlflow.db")
+    copy = verified_copy("models:/detector/1", tmp_path / "served")
     assert bundle_digest(next(copy.rglob("*.safetensors")).parent) == bundle_digest(tmp_path / "bundle")
 
 
