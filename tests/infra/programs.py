@@ -1,10 +1,11 @@
 """Programs and schemas that own the formats of `infra/`."""
 
-import os
+import atexit
 import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,17 +33,15 @@ def faults(name: str, *arguments: str | Path, text: str | None = None) -> str:
     return said if done.returncode else ""
 
 
-def promtool() -> str:
-    """Return the path of Prometheus' own checker: of the machine, else out of Debian's package; skips without it."""
-    if found := shutil.which("promtool"):
+@cache
+def promtool() -> str | None:
+    """Return the path of Prometheus' own checker: of the machine, else out of Debian's package; None without it."""
+    if (found := shutil.which("promtool")) or not shutil.which("apt-get"):
         return found
-    folder = Path(tempfile.gettempdir()) / f"promtool-{os.getuid()}"
-    found = folder / "usr" / "bin" / "promtool"
-    if not found.exists() and shutil.which("apt-get"):
-        folder.mkdir(exist_ok=True)
-        fetch = "apt-get -qq download prometheus || { apt-get -qq update && apt-get -qq download prometheus; }"
-        unpack = "dpkg-deb --extract prometheus_*.deb ."
-        subprocess.run(["sh", "-c", f"{{ {fetch}; }} && {unpack}"], cwd=folder, capture_output=True, timeout=300)
-    if not found.exists():
-        pytest.skip("not checked: promtool is not here (Debian: prometheus)")
-    return str(found)
+    folder = Path(tempfile.mkdtemp(prefix="promtool-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    fetch = "apt-get -qq download prometheus || { apt-get -qq update && apt-get -qq download prometheus; }"
+    unpack = "dpkg-deb --extract prometheus_*.deb ."
+    subprocess.run(["sh", "-c", f"{{ {fetch}; }} && {unpack}"], cwd=folder, capture_output=True, timeout=300)
+    program = folder / "usr" / "bin" / "promtool"
+    return str(program) if program.exists() else None

@@ -23,7 +23,10 @@ OF_PROMETHEUS = {"up"}
 
 def said(*arguments: str | Path) -> str:
     """What promtool objects to, empty if nothing."""
-    done = subprocess.run([promtool(), *map(str, arguments)], text=True, capture_output=True, timeout=60)
+    program = promtool()
+    if program is None:
+        pytest.skip("not checked: promtool is not here (Debian: prometheus)")
+    done = subprocess.run([program, *map(str, arguments)], text=True, capture_output=True, timeout=60)
     return done.stdout + done.stderr if done.returncode else ""
 
 
