@@ -81,7 +81,7 @@ def s3_root(address: str, prefix: str) -> str:
 @contextmanager
 def postgresql() -> Iterator[str]:
     """A PostgreSQL of its own, installed where it is missing and this user may; its URI for SQLAlchemy."""
-    programs, port = _postgresql_programs(), free_port()
+    programs, port = postgresql_programs(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir="/tmp"))  # its socket's path must be short
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     if user:
@@ -105,7 +105,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _postgresql_programs() -> Path:
+def postgresql_programs() -> Path:
     """The folder of PostgreSQL's programs; fails with what to do where they are missing and cannot be installed."""
     if (found := _find_postgresql()) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

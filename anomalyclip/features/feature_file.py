@@ -108,7 +108,7 @@ def read_summary(file: Any) -> FeatureSummary:
 
 def read_file_timing(file: Any) -> Timing:
     """Return what an open file says of its frames' times; raises pyarrow.ArrowInvalid if it is damaged."""
-    return read_undamaged(file, lambda opened: read_timing(pq.read_metadata(opened).metadata))
+    return read_undamaged(file, lambda opened: read_timing(_known(pq.read_metadata(opened))))
 
 
 def iterate_features(file: Any) -> Iterator[Features]:
@@ -123,15 +123,19 @@ def iterate_features(file: Any) -> Iterator[Features]:
 
 def _summary(file: Any) -> FeatureSummary:
     footer = pq.read_metadata(file)
-    known = footer.metadata
+    known = _known(footer)
     return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
 
 
 def _read_group(footer: pq.FileMetaData, group: int, file: Any) -> Features:
     parquet = pq.ParquetFile(file, metadata=footer, page_checksum_verification=True)
     column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
-    crops = _crops(footer.metadata)
+    crops = _crops(_known(footer))
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
+
+
+def _known(footer: pq.FileMetaData) -> Mapping[bytes, bytes]:
+    return footer.metadata or {}  # Arrow gives None for none
 
 
 def _crops(metadata: Mapping[bytes, bytes]) -> int:

@@ -18,6 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from anomalyclip.config import RunConfig
 from anomalyclip.errors import JobError
+from anomalyclip.full_disk import is_full_disk
 from anomalyclip.redaction import redact, without_login
 from anomalyclip.runs import result_settings
 from anomalyclip.settings import to_yaml
@@ -211,7 +212,7 @@ def _ended(tracking_uri: str) -> Iterator[None]:
     except BaseException as error:
         with suppress(*SERVER_ERRORS), asking_once():  # what ended the work is what counts
             mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        if isinstance(error, SERVER_ERRORS):
+        if isinstance(error, SERVER_ERRORS) and not is_full_disk(error):
             raise JobError(f"MLflow at {tracking_uri}: {reason(error)}; {AGAIN}") from error
         raise
 

@@ -191,6 +191,8 @@ def test_a_server_that_fails_in_the_middle_ends_the_work_in_one_line(open_run: O
         raise MlflowException("Max retries exceeded with url: /api")
     assert str(caught.value) == f"MLflow at {tracking_uri}: nothing answers there; the same command goes on from here"
     assert tracking.read().info.status == "FAILED"
+    with pytest.raises(MlflowException, match="disk is full"), open_run():  # for `disk_errors`, which names the folder
+        raise MlflowException("(sqlite3.OperationalError) database or disk is full")
 
 
 def test_a_server_that_is_gone_at_the_end_hides_no_error_of_the_work(
