@@ -28,15 +28,16 @@ from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import Features
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import ABSENT, first_bytes
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.full_disk import disk_errors
 from anomalyclip.progress import Bar, bar, console
 from anomalyclip.storage import Storage
 
 log = logging.getLogger("anomalyclip")
 
-MERGE_SECONDS = 2.0
+RECORD_SECONDS = 2.0
 LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
 """Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
@@ -119,13 +120,13 @@ def extract_missing(
         maintain_order="left",
     )
     started = time.monotonic()
-    with bar(missing.height, "videos") as shown:
+    with store.merging(), bar(missing.height, "videos") as shown:
         progress = _Progress(store, missing, partial(_show, shown))
         try:
             for result in _results(missing, store, backbone.identity, precision, settings):
                 progress.add(result)
         finally:
-            progress.finish()
+            progress.record()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
     failed = store.quarantine().filter(pl.col("video").is_in(sources.implode()))
@@ -218,15 +219,14 @@ class _Progress:
         self._bytes_left = int(missing.filter(pl.col("frames").is_null())["size"].clip(0).sum())  # of the others
         self._total = missing.height
         self._done = self._bytes = 0
-        self._results: list[ExtractionResult] = []
-        self._recorded = 0
-        self._started = self._working_since = self._merged = self._logged = time.monotonic()
+        self._new: list[ExtractionResult] = []
+        self._started = self._working_since = self._recorded = self._logged = time.monotonic()
 
     def add(self, result: ExtractionResult) -> None:
         """Count a result."""
         if self._done == 0:
             self._working_since = time.monotonic() - result.seconds
-        self._results.append(result)
+        self._new.append(result)
         self._done += 1
         size = max(0, result.size)
         if result.video in self._frames:
@@ -241,25 +241,20 @@ class _Progress:
             log.warning("quarantined: %s", result.error)
         now = time.monotonic()
         # as it runs: after a kill, videos that the index lacks have to be hashed again to find their features
-        if now - self._merged > MERGE_SECONDS:
-            self.merge()
+        if now - self._recorded > RECORD_SECONDS:
+            self.record()
         self._report(self.state())
         is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # a bar shows it there
         if is_due or self._done == self._total:
             self._logged = now
             self._log(self.state())
 
-    def merge(self) -> None:
+    def record(self) -> None:
         """Make the results so far visible in the index."""
-        if new := self._results[self._recorded :]:
-            self._store.record(new)
-            self._recorded += len(new)
-        self._merged = time.monotonic()
-
-    def finish(self) -> None:
-        """Merge all results again: another job that wrote the index meanwhile may have overwritten some."""
-        if self._results:
-            self._store.record(self._results)
+        if self._new:
+            self._store.record(self._new)
+        self._new = []
+        self._recorded = time.monotonic()
 
     def state(self) -> ExtractionProgress:
         """Return how far things are; the rate does not count the start of the workers."""

@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.ray_extraction import ExtractionProgress, _Progress
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 
 SCHEMA = {"video": pl.String(), "size": pl.Int64(), "mtime": pl.Int64(), "frames": pl.Int64()}
