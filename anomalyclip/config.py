@@ -176,6 +176,9 @@ class TrainingConfig(Section):
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
     chosen_epoch: EpochChoice = "best"
     """`clean` only: the epoch that becomes the model: best by video-level AUC on the validation part, or the last."""
+    validate_every: PositiveInt = 1
+    """`clean` only: epochs from one validation to the next; the last epoch always has one. Whole validation videos are
+    scored, which takes about half as long as training on clips; the best epoch is one of those with a validation."""
     final_fit: bool = False
     """`clean` only: train once more on all training videos, for the chosen number of epochs."""
     epochs: PositiveInt | None = 15

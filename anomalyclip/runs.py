@@ -225,6 +225,8 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     sections = config.model_dump(mode="json", include={"data", "extraction", "model", "loss", "training"})
     if config.model.method == "anomalyclip":
         del sections["model"]["method"]  # it names the run of a competitor alone
+    if config.training.validate_every == 1:
+        del sections["training"]["validate_every"]  # runs from before there was a choice
     return {
         f"{section}.{key}": value
         for section, part in sections.items()

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from anomalyclip.features import torchvision_fix  # noqa: F401  (before any import of open_clip)
 from anomalyclip.features.feature_file import FeatureWriter
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 from tests import released
 from tests.drawn import draw_demo
@@ -133,7 +134,8 @@ def put_features(tmp_path: Path) -> PutFeatures:
             writer.describe({"num_frames": str(frames), "fps": "25.0"})
         content = Path(video).stem
         store.publish(tmp_path / "features", content)
-        store.record([ExtractionResult(video, 1, 1, content, len(features), frames, 25.0)])
+        with store.merging():
+            store.record([ExtractionResult(video, 1, 1, content, len(features), frames, 25.0)])
 
     return put
 

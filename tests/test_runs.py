@@ -143,6 +143,13 @@ def test_settings_survive_their_file(storage: Storage) -> None:
     )
 
 
+def test_runs_are_named_as_before_there_was_a_choice_of_validations() -> None:
+    assert "training.validate_every" not in result_settings(RunConfig())
+    assert (
+        result_settings(build_config(RunConfig(), None, ["training.validate_every=5"]))["training.validate_every"] == 5
+    )
+
+
 def test_runs_of_the_method_are_named_as_before_it_had_competitors() -> None:
     assert "model.method" not in result_settings(RunConfig())
     competitor = RunConfig(model=ModelConfig(method="sultani"))

@@ -90,6 +90,8 @@ class Space:
                 raise UsageError(f"{self.source}: {setting} has more than one row")
         if config.model.context_text and "model.context_length" in settings:
             raise UsageError(f"{self.source}: model.context_text fixes the length of the context; remove one of them")
+        if config.training.validate_every > 1:
+            raise UsageError("a search judges every epoch of its trials: leave training.validate_every at 1")
         ranges = [name for name, values in self.rows.items() if isinstance(values, Between)]
         if self.trials is None and ranges:
             raise UsageError(

@@ -6,17 +6,23 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from anomalyclip.data.labels import is_normal
 from anomalyclip.data.manifest_checks import column_faults, interval_faults, locate_source, resolve_source, row_faults
-from anomalyclip.data.manifest_files import read_columns, read_raw, suffix_of, typed, write_csv
-from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS, Anomaly
+from anomalyclip.data.manifest_columns import cut_intervals, doubtful_intervals, doubtful_rows, typed_columns
+from anomalyclip.data.manifest_files import RawManifest, read_columns, read_raw, suffix_of, typed, write_csv
+from anomalyclip.data.manifest_sources import plain_sources
+from anomalyclip.data.schema import OPTIONAL, SCHEMA, SPLITS
 from anomalyclip.data.splits import in_two_splits
 from anomalyclip.errors import UsageError, fault_lines, first_names
 
 MOST_COUNTED = 10_000
 """Faults after which the rest of a manifest is not looked at: each missing file costs several requests to the disk."""
+DOUBTED_AT_ONCE = 1000
+"""Rows that are Python's at a time."""
 
 
 def load_manifest(path: str | Path, frame_tolerance: int = 0, buckets: Collection[str] | None = None) -> pl.DataFrame:
@@ -29,25 +35,63 @@ def load_manifest(path: str | Path, frame_tolerance: int = 0, buckets: Collectio
     """
     path = Path(path)
     raw = read_raw(path)
-    faults = [*column_faults(raw.columns), *raw.faults] + ([] if raw.rows else ["there are no rows"])
-    rows, first_row = [], dict[str, int]()
     root = path.parent.resolve()
-    for number, (cells, place) in enumerate(zip(raw.rows, raw.places, strict=True), start=1):
-        row, row_errors = _typed_row(cells, root, buckets)
-        row_errors += row_faults(row, frame_tolerance)
-        video_id = row.get("video_id", "")
-        if video_id and first_row.setdefault(video_id, number) != number:
-            row_errors.append(f"video_id is already that of row {first_row[video_id]}")
-        faults += [f"row {number}{place}, video {video_id!r}: {fault}" for fault in row_errors]
-        rows.append(row)
+    table, doubtful = typed_columns(raw)
+    if table.width:
+        doubtful |= doubtful_rows(table, frame_tolerance)
+    if "path" in table.columns:
+        table = table.with_columns(source=plain_sources(table["path"], root, buckets))
+        doubtful |= table["source"].is_null().to_numpy()
+    faults = [*column_faults(raw.columns), *raw.faults] + ([] if raw.height else ["there are no rows"])
+    found = dict[int, str]()
+    for row, source, row_errors in _doubted(raw, table, np.flatnonzero(doubtful), root, buckets, frame_tolerance):
+        faults += row_errors
+        found |= {} if source is None else {row: source}
         if len(faults) >= MOST_COUNTED:
+            table = table.head(row + 1)
             break
-    whole = (row for row in rows if "video_id" in row and "source" in row and row.get("split") in SPLITS)
-    if pairs := in_two_splits((row["video_id"], row["split"], row["source"]) for row in whole):
+    if found:
+        table = table.with_columns(table["source"].scatter(list(found), list(found.values())))
+    if pairs := _in_two_splits(table):
         faults.append(f"the same video is in two splits: {first_names(pairs)}: keep one of each pair")
     _refuse(path, faults)
-    optional = {name: dtype for name, dtype in OPTIONAL.items() if name in raw.columns}
-    return _cut_intervals(pl.DataFrame(rows, schema={**SCHEMA, "source": pl.String(), **optional}))
+    return cut_intervals(table.select(*SCHEMA, "source", *(name for name in OPTIONAL if name in table.columns)))
+
+
+def _doubted(
+    raw: RawManifest,
+    table: pl.DataFrame,
+    rows: NDArray[np.int64],
+    root: Path,
+    buckets: Collection[str] | None,
+    frame_tolerance: int,
+) -> Iterator[tuple[int, str | None, list[str]]]:
+    """Yield the faults of some rows (from 0), and their sources, None if they have none."""
+    first = _first_rows(table)
+    for start in range(0, len(rows), DOUBTED_AT_ONCE):
+        part = rows[start : start + DOUBTED_AT_ONCE].tolist()
+        for row, cells in zip(part, raw.cells(part), strict=True):
+            values, faults = _typed_row(cells, row in raw.crowded, root, buckets)
+            faults += row_faults(values, frame_tolerance)
+            video_id = values.get("video_id", "")
+            if video_id and (other := first[row]) != row + 1:
+                faults.append(f"video_id is already that of row {other}")
+            named = f"row {row + 1}{raw.place(row)}, video {video_id!r}"
+            yield row, values.get("source"), [f"{named}: {fault}" for fault in faults]
+
+
+def _first_rows(table: pl.DataFrame) -> pl.Series:
+    """Return the number of the first row (from 1) with the id of each row."""
+    if "video_id" not in table.columns:
+        return pl.Series(dtype=pl.Int64)
+    return table.with_row_index("row", offset=1).select(pl.col("row").first().over("video_id")).to_series()
+
+
+def _in_two_splits(table: pl.DataFrame) -> list[str]:
+    if not {"video_id", "split", "source"} <= set(table.columns):
+        return []
+    whole = table.filter(pl.col("source").is_not_null() & pl.col("split").is_in(SPLITS))
+    return in_two_splits(whole.select("video_id", "split", "source"))
 
 
 def check_manifest_head(path: str | Path) -> None:
@@ -71,7 +115,10 @@ def named_sources(path: str | Path) -> set[str]:
     if "path" not in raw.columns:
         raise UsageError(f"manifest {path} has no column 'path'")
     root = path.parent.resolve()
-    return {locate_source(str(cells["path"]), root) for cells in raw.rows if cells.get("path")}
+    paths = raw.table["path"].drop_nulls() if "path" in raw.table.columns else pl.Series("path", [], pl.String())
+    paths = paths.filter((paths != "") & ~paths.str.contains("\0", literal=True)).unique()
+    sources = plain_sources(paths, root)
+    return {*sources.drop_nulls(), *(locate_source(each, root) for each in paths.filter(sources.is_null()))}
 
 
 def write_manifest(df: pl.DataFrame, path: str | Path) -> None:
@@ -108,17 +155,35 @@ def check_frame_counts(
     among them; a UsageError names the three numbers of every video whose counts differ or whose intervals go past
     the last frame.
     """
-    faults, checked = [], []
-    for row in df.iter_rows(named=True):
-        video, features = counts.get(row["video_id"]), feature_counts.get(row["video_id"])
-        problem = _count_fault(row, video, features, sampling_rate, frame_tolerance)
+    counted = df.join(_counts(counts, "video"), on="video_id", how="left", maintain_order="left")
+    counted = counted.join(_counts(feature_counts, "features"), on="video_id", how="left", maintain_order="left")
+    faults = []
+    doubted = counted.filter(_may_differ(counted, sampling_rate, frame_tolerance))
+    for row in doubted.to_arrow().to_pylist():
+        problem = _count_fault(row, row["video"], row["features"], sampling_rate, frame_tolerance)
         if problem:
-            numbers = f"annotations {_or(row['num_frames'])}, video {_or(video)}, features {_or(features)}"
+            annotated, video, features = (_or(row[name]) for name in ("num_frames", "video", "features"))
+            numbers = f"annotations {annotated}, video {video}, features {features}"
             faults.append(f"video {row['video_id']!r}: {numbers}: {problem}")
-        checked.append(row | {"num_frames": video})
     if faults:
         raise UsageError(fault_lines(f"frame counts differ for {len(faults)} video(s):", faults))
-    return _cut_intervals(pl.DataFrame(checked, schema=df.schema), whole=True)
+    return cut_intervals(counted.with_columns(num_frames="video").select(df.columns), whole=True)
+
+
+def _counts(counts: Mapping[str, int], name: str) -> pl.DataFrame:
+    schema = {"video_id": pl.String(), name: pl.Int64()}
+    return pl.DataFrame({"video_id": list(counts), name: list(counts.values())}, schema)
+
+
+def _may_differ(counted: pl.DataFrame, sampling_rate: int | None, frame_tolerance: int) -> pl.Series:
+    """Return the rows that may have a fault by `_count_fault`."""
+    video, features = pl.col("video"), pl.col("features")
+    doubts = [video.is_null(), features.is_null(), (pl.col("num_frames") - video).abs() > frame_tolerance]
+    if sampling_rate is not None:
+        whole, started = video // sampling_rate, (video + (sampling_rate - 1)) // sampling_rate
+        doubts.append((features != whole) & (features != started))
+    differ = counted.select(pl.any_horizontal(doubts).fill_null(False)).to_series()
+    return differ | pl.Series(doubtful_intervals(counted.with_columns(num_frames="video"), frame_tolerance))
 
 
 def _count_fault(
@@ -142,11 +207,11 @@ def _or(count: int | None) -> str:
 
 
 def _typed_row(
-    cells: Mapping[str, Any], root: Path, buckets: Collection[str] | None
+    cells: Mapping[str, Any], is_crowded: bool, root: Path, buckets: Collection[str] | None
 ) -> tuple[dict[str, Any], list[str]]:
     """Values of the columns that could be read, `source` among them, and the faults of the others."""
     row, faults = dict[str, Any](), list[str]()
-    if cells.get(""):
+    if is_crowded:
         faults.append("there are more cells than columns: quote a cell that holds a comma")
     for column in (*SCHEMA, *OPTIONAL):
         if column in cells:
@@ -161,18 +226,6 @@ def _typed_row(
     except ValueError as error:
         faults.append(str(error))
     return row, faults
-
-
-def _cut_intervals(df: pl.DataFrame, whole: bool = False) -> pl.DataFrame:
-    """End every interval at its video's last frame, if that is known; those of whole videos only if `whole`."""
-    return df.with_columns(pl.Series("anomalies", list(_cut_rows(df, whole)), dtype=SCHEMA["anomalies"]))
-
-
-def _cut_rows(df: pl.DataFrame, whole: bool) -> Iterator[list[Anomaly]]:
-    for anomalies, frames in df.select("anomalies", "num_frames").iter_rows():
-        ends = [frames - 1 if whole and i["end"] is None else i["end"] for i in anomalies]
-        known = [end if end is None or frames is None else min(end, frames - 1) for end in ends]
-        yield [i | {"end": end} for i, end in zip(anomalies, known, strict=True)]
 
 
 def _digest(df: pl.DataFrame, columns: list[str]) -> str:

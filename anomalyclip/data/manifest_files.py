@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,13 +27,35 @@ INTERVAL = re.compile(r"\s*(?:all|(-?\d{1,18})\s*-\s*(-?\d{1,18}))\s*(?::(.*))?"
 FRAMES = re.compile(r"\s*(-?\d{1,18})(?:\.0*)?\s*")
 
 
+ROWS_AT_ONCE = 2**16
+"""Rows of a CSV file that are Python's at a time."""
+
+
 class RawManifest(NamedTuple):
-    """Unchecked content: column names, each row's cells (text from CSV), its place for messages, faults."""
+    """Unchecked content of a manifest's file."""
 
     columns: list[str]
-    rows: list[dict[str, Any]]
-    places: list[str]
+    """All names, also unknown and doubled ones."""
+    table: pl.DataFrame
+    """The cells of the known columns, text from CSV; of a doubled column the last."""
+    lines: list[int]
+    """Line of a CSV file at which each row ends; none for Parquet."""
+    crowded: frozenset[int]
+    """Rows (from 0) with more cells than columns."""
     faults: list[str]
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.lines) or self.table.height
+
+    def place(self, row: int) -> str:
+        """Return the place of a row (from 0) for messages."""
+        return f" (line {self.lines[row]})" if self.lines else ""
+
+    def cells(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the cells of some rows (from 0) by the names of their columns."""
+        return self.table[rows].to_arrow().to_pylist() if self.table.width else [{} for _ in rows]
 
 
 def suffix_of(path: Path) -> str:
@@ -49,7 +72,7 @@ def read_columns(path: Path) -> list[str]:
         if suffix_of(path) == ".parquet":
             return _few(path, list(pl.read_parquet_schema(path)))
         with _open_csv(path) as reader:
-            return _few(path, list(reader.fieldnames or []))
+            return _few(path, _header(reader))
 
 
 def read_raw(path: Path) -> RawManifest:
@@ -79,16 +102,34 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _open_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
+def _open_csv(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        yield csv.DictReader(file, restkey="", restval="")
+        yield csv.reader(file)
+
+
+def _header(reader: Any) -> list[str]:
+    return next(reader, [])
 
 
 def _read_csv(path: Path) -> RawManifest:
     with _open_csv(path) as reader:
-        numbered = [(row, f" (line {reader.line_num})") for row in reader]
-        columns = list(reader.fieldnames or [])
-    return RawManifest(columns, [row for row, _ in numbered], [place for _, place in numbered], [])
+        columns = _header(reader)
+        known = {name: place for place, name in enumerate(columns) if name in SCHEMA or name in OPTIONAL}
+        nameless = [place for place, name in enumerate(columns) if not name][-1:]
+        parts, lines, crowded = [pl.DataFrame(schema=dict.fromkeys(known, pl.String()))], list[int](), list[int]()
+        numbered = ((row, reader.line_num) for row in reader if row)
+        while part := list(islice(numbered, ROWS_AT_ONCE)):
+            for number, (row, _) in enumerate(part, start=len(lines)):
+                if len(row) != len(columns) or nameless:
+                    row += [""] * (len(columns) - len(row))
+                    crowded += [number] if len(row) > len(columns) or any(row[place] for place in nameless) else []
+            lines += [line for _, line in part]
+            parts.append(_columns(known, [row for row, _ in part]))
+    return RawManifest(columns, pl.concat(parts), lines, frozenset(crowded), [])
+
+
+def _columns(places: dict[str, int], rows: Sequence[Sequence[str]]) -> pl.DataFrame:
+    return pl.DataFrame({name: [row[place] for row in rows] for name, place in places.items()})
 
 
 def _read_parquet(path: Path) -> RawManifest:
@@ -99,8 +140,7 @@ def _read_parquet(path: Path) -> RawManifest:
             readable += [table[name].cast(dtype)] if name in table.columns else []
         except pl.exceptions.PolarsError:
             faults.append(f"column {name!r} has type {table[name].dtype}, not {dtype}")
-    rows = pl.DataFrame(readable).to_dicts()
-    return RawManifest(table.columns, rows, [""] * len(rows), faults)
+    return RawManifest(table.columns, pl.DataFrame(readable), [], frozenset(), faults)
 
 
 def write_csv(rows: Iterable[dict[str, Any]], path: Path) -> None:

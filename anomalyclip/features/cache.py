@@ -102,9 +102,17 @@ class FeatureCache:
         """Return a video's features (frames, crops, dim), a read-only view."""
         return self._features[video_id]
 
-    def gather(self, video_id: str, frame_indices: NDArray[np.int64], crop: int) -> Features:
-        """Return the features (..., dim) of a crop at indices (...) into a video's stored frames."""
-        return np.asarray(self._features[video_id][frame_indices, crop])
+    def gather(
+        self, video_id: str, frame_indices: NDArray[np.int64], crop: int, out: Features | None = None
+    ) -> Features:
+        """Return the features (..., dim) of a crop at indices (...) into a video's stored frames, in `out` if given."""
+        features = self._features[video_id]
+        rows = features.reshape(-1, self.dim)
+        # rows are copied whole, and into the result itself: "raise" would fill a copy of it first
+        if frame_indices.min() < 0 or frame_indices.max() >= len(features):
+            raise IndexError(f"{video_id} has {len(features)} stored frames")
+        places = frame_indices * features.shape[1] + crop
+        return np.take(rows, places, axis=0, out=out, mode="clip")
 
     def feature_sum(self, video_id: str) -> NDArray[np.float64]:
         """Return the sum (dim,) of a video's features, those of all crops."""

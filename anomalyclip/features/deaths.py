@@ -23,8 +23,13 @@ class WorkerDeaths:
         if self._starts > self._most_starts:
             raise JobError(f"workers died {self._most_starts} times and did no video")
 
-    def begin(self, source: str) -> None:
-        """Count the start of a video; raises JobError if workers died at each one before, and names all such videos."""
+    def begin(self, source: str, before: str | None = None) -> None:
+        """Count the start of a video, and the one before it as done.
+
+        Raises JobError if workers died at each start before, and names all such videos.
+        """
+        if before is not None:
+            self.end(before)
         self._begun[source] += 1
         if self._begun[source] > VIDEO_TRIES:
             often = [name for name, times in self._begun.items() if times >= VIDEO_TRIES]

@@ -23,9 +23,10 @@ from anomalyclip.data.uris import is_uri
 from anomalyclip.data.video import DecodeError, DecoderKilledError, is_rotated
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.feature_file import Features, FeatureSummary, FeatureWriter
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.preprocess import ROTATION_VERSION
 from anomalyclip.features.sources import ABSENT, STORE_ERRORS, content_hash, fetch, stamp
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import scratch
 
 log = logging.getLogger("anomalyclip")

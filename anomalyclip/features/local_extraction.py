@@ -41,7 +41,7 @@ def extract_here(
         return missing["video"].to_list()
     encoder = FrameEncoder(backbone, precision, device, settings.crops)
     seconds, done = 0.0, 0
-    with bar(missing.height, "videos") as shown:
+    with store.merging(), bar(missing.height, "videos") as shown:
         for number, source in enumerate(missing["video"]):
             left = int(missing["size"][number:].clip(0).sum())
             seconds_left = seconds * left / done if done and seconds >= FIRST_LOOK else None

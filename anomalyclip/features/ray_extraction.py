@@ -3,11 +3,10 @@
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
@@ -17,7 +16,8 @@ import pyarrow as pa
 import ray
 import torch
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
+from ray.data.block import BlockMetadata
 
 from anomalyclip import cluster
 from anomalyclip.config import ExtractionConfig, RunConfig
@@ -28,40 +28,38 @@ from anomalyclip.features.deaths import WorkerDeaths
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
+from anomalyclip.features.extraction_blocks import blocks
+from anomalyclip.features.extraction_progress import ExtractionProgress, Progress
 from anomalyclip.features.feature_file import Features
-from anomalyclip.features.sources import ABSENT, first_bytes
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.full_disk import disk_errors
-from anomalyclip.progress import Bar, bar, console
+from anomalyclip.progress import Bar, bar
 from anomalyclip.storage import Storage
 
 log = logging.getLogger("anomalyclip")
 
-MERGE_SECONDS = 2.0
-LOG_SECONDS = 4.0
 TASKS_AHEAD = 8
-"""Videos that wait at a worker per video in work: Ray Data needs 0.2 s to send more, a short video less."""
-_RESULTS = pa.schema([
-    ("video", pa.string()), ("size", pa.int64()), ("mtime", pa.int64()), ("hash", pa.string()),
-    ("frames", pa.int64()), ("num_frames", pa.int64()), ("fps", pa.float64()), ("rotated", pa.bool_()),
-    ("seconds", pa.float64()), ("error", pa.string()), ("killed", pa.bool_()), ("node", pa.string()),
-])  # fmt: skip
+"""Blocks that wait at a worker per block in work: Ray Data needs 0.2 s to send more."""
 
 
-@dataclass(frozen=True)
-class ExtractionProgress:
-    """Progress of an extraction: videos done and in all, frames of those done, and seconds.
-
-    The time left is estimated from frames: those in the manifest (`num_frames`); for other videos from their size and
-    the frames per byte of the videos done.
-    """
-
-    done: int
-    total: int
-    frames: int
-    seconds: float
-    frames_per_second: float
-    seconds_left: float
+_RESULT = pa.struct(
+    [
+        ("video", pa.string()),
+        ("size", pa.int64()),
+        ("mtime", pa.int64()),
+        ("hash", pa.string()),
+        ("frames", pa.int64()),
+        ("num_frames", pa.int64()),
+        ("fps", pa.float64()),
+        ("rotated", pa.bool_()),
+        ("seconds", pa.float64()),
+        ("error", pa.string()),
+        ("killed", pa.bool_()),
+    ]
+)
+_RESULTS = pa.schema([("results", pa.list_(_RESULT)), ("node", pa.string())])
+"""A row per block of videos."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,9 @@ class ExtractionReport:
     killed: int
     """Of those, the ones whose decoder was killed: nothing is wrong with them, as far as is known."""
     frames: int
-    seconds: float
     nodes: dict[str, int]
     """Frames by the address of the node that encoded them."""
+    seconds: float
 
 
 def extract_missing(
@@ -110,13 +108,13 @@ def extract_missing(
         maintain_order="left",
     )
     started = time.monotonic()
-    with bar(missing.height, "videos") as shown:
-        progress = _Progress(store, missing, partial(_show, shown))
+    with store.merging(), bar(missing.height, "videos") as shown:
+        progress = Progress(store, missing, partial(_show, shown))
         try:
             for result, node in _results(missing, store, backbone.identity, precision, settings):
                 progress.add(result, node)
         finally:
-            progress.finish()
+            progress.record()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
         log.info("frames by node: %s", ", ".join(f"{node} {frames}" for node, frames in sorted(progress.nodes.items())))
@@ -132,8 +130,8 @@ def extract_missing(
         quarantined=failed.height,
         killed=failed.filter(pl.col("killed")).height,
         frames=progress.frames,
-        seconds=time.monotonic() - started,
         nodes=dict(sorted(progress.nodes.items())),
+        seconds=time.monotonic() - started,
     )
 
 
@@ -167,21 +165,23 @@ class _Worker:
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Extract the videos of each row; returns an ExtractionResult and this node per video, as rows."""
+        """Extract the videos of a block, which is one row, and return its ExtractionResults and this node."""
         decoder = self._decoders.get()
         try:
             sources = batch.column("sources").combine_chunks().flatten().to_pylist()
             with disk_errors([self._store.storage]):
-                results = [{**asdict(self._extract(source, decoder)), "node": self._node} for source in sources]
+                results = [
+                    asdict(self._extract(source, decoder, before)) for before, source in pairwise([None, *sources])
+                ]
+            self._deaths.end.remote(sources[-1])
         finally:
             self._decoders.put(decoder)
-        return pa.Table.from_pylist(results, schema=_RESULTS)
+        return pa.Table.from_pylist([{"results": results, "node": self._node}], schema=_RESULTS)
 
-    def _extract(self, source: str, decoder: Decoder) -> ExtractionResult:
-        ray.get(self._deaths.begin.remote(source))  # counted before anything can kill this process
-        result = extract_video(source, self._encode, self._store, self._settings, decoder)
-        ray.get(self._deaths.end.remote(source))
-        return result
+    def _extract(self, source: str, decoder: Decoder, before: str | None) -> ExtractionResult:
+        # counted before anything can kill this process; one request per video, as each costs half a millisecond
+        ray.get(self._deaths.begin.remote(source, before))
+        return extract_video(source, self._encode, self._store, self._settings, decoder)
 
     def _encode(self, frames: NDArray[np.uint8]) -> Features:
         with self._encoding:
@@ -195,82 +195,6 @@ def _kept_frames(sampling_rate: int) -> pl.Expr:
 
 def _show(shown: Bar, state: ExtractionProgress) -> None:
     shown.update(state.done, f"{state.frames} frames, {state.frames_per_second:.0f} frames/s", state.seconds_left)
-
-
-class _Progress:
-    """Counts results, merges them into the index, and reports from time to time how far things are."""
-
-    def __init__(
-        self, store: FeatureStore, missing: pl.DataFrame, report: Callable[[ExtractionProgress], None]
-    ) -> None:
-        """`missing` has the columns video, size (bytes) and frames: to encode, null if not known before."""
-        self.extracted = self.frames = 0
-        self.nodes = Counter[str]()
-        self._store = store
-        self._report = report
-        self._frames = dict(missing.select("video", "frames").drop_nulls().iter_rows())
-        self._frames_left = sum(self._frames.values())  # of videos whose frames are known
-        self._bytes_left = int(missing.filter(pl.col("frames").is_null())["size"].clip(0).sum())  # of the others
-        self._total = missing.height
-        self._done = self._bytes = 0
-        self._results: list[ExtractionResult] = []
-        self._recorded = 0
-        self._started = self._working_since = self._merged = self._logged = time.monotonic()
-
-    def add(self, result: ExtractionResult, node: str) -> None:
-        """Count a result that comes from a node."""
-        if self._done == 0:
-            self._working_since = time.monotonic() - result.seconds
-        self._results.append(result)
-        self._done += 1
-        size = max(0, result.size)
-        if result.video in self._frames:
-            self._frames_left -= self._frames[result.video]
-        else:
-            self._bytes_left -= size
-        if result.error is None:
-            self.extracted += 1
-            self.frames += result.frames
-            self.nodes[node] += result.frames
-            self._bytes += size
-        else:
-            log.warning("quarantined: %s", result.error)
-        now = time.monotonic()
-        # as it runs: after a kill, videos that the index lacks have to be hashed again to find their features
-        if now - self._merged > MERGE_SECONDS:
-            self.merge()
-        self._report(self.state())
-        is_due = now - self._logged > LOG_SECONDS and not console().is_terminal  # a bar shows it there
-        if is_due or self._done == self._total:
-            self._logged = now
-            self._log(self.state())
-
-    def merge(self) -> None:
-        """Make the results so far visible in the index."""
-        if new := self._results[self._recorded :]:
-            self._store.record(new)
-            self._recorded += len(new)
-        self._merged = time.monotonic()
-
-    def finish(self) -> None:
-        """Merge all results again: another job that wrote the index meanwhile may have overwritten some."""
-        if self._results:
-            self._store.record(self._results)
-
-    def state(self) -> ExtractionProgress:
-        """Return how far things are; the rate does not count the start of the workers."""
-        now = time.monotonic()
-        working = max(now - self._working_since, 1e-3)
-        rate, frames_per_byte = self.frames / working, self.frames / max(1, self._bytes)
-        frames_left = self._frames_left + self._bytes_left * frames_per_byte
-        left = frames_left / rate if rate else working * (self._total - self._done) / max(1, self._done)
-        return ExtractionProgress(self._done, self._total, self.frames, now - self._started, rate, left)
-
-    def _log(self, state: ExtractionProgress) -> None:
-        log.info(
-            "%d of %d videos, %d frames, %.0f frames/s, about %s left", state.done, state.total, state.frames,
-            state.frames_per_second, timedelta(seconds=round(state.seconds_left)),
-        )  # fmt: skip
 
 
 def _results(
@@ -287,13 +211,15 @@ def _results(
     _quieten()
     # started again with its node; then it counts from the beginning
     deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkerDeaths).remote(workers)
-    rows = [pa.table({"sources": [group]}) for group in _groups(missing)]
-    dataset = ray.data.from_arrow(rows).map_batches(
+    slots = workers * settings.decode_processes
+    waiting = ray.data.read_datasource(_Waiting(missing, slots), override_num_blocks=1, num_cpus=0)
+    waiting.context.target_max_block_size = 1  # a row is a block
+    dataset = waiting.map_batches(
         _Worker,
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
-            size=min(workers, len(rows)),
+            size=min(workers, missing.height),
             max_concurrent_calls_per_actor=settings.decode_processes,
             max_tasks_in_flight_per_actor=TASKS_AHEAD * settings.decode_processes,
             # decoding and encoding overlap across videos without a queue of our own
@@ -315,23 +241,31 @@ def _results(
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in table.to_pylist():
-                node = row.pop("node")
-                yield ExtractionResult(**row), node
+                yield from ((ExtractionResult(**result), row["node"]) for result in row["results"])
     except ray.exceptions.RayError as error:
         raise JobError(f"extraction failed: {cluster.reason(error)}; run the same command to continue") from error
 
 
-def _groups(missing: pl.DataFrame) -> list[list[str]]:
-    """Sources that a worker processes together, largest first: one, or several that look like the same content."""
-    # largest first: a long video started last would keep one worker busy while the others wait
-    ordered = missing.sort("size", descending=True, maintain_order=True)
-    shared = set(ordered.filter(pl.col("size").is_duplicated())["video"])
-    groups: dict[Any, list[str]] = {}
-    for source, size in ordered.select("video", "size").iter_rows():
-        # copies go to one worker, one after the other: side by side, each would be decoded and encoded
-        same = (size, first_bytes(source)) if source in shared and size != ABSENT.size else source
-        groups.setdefault(same, []).append(source)
-    return list(groups.values())
+class _Waiting(Datasource):  # type: ignore[misc]
+    """The videos that wait for a worker: a row per block of videos, made when a worker has room for it."""
+
+    def __init__(self, missing: pl.DataFrame, slots: int) -> None:
+        super().__init__()
+        self._missing = ray.put(missing.select("video", "size", "frames"))
+        self._slots = slots
+
+    def estimate_inmemory_data_size(self) -> None:
+        """Say that the size is not known."""
+
+    def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
+        """Return one task, which yields a block at a time."""
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
+        return [ReadTask(partial(_waiting, self._missing, self._slots), unknown)]
+
+
+def _waiting(missing: Any, slots: int) -> Iterator[pa.Table]:
+    for block in blocks(ray.get(missing), slots):
+        yield pa.table({"sources": [block]})
 
 
 def _quieten() -> None:

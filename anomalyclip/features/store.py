@@ -1,9 +1,7 @@
 """The feature store: immutable objects by content, and an index of them."""
 
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +18,9 @@ from anomalyclip.features.feature_file import (
     read_file_timing,
     read_summary,
 )
+from anomalyclip.features.index import INDEX, PARTS, ExtractionResult, FeatureIndex
 from anomalyclip.features.sources import STAMPS, stamps
 from anomalyclip.storage import Storage
-
-INDEX = pl.Schema(
-    {
-        **STAMPS,
-        "hash": pl.String(),
-        "object": pl.String(),
-        "frames": pl.Int64(),
-        "num_frames": pl.Int64(),
-        "fps": pl.Float64(),
-        "rotated": pl.Boolean(),
-    }
-)
-"""A source as it was when its features were made: its content's hash, its object's key in the storage, the
-stored `frames` (without counting crops), the frames and frames per second of the decoded video, and whether its
-frames were rotated for display (null in rows from before that was done)."""
-
-QUARANTINE = pl.Schema(
-    {**STAMPS, "hash": pl.String(), "reason": pl.String(), "when": pl.String(), "killed": pl.Boolean()}
-)
-"""A source as it was when its features could not be made; no hash if it could not be read at all. `killed`: whether
-its decoder was, null in rows from before that was told apart."""
-
-_RESULTS = pl.Schema({**INDEX, "error": pl.String(), "killed": pl.Boolean()})
-
-
-@dataclass(frozen=True)
-class ExtractionResult:
-    """The outcome for one video: its features' figures, or an error (one line)."""
-
-    video: str
-    size: int
-    mtime: int
-    hash: str | None = None
-    frames: int = 0
-    num_frames: int = 0
-    fps: float = 0.0
-    rotated: bool = False
-    seconds: float = 0.0
-    error: str | None = None
-    killed: bool = False
-    """Whether the error is that its decoder was killed, which says nothing about the video."""
 
 
 class FeatureStore:
@@ -72,21 +30,30 @@ class FeatureStore:
         self.storage = storage
         self.fingerprint = fingerprint
         self.key = f"features/{fingerprint}"
+        self._index = FeatureIndex(storage, self.key)
 
     def index(self) -> pl.DataFrame:
         """Return the table INDEX."""
-        return self._table("index", INDEX)
+        table = self._index.index()
+        return pl.DataFrame(schema=INDEX) if table is None else table
 
     def quarantine(self) -> pl.DataFrame:
         """Return the table QUARANTINE."""
-        return self._table("quarantine", QUARANTINE)
+        return self._index.quarantine()
+
+    def listed_index(self, files: Iterable[str]) -> pl.DataFrame | None:
+        """Return the index by the keys of all files of the store, without asking for them; None if it was lost.
+
+        Objects are then found by their content alone.
+        """
+        return self._index.index(sorted(file for file in files if file.startswith(f"{self.key}/{PARTS}/")))
 
     def missing(self, sources: Sequence[str], retry: bool = False) -> pl.DataFrame:
         """Return the table STAMPS of the remaining sources: new, changed, and with `retry` quarantined ones.
 
         Nothing is opened: a source with the size and time of the index counts as done.
         """
-        index, quarantine = self._tables()
+        index, quarantine = self.index(), self.quarantine()
         # a row without `rotated` may name features of sideways frames: its object is looked up again, by content
         done = index.filter(pl.col("rotated").is_not_null())
         known = done if retry else pl.concat([table.select(*STAMPS) for table in (done, quarantine)])
@@ -99,23 +66,21 @@ class FeatureStore:
         return absent["video_id"].to_list()
 
     def record(self, results: Sequence[ExtractionResult]) -> None:
-        """Merge results into index and quarantine; a row that is lost to another writer costs one hash next time."""
-        rows = [{**asdict(result), "object": self.object_key(result.hash or "")} for result in results]
-        news = pl.DataFrame(rows, schema=_RESULTS).unique("video", keep="last", maintain_order=True)
-        failed = news.filter(pl.col("error").is_not_null()).with_columns(
-            reason=pl.col("error"), when=pl.lit(datetime.now(UTC).isoformat(timespec="seconds"))
-        )
-        # without a lock, which object stores lack: the objects themselves are immutable
-        index, quarantine = (table.join(news, on="video", how="anti") for table in self._tables())
-        self._write("index", pl.concat([index, news.filter(pl.col("error").is_null()).select(*INDEX)]))
-        if failed.height or self.storage.exists(self._key("quarantine")):
-            self._write("quarantine", pl.concat([quarantine, failed.select(*QUARANTINE)]))
+        """Add results to index and quarantine, which costs the same however many there are; see `merging`."""
+        self._index.add(results)
+
+    @contextmanager
+    def merging(self) -> Iterator[None]:
+        """Merge the results of all jobs into the tables at the end, also of a failed block."""
+        try:
+            yield
+        finally:
+            self._index.merge()
 
     def remove_sources(self, sources: Sequence[str]) -> None:
         """Remove sources from the index; their objects stay, and are found again by their content."""
-        index = self.index()
-        if index.height:  # an empty one may be damaged, and writing would make that final
-            self._write("index", index.filter(~pl.col("video").is_in(list(sources))))
+        if self._index.index() is not None:  # writing would make the loss final
+            self._index.merge(without=sources)
 
     def object_key(self, content: str) -> str:
         """Return the key of the object of a content's hash."""
@@ -190,21 +155,3 @@ class FeatureStore:
 
     def _open(self, key: str) -> Any:
         return self.storage.filesystem.open_input_file(self.storage.path(key))
-
-    def _tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return self.index(), self.quarantine()
-
-    def _table(self, name: str, schema: pl.Schema) -> pl.DataFrame:
-        try:
-            table = pl.read_parquet(io.BytesIO(self.storage.read(self._key(name))))
-            return pl.concat([pl.DataFrame(schema=schema), table], how="diagonal")
-        except (FileNotFoundError, pl.exceptions.ComputeError):  # missing or damaged: objects are found by hash
-            return pl.DataFrame(schema=schema)
-
-    def _write(self, name: str, table: pl.DataFrame) -> None:
-        buffer = io.BytesIO()
-        table.write_parquet(buffer)
-        self.storage.write(self._key(name), buffer.getvalue())
-
-    def _key(self, name: str) -> str:
-        return f"{self.key}/{name}.parquet"

@@ -1,6 +1,5 @@
 """Unused features in the feature stores; what is in doubt stays."""
 
-import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from anomalyclip.data.manifest import named_sources
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import PREFIX
 from anomalyclip.features.sources import removed_sources
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.housekeeping.garbage import is_old, names_of
 from anomalyclip.housekeeping.inventory import Entry, newest
 from anomalyclip.housekeeping.records import RunRecord
@@ -50,8 +50,8 @@ def sources_of(manifests: Iterable[Path]) -> set[str]:
 def read_index(storage: Storage, entry: Entry) -> pl.DataFrame | None:
     """Return the index of a feature store; None if it was lost, so that objects are found by content alone."""
     try:
-        return pl.read_parquet(io.BytesIO(storage.read(f"{entry.key}/index.parquet")))
-    except (OSError, pl.exceptions.ComputeError):
+        return FeatureStore(storage, entry.name).listed_index(file.key for file in entry.files)
+    except OSError:
         return None
 
 

@@ -14,9 +14,10 @@ import polars as pl
 from anomalyclip.errors import UsageError
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.imported import ImportedFeatures, check_name, read_import, save_import
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import content_hash, stamp
 from anomalyclip.features.spacing import frames_per_feature
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.importing.numpy_files import NumpyFeatures, group_files, open_features
 from anomalyclip.storage import Storage, scratch
 
@@ -83,7 +84,8 @@ def import_features(
     stored = [_store(features, videos[features.name], frames, common, store) for features, frames in checked]
     # last: an import that breaks off must not decide what the next one may contain
     save_import(storage, common)
-    store.record(stored)
+    with store.merging():
+        store.record(stored)
     missing = store.without_features(manifest)
     return ImportReport(
         common.name, common.fingerprint, storage.uri(store.key), manifest.height - len(missing), missing,

@@ -84,9 +84,10 @@ def anomalous_frames(manifest: pl.DataFrame) -> int:
     A video that is anomalous from end to end counts with its `num_frames`, and not at all while that is unknown.
     """
     total = 0
-    for anomalies, frames in manifest.select("anomalies", "num_frames").iter_rows():
-        reached, last = -1, (frames or 0) - 1
-        spans = [(i["start"], last if i["end"] is None else i["end"]) for i in anomalies]
+    annotated = manifest.filter(pl.col("anomalies").list.len() > 0).select("anomalies", "num_frames")
+    for row in annotated.to_arrow().to_pylist():
+        reached, last = -1, (row["num_frames"] or 0) - 1
+        spans = [(i["start"], last if i["end"] is None else i["end"]) for i in row["anomalies"]]
         for start, end in sorted(spans):
             total += max(0, end - max(start, reached + 1) + 1)
             reached = max(reached, end)

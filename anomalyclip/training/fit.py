@@ -1,16 +1,18 @@
 """Training loop: one `fit` for one worker or many, without Ray or MLflow."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from anomalyclip.config import RunConfig
+from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.device import resolve_precision, tf32_allowed
 from anomalyclip.errors import JobError
 from anomalyclip.features.cache import FeatureCache
@@ -25,10 +27,12 @@ from anomalyclip.training.checkpoints import (
     optimizer_state,
 )
 from anomalyclip.training.sampling import Bag, Batch, draw_clip, epoch_batches
-from anomalyclip.training.validation import LOSS, best_epoch, validate
+from anomalyclip.training.validation import LOSS, best_epoch, is_validated, validate
 
 EpochMetrics = dict[str, float]
 
+AHEAD = 3
+"""Batches that are gathered before they are needed: one may come from a slow disk."""
 REMEDY = "try a lower training.learning_rate, or training.precision=float32"
 
 
@@ -92,7 +96,7 @@ def fit(
             losses = _train_epoch(parallel, optimizer, step_inputs(data, epoch, config, device), config, epoch)
         metrics = {"epoch": float(epoch), "learning_rate": rate, **losses, **model.diagnostics()}
         _refuse_broken_weights(model.learnt_parameters(), epoch)  # the epoch's last update has no loss after it
-        if data.validation:
+        if data.validation and is_validated(epoch, config.training):
             metrics |= validate(model.eval().for_scoring(), data.validation, data.cache, config)
             _refuse_broken_loss({LOSS: metrics[LOSS]}, f"validation after epoch {epoch}")
         history.append(metrics)
@@ -128,17 +132,18 @@ def gather_outputs(output: Any, abnormal_here: int) -> Any:
 
 
 def step_inputs(data: FitData, epoch: int, config: RunConfig, device: torch.device) -> Iterator[StepInput]:
-    """Yield this worker's input of every step of an epoch; the next is gathered while one is in use."""
+    """Yield this worker's input of every step of an epoch; the next ones are gathered while one is in use.
+
+    A step must have ended on the device before the next one is asked for, as its memory is used again.
+    """
     batches = epoch_batches(data.train, epoch, config.training)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting = None
-        for batch in batches:
-            following = pool.submit(_step_input, batch, data.cache, epoch, config)
-            if waiting is not None:
-                yield _to_device(waiting.result(), device)
-            waiting = following
-        if waiting is not None:
-            yield _to_device(waiting.result(), device)
+        waiting = deque(pool.submit(_step_input, batch, data.cache, epoch, config) for batch in islice(batches, AHEAD))
+        while waiting:
+            step = waiting.popleft().result()
+            yield _to_device(step, device)
+            if (batch := next(batches, None)) is not None:
+                waiting.append(pool.submit(_step_input, batch, data.cache, epoch, config, step.features))
 
 
 def _train_epoch(
@@ -176,7 +181,10 @@ def _refuse_broken_weights(parameters: Sequence[Tensor], epoch: int) -> None:
         raise JobError(f"epoch {epoch}: weights are not finite after the last step; {REMEDY}")
 
 
-def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig) -> StepInput:
+def _step_input(
+    batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig, kept: Tensor | None = None
+) -> StepInput:
+    """Return a worker's input of a step, its features in those of an earlier step that is over."""
     mine = batch.part(rank(), world_size())
     seed = config.training.seed
     # of all workers, since the loss needs every mask: drawing is a pure function, so nothing has to be sent
@@ -186,15 +194,22 @@ def _step_input(batch: Batch, cache: FeatureCache, epoch: int, config: RunConfig
         for video in [draw.bag.video_id]
     }
     chosen = [(draw.bag.video_id, clips[draw]) for draw in mine]
-    features = torch.stack([torch.from_numpy(cache.gather(video, clip.frames, clip.crop)) for video, clip in chosen])
+    features = _room(len(chosen), config.model, cache.dim) if kept is None else kept
+    for place, (video, clip) in zip(features.numpy(), chosen, strict=True):
+        cache.gather(video, clip.frames, clip.crop, place)
     return StepInput(
-        features=features.pin_memory() if torch.cuda.is_available() else features,
+        features=features,
         labels=torch.tensor([draw.bag.label for draw in batch.abnormal]),
         keep_top=torch.stack([torch.from_numpy(clip.keep_top) for clip in clips.values()]),
         keep_bottom=torch.stack([torch.from_numpy(clip.keep_bottom) for clip in clips.values()]),
         abnormal_here=len(batch.abnormal) // world_size(),
         noise=torch.tensor([clip.noise for _, clip in chosen]),
     )
+
+
+def _room(videos: int, model: ModelConfig, dim: int) -> Tensor:
+    size = videos, model.segments, model.frames_per_segment, dim
+    return torch.empty(size, dtype=torch.float16, pin_memory=torch.cuda.is_available())
 
 
 def _to_device(step: StepInput, device: torch.device) -> StepInput:

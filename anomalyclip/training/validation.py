@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from sklearn.metrics import roc_auc_score
 
-from anomalyclip.config import EpochChoice, RunConfig
+from anomalyclip.config import EpochChoice, RunConfig, TrainingConfig
 from anomalyclip.evaluation.metrics import video_score
 from anomalyclip.evaluation.scoring import model_scorer, score_features
 from anomalyclip.features.cache import FeatureCache
@@ -42,15 +42,22 @@ def validate(model: Method, bags: Sequence[Bag], cache: FeatureCache, config: Ru
     return {AUC: float(roc_auc_score(truth, [score for score, _ in judged])), LOSS: loss.item()}
 
 
+def is_validated(epoch: int, config: TrainingConfig) -> bool:
+    """Return whether an epoch has a validation."""
+    return (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.num_epochs
+
+
 def best_epoch(history: Sequence[Mapping[str, float]], choice: EpochChoice) -> int:
     """Return the epoch to keep: the last, or the highest video-level AUC, then the lower loss, then the earlier epoch.
 
-    Epochs with learning rate 0 are skipped if there are others; without validation it is the last epoch.
+    Epochs without validation are skipped, and those with learning rate 0 if there are others; without any validation it
+    is the last epoch.
     """
-    if choice == "last" or AUC not in history[-1]:
+    judged = [epoch for epoch, row in enumerate(history) if AUC in row]
+    if choice == "last" or not judged:
         return len(history) - 1
     # an untrained model may have the highest AUC of a small validation part by luck
-    trained = [epoch for epoch, row in enumerate(history) if row["learning_rate"] > 0] or [0]
+    trained = [epoch for epoch in judged if history[epoch]["learning_rate"] > 0] or judged[:1]
     return min(trained, key=lambda epoch: (-history[epoch][AUC], history[epoch][LOSS], epoch))
 
 

@@ -18,6 +18,8 @@ from anomalyclip.data.manifest import (
     named_sources,
     write_manifest,
 )
+from anomalyclip.data.manifest_checks import resolve_source
+from anomalyclip.data.manifest_sources import plain_sources
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 
@@ -358,7 +360,15 @@ def test_features_of_every_third_frame_are_counted_as_such(tmp_path: Path) -> No
 def test_the_videos_that_a_manifest_names_are_told_whether_they_are_there_or_not(tmp_path: Path) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "there.mp4").write_bytes(b"")
-    names = ["v/there.mp4", "v/gone.mp4", "/abs/gone.mp4", "s3://bucket/a.mp4", f"file://{tmp_path}/a%20b.mp4", ""]
+    names = [
+        "v/there.mp4",
+        "v/gone.mp4",
+        "/abs/gone.mp4",
+        "s3://bucket/a.mp4",
+        f"file://{tmp_path}/a%20b.mp4",
+        "",
+        "a\0b",
+    ]
     (tmp_path / "m.csv").write_text("path,split\n" + "".join(f"{name},nonsense\n" for name in names))
     expected = {f"{tmp_path}/v/there.mp4", f"{tmp_path}/v/gone.mp4", "/abs/gone.mp4", "s3://bucket/a.mp4"}
     assert named_sources(tmp_path / "m.csv") == {*expected, f"{tmp_path}/a b.mp4"}
@@ -398,3 +408,42 @@ def test_a_table_of_very_many_columns_or_faults_is_refused_in_a_few_lines(tmp_pa
     assert "has 2000 fault(s)" in faults[0] and len(faults) == 22 and faults[-1].strip() == "… and 1980 more"
     long.write_text(HEADER + ",,,,,\n" * 9000)
     assert "has at least 100" in faults_of(long)[0]
+
+
+def test_a_listed_folder_says_of_each_path_what_a_look_at_the_file_says(tmp_path: Path) -> None:
+    manifest = manifest_in(tmp_path / "set", HEADER)
+    root, outside = manifest.parent, tmp_path / "outside.mp4"
+    outside.touch()
+    (root / "many").mkdir()
+    for number in range(10):
+        (root / "many" / f"{number}.mp4").touch()
+    (root / "many" / "inside").symlink_to("1.mp4")
+    (root / "many" / "away").symlink_to(outside)
+    (root / "many" / "folder").mkdir()
+    (root / "linked").symlink_to("many")
+    names = [*(f"{number}.mp4" for number in range(10)), "inside", "away", "folder", "gone.mp4", "../a.mp4", "./1.mp4"]
+    paths = [f"{folder}/{name}" for folder in ("many", "linked", root / "many") for name in names]
+    paths += ["s3://bucket/a.mp4", "s3://bucket/a%20b.mp4", "s3://other/a.mp4", "ftp://host/a.mp4", "s3://bucket/../a"]
+    found = plain_sources(pl.Series(paths), root.resolve(), ["bucket"]).to_list()
+    said = [resolved(path, root.resolve()) for path in paths]
+    assert all(source in (None, expected) for source, expected in zip(found, said, strict=True))
+    assert sum(source is not None for source in found) == 31
+
+
+def resolved(path: str, root: Path) -> str | None:
+    try:
+        return resolve_source(path, root, ["bucket"])
+    except ValueError:
+        return None
+
+
+def test_a_long_manifest_opens_no_file_of_a_listed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v").mkdir()
+    for number in range(300):
+        (tmp_path / "v" / f"{number}.mp4").touch()
+    rows = "".join(f"{number},v/{number}.mp4,test,Riot,{number}-{number + 9},400\n" for number in range(300))
+    (tmp_path / "m.csv").write_text(HEADER + rows)
+    monkeypatch.setattr("anomalyclip.data.manifest.resolve_source", lambda *_: pytest.fail("looked at a file"))
+    df = load_manifest(tmp_path / "m.csv")
+    assert df["source"].to_list() == [str(tmp_path.resolve() / "v" / f"{number}.mp4") for number in range(300)]
+    assert df["anomalies"].to_list()[7] == [{"start": 7, "end": 16, "labels": []}]

@@ -15,7 +15,8 @@ from anomalyclip.evaluation.predictions import Digests
 from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_features, score_manifest, with_frame_counts
 from anomalyclip.features.feature_file import FeatureWriter
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card, save_bundle

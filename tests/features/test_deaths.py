@@ -4,6 +4,14 @@ from anomalyclip.errors import JobError
 from anomalyclip.features.deaths import WorkerDeaths
 
 
+def test_a_video_is_done_when_its_worker_begins_the_next() -> None:
+    deaths = WorkerDeaths(1)
+    deaths.begin("a")
+    for _ in range(10):
+        deaths.begin("b", "a")
+        deaths.begin("a", "b")
+
+
 def test_workers_that_die_before_they_do_a_video_are_not_started_for_ever() -> None:
     deaths = WorkerDeaths(workers=2)
     for _ in range(10):

@@ -19,8 +19,9 @@ from anomalyclip.data.video import VideoReader
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.feature_file import FeatureWriter
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import content_hash, stamp
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage, scratch
 
 DrawVideo = Callable[..., Path]

@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
-from anomalyclip.features.ray_extraction import ExtractionProgress, _Progress
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.extraction_progress import ExtractionProgress, Progress
+from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 
 SCHEMA = {"video": pl.String(), "size": pl.Int64(), "mtime": pl.Int64(), "frames": pl.Int64()}
@@ -16,7 +17,7 @@ def after(
     """How far an extraction of videos (name, bytes, known frames) is after results."""
     missing = pl.DataFrame([(name, size, 0, frames) for name, size, frames in videos], schema=SCHEMA, orient="row")
     steps: list[ExtractionProgress] = []
-    progress = _Progress(FeatureStore(storage, "print"), missing, steps.append)
+    progress = Progress(FeatureStore(storage, "print"), missing, steps.append)
     for result in results:
         progress.add(result, "here")
     return steps[-1]

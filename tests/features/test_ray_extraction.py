@@ -139,6 +139,17 @@ def test_fault_of_the_store_ends_the_job_in_one_line(draw_video: DrawVideo, stor
     assert "\n" not in str(failure.value)
 
 
+def test_many_short_videos_are_blocks_and_each_is_a_result(
+    storage: Storage, tmp_path: Path, steps: list[ExtractionProgress]
+) -> None:
+    absent = [tmp_path / f"{number}.mp4" for number in range(100)]
+    report = extract_missing(manifest(absent), CONFIG, storage)
+    assert (report.videos, report.quarantined) == (100, 100)
+    assert [step.done for step in steps] == list(range(1, 101))
+    stored = FeatureStore(storage, report.fingerprint)
+    assert pl.read_parquet(storage.path(f"{stored.key}/quarantine.parquet")).height == 100
+
+
 def test_two_workers_share_the_videos(draw_video: DrawVideo, storage: Storage, tmp_path: Path) -> None:
     videos = [draw_video(tmp_path / f"{seed}.mp4", seed=seed) for seed in range(4)]
     config = build_config(CONFIG, None, ["extraction.workers=2", "extraction.sampling_rate=5"])

@@ -15,8 +15,9 @@ from anomalyclip.data.video import VideoReader, probe
 from anomalyclip.features import sources
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, first_bytes, removed_sources, stamp, stamps
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 
 DrawVideo = Callable[..., Path]

@@ -9,8 +9,9 @@ import pytest
 
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.feature_file import ROWS_A_GROUP, FeatureWriter
+from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import Stamp, stamp
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 
 

@@ -13,7 +13,8 @@ from anomalyclip.config import RunConfig
 from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs import housekeeping
 from anomalyclip.storage import COMPLETE, Storage

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from anomalyclip.tracking.scoring_server import ANSWERS, MODEL, OPEN, SECONDS
 from tests.infra.programs import INFRA, promtool
 
 HERE = Path(__file__).parent
@@ -19,6 +20,11 @@ SHOWN = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["ta
 SEEN = {line.split()[0] for line in (HERE / "metrics.txt").read_text().splitlines() if not line.startswith("#")}
 CASES = yaml.safe_load((HERE / "alerts.yaml").read_text())
 OF_PROMETHEUS = {"up"}
+OF_OUR_SERVER = {
+    family.name + ("_total" if family.type == "counter" else "")
+    for metric in (ANSWERS, SECONDS, OPEN, MODEL)
+    for family in metric.describe()
+}
 
 
 def said(*arguments: str | Path) -> str:
@@ -32,7 +38,7 @@ def said(*arguments: str | Path) -> str:
 
 def metrics(expression: str) -> set[str]:
     """Return the metrics of an expression; of a histogram its own name."""
-    words = re.findall(r"\b(?:up|ray_\w+|mlflow_\w+)\b", re.sub(r"\{.*?\}", "", expression))
+    words = re.findall(r"\b(?:up|ray_\w+|mlflow_\w+|anomalyclip_\w+)\b", re.sub(r"\{.*?\}", "", expression))
     return {word.removesuffix("_bucket") for word in words}
 
 
@@ -62,7 +68,7 @@ def test_prometheus_refuses_a_broken_copy(kind: str, right: str, wrong: str, tmp
 @pytest.mark.parametrize("expression", [*SHOWN, *(rule["expr"] for rule in RULES)])
 def test_every_metric_is_one_that_was_seen(expression: str) -> None:
     assert metrics(expression)
-    assert metrics(expression) <= SEEN | OF_PROMETHEUS
+    assert metrics(expression) <= SEEN | OF_PROMETHEUS | OF_OUR_SERVER
 
 
 def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from anomalyclip.features import extraction, local_extraction
 from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.imported import ImportedFeatures, save_import
-from anomalyclip.features.store import ExtractionResult, FeatureStore
+from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.jobs.scored_media import Wanted

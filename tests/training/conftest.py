@@ -23,6 +23,8 @@ DIM = 64
 class MemoryCache:
     """The part of a feature cache that training reads, on features drawn by video id."""
 
+    dim = DIM
+
     def __init__(self, bags: Sequence[Bag], crops: int = 1) -> None:
         self._features = {
             bag.video_id: np.random.default_rng(index).normal(size=(90 + 40 * index, crops, DIM)).astype(np.float16)
@@ -44,8 +46,12 @@ class MemoryCache:
     def video(self, video_id: str) -> np.ndarray:
         return self._features[video_id]
 
-    def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
-        return self._features[video_id][frames, crop]
+    def gather(self, video_id: str, frames: np.ndarray, crop: int, out: np.ndarray | None = None) -> np.ndarray:
+        found = self._features[video_id][frames, crop]
+        if out is None:
+            return found
+        out[:] = found
+        return out
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from anomalyclip.model.collectives import rank, share_buffers, world_size
 from anomalyclip.storage import Storage
 from anomalyclip.training import fit as fit_module
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
-from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
+from anomalyclip.training.fit import AHEAD, FitData, fit, step_inputs, step_loss
 from anomalyclip.training.sampling import Bag, draw_clip, epoch_batches
 from anomalyclip.training.validation import AUC, LOSS, best_epoch
 
@@ -69,6 +69,21 @@ def test_a_step_takes_of_each_video_the_crop_that_was_drawn(
     assert drawn == {0, 1, 2, 3, 4}
 
 
+def test_steps_that_are_gathered_ahead_are_those_of_the_batches_one_by_one(
+    bags: list[Bag], cache: Any, config: RunConfig
+) -> None:
+    few = config.training.model_copy(update={"batch_size": 2})
+    config = config.model_copy(update={"training": few})
+    batches = list(epoch_batches(bags, 1, few))
+    assert len(batches) > 2 * AHEAD
+    for step, batch in zip(step_inputs(FitData(bags, (), cache), 1, config, CPU), batches, strict=True):
+        clips = [(draw, draw_clip(draw, cache.num_frames(draw.bag.video_id), 1, few.seed, config.model))
+                 for draw in batch.part(0, 1)]  # fmt: skip
+        expected = [cache.video(draw.bag.video_id)[clip.frames, 0] for draw, clip in clips]
+        assert torch.equal(step.features, torch.from_numpy(np.stack(expected)).float())
+        assert step.noise.tolist() == [clip.noise for _, clip in clips]
+
+
 def test_training_on_crops_is_the_same_on_one_crop_five_times(
     bags: list[Bag], cache: Any, config: RunConfig, new_model: NewModel, tmp_path: Path
 ) -> None:
@@ -76,6 +91,7 @@ def test_training_on_crops_is_the_same_on_one_crop_five_times(
         """The same features in each of five crops."""
 
         num_frames = video_frames = staticmethod(cache.num_frames)
+        dim = cache.dim
 
         def crops(self, video_id: str) -> int:
             return 5
@@ -83,8 +99,8 @@ def test_training_on_crops_is_the_same_on_one_crop_five_times(
         def video(self, video_id: str) -> np.ndarray:
             return cache.video(video_id).repeat(5, axis=1)
 
-        def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
-            return self.video(video_id)[frames, crop]
+        def gather(self, video_id: str, frames: np.ndarray, crop: int, out: np.ndarray | None = None) -> np.ndarray:
+            return cache.gather(video_id, frames, 0, out)
 
     ends = []
     for number, features in enumerate((cache, Repeated())):
@@ -145,6 +161,30 @@ def test_the_best_epoch_breaks_ties_by_loss_then_by_age() -> None:
     assert best_epoch(history, "last") == 4
 
 
+def test_the_best_epoch_is_one_that_was_validated() -> None:
+    rate = {"learning_rate": 1.0}
+    history = [rate, {**rate, AUC: 0.6, LOSS: 1.0}, rate, {**rate, AUC: 0.7, LOSS: 1.0}, rate]
+    assert best_epoch(history, "best") == 3
+    assert best_epoch([*history, {**rate, AUC: 0.6, LOSS: 1.0}], "best") == 3
+    assert best_epoch(history, "last") == 4
+    assert best_epoch(history[:1], "best") == 0
+
+
+def test_validating_every_second_epoch_trains_the_same_and_validates_the_last(
+    bags: list[Bag], cache: Any, config: RunConfig, new_model: NewModel, tmp_path: Path
+) -> None:
+    data, histories = FitData(bags, bags, cache), []
+    for every in (1, 2):
+        training = config.training.model_copy(update={"validate_every": every})
+        model = new_model()
+        history = fit(model, data, config.model_copy(update={"training": training}), store(tmp_path / str(every)))
+        histories.append((history, learnt_state(model)))
+    (each, weights), (some, same) = histories
+    assert [AUC in metrics for metrics in some] == [False, True, True]
+    assert [metrics["loss"] for metrics in each] == [metrics["loss"] for metrics in some]
+    assert each[-1] == some[-1] and all(torch.equal(value, same[name]) for name, value in weights.items())
+
+
 @pytest.mark.parametrize("precision, arithmetic", [("auto", "ieee"), ("tf32", "tf32")])
 def test_tf32_trains_only_where_it_is_asked_for(
     data: FitData, config: RunConfig, new_model: NewModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -171,10 +211,12 @@ class BrokenCache:
     def __init__(self, cache: Any, video: str) -> None:
         self._cache, self._video = cache, video
         self.num_frames, self.crops, self.video = cache.num_frames, cache.crops, cache.video
-        self.video_frames = cache.num_frames
+        self.video_frames, self.dim = cache.num_frames, cache.dim
 
-    def gather(self, video_id: str, frames: np.ndarray, crop: int) -> np.ndarray:
-        return self._cache.gather(video_id, frames, crop) * np.float16(np.nan if video_id == self._video else 1)
+    def gather(self, video_id: str, frames: np.ndarray, crop: int, out: np.ndarray | None = None) -> np.ndarray:
+        found = self._cache.gather(video_id, frames, crop, out)
+        found *= np.float16(np.nan if video_id == self._video else 1)
+        return found
 
 
 BROKEN_LOSS = r"^epoch 1, step [01]: the loss is not finite \(direction_abnormal=nan, .*sparse=nan\); .*learning_rate"

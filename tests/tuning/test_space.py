@@ -7,6 +7,7 @@ import pytest
 from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.presets import PRESETS
+from anomalyclip.settings import build_config
 from anomalyclip.tuning.space import Space, between, describe, log_between, one_of, with_point
 from anomalyclip.tuning.spaces import SPACES
 
@@ -76,3 +77,9 @@ def test_help_loads_no_heavy_library_and_shows_at_most_eleven_options() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     assert len([line for line in done.stdout.splitlines() if line.startswith("  --")]) <= 11
     assert "python tuning/search.py" in done.stdout
+
+
+def test_a_search_judges_every_epoch() -> None:
+    config = build_config(RunConfig(), None, ["training.validate_every=2"])
+    with pytest.raises(UsageError, match="a search judges every epoch"):
+        Space({"model.k": one_of(1, 2)}).check(config)

@@ -23,7 +23,7 @@ def official_list(dataset: str) -> tuple[list[Row], list[str]]:
     """Return the fixed rows of a dataset's list (without `path`), and a note for each fix."""
     with as_file(files(__package__) / "lists" / f"{dataset}.csv") as path:
         raw = read_raw(path)
-    rows = [{column: typed(column, cell) for column, cell in cells.items()} for cells in raw.rows]
+    rows = [{column: typed(column, cell) for column, cell in cells.items()} for cells in raw.table.to_dicts()]
     notes = [note for row in rows for note in (*_mend_id(row), *_mend_intervals(row))]
     return rows, notes
 

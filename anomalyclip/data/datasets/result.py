@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from anomalyclip.data.schema import SCHEMA
+from anomalyclip.data.manifest_columns import manifest_table
 from anomalyclip.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def dataset_manifest(
     rows: Iterable[Mapping[str, Any]], notes: Iterable[str], skipped: Iterable[str] = ()
 ) -> DatasetManifest:
     """Return the manifest of rows with the columns of SCHEMA."""
-    return DatasetManifest(pl.DataFrame(list(rows), schema=SCHEMA), list(notes), list(skipped))
+    return DatasetManifest(manifest_table(rows), list(notes), list(skipped))
 
 
 def raise_faults(root: Path, faults: Sequence[str], summary: str = "") -> None:
