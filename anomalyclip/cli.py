@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from anomalyclip import progress, runs
-from anomalyclip.config import build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.imported import with_import_settings
@@ -22,7 +21,8 @@ from anomalyclip.full_disk import disk_errors
 from anomalyclip.job import Job
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION, PRESETS, names_benchmark, preset
 from anomalyclip.redaction import redact, redacted, without_login
-from anomalyclip.storage import Storage, default_root, scratch
+from anomalyclip.settings import build_config
+from anomalyclip.storage import Storage, default_root, scratch, store_errors
 
 log = logging.getLogger("anomalyclip")
 
@@ -163,7 +163,7 @@ def run(main: Callable[[Sequence[str]], Result]) -> NoReturn:
     log.setLevel(logging.INFO)
     sys.excepthook = _print_traceback
     try:
-        with progress.watch(), disk_errors(_roots):
+        with progress.watch(), disk_errors(_roots), store_errors():
             result = main(sys.argv[1:])
     except UsageError as error:
         print(redact(f"error: {error}"), file=sys.stderr)

@@ -112,6 +112,11 @@ def room(cpus: float, gpus: int = 0) -> int:
     return sum(_room(node["Resources"], cpus, gpus) for node in ray.nodes() if node["Alive"])
 
 
+def node() -> str:
+    """Return the address of the node that this process works on."""
+    return str(ray.util.get_node_ip_address())
+
+
 def lost_nodes() -> dict[str, str]:
     """Return the names of the nodes that the cluster has lost since it was started, by their ids."""
     return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if not node["Alive"]}

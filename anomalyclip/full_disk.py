@@ -25,7 +25,7 @@ def disk_errors(roots: Sequence[Storage]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, JobError) or not any(text in str(error) for text in TOLD_AS):
+        if isinstance(error, JobError) or not is_full_disk(error):
             raise
         raise JobError(
             f"no space left in {_where(error, roots)}, on {socket.gethostname()}: free some "
@@ -33,10 +33,15 @@ def disk_errors(roots: Sequence[Storage]) -> Iterator[None]:
         ) from error
 
 
+def is_full_disk(error: Exception) -> bool:
+    """Return whether an error comes from a full disk."""
+    return any(text in str(error) for text in TOLD_AS)
+
+
 def _where(error: Exception, roots: Sequence[Storage]) -> str:
     """Return the file that could not be written if the error names it, else the folders on full disks, else all."""
-    if isinstance(error, OSError) and error.filename:
-        return str(error.filename)
+    if isinstance(error, OSError) and (name := error.filename2 or error.filename):  # a copy names both its files
+        return str(name)
     local = [Path(storage.path(".")) for storage in roots if storage.is_local]
     folders = [*local, scratch(), Path(tempfile.gettempdir())]
     full = [folder for folder in folders if folder.exists() and shutil.disk_usage(folder).free < LITTLE]

@@ -6,8 +6,9 @@ from pathlib import Path
 from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.errors import UsageError
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, load_card, load_tensors
+from anomalyclip.model.bundle import ModelCard, load_card, load_tensors
 from anomalyclip.model.method import Method
+from anomalyclip.runs import CARD, TENSORS
 
 METHODS: Mapping[str, type[Method]] = {"anomalyclip": AnomalyCLIP, **COMPETITORS}
 

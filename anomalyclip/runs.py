@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anomalyclip.config import RunConfig, digest
+from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.redaction import redact, redacted
 from anomalyclip.run_lock import exclusive, is_lock, remove_dead
+from anomalyclip.settings import digest
 from anomalyclip.storage import Storage
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ CONTENT, MLFLOW, FEATURES, RESULT = "run.json", "mlflow.json", "features.json", 
 CONFIG = "config.yaml"
 FIGURES = "figures"
 """Field of a result with its figures by name."""
+TENSORS, CARD, ALARMS = "model.safetensors", "model.json", "alarms.json"
+"""Files of a model: weights, what they mean, and its false alarms by threshold."""
+PREDICTIONS = "predictions.parquet"
+"""The table of an evaluation."""
 MODEL, EVALUATION, TABLES, REPORT = "model", "evaluation", "tables", "report"
 """Folders that a run publishes, each whole or not at all; a training also one per baseline."""
 CHECKPOINTS, FINAL, TRIALS = "checkpoints", "final", "trials"

@@ -12,11 +12,16 @@ from typing import Any, NamedTuple
 
 from pyarrow import fs
 
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError
 from anomalyclip.redaction import redact, redacted
 
 COMPLETE = "_COMPLETE"
 """Marker written last into an object of several files."""
+S3_ATTEMPTS = 11
+"""Requests before S3 counts as failed: with a pause of 25 ms that doubles each time, it may be away for 50 s."""
+READ_TRIES = 5
+_OBJECT_STORES = ("AWS Error", "google::cloud::Status")
+"""What Arrow's errors of object stores say."""
 
 
 class StoredFile(NamedTuple):
@@ -44,9 +49,13 @@ class Storage:
             self.filesystem, self._prefix = fs.FileSystem.from_uri(self.root)
         except (OSError, ValueError) as error:
             raise UsageError(f"storage root {root} cannot be used: {error}") from None
+        if isinstance(self.filesystem, fs.S3FileSystem):
+            self.filesystem = _s3(self.filesystem, S3_ATTEMPTS)
 
     def check_usable(self) -> None:
-        """Raise UsageError if a local root cannot be written; leaves no file there."""
+        """Raise UsageError if a local root cannot be written, or an S3 bucket is not there; leaves no file there."""
+        if isinstance(self.filesystem, fs.S3FileSystem):
+            self._check_bucket()
         if not self.is_local:
             return
         folder = Path(self._prefix)
@@ -57,6 +66,15 @@ class Storage:
                 pass
         except OSError as error:
             raise UsageError(f"storage root {self.root} cannot be used: {error.strerror} ({folder})") from None
+
+    def _check_bucket(self) -> None:
+        bucket = self._prefix.partition("/")[0]
+        try:
+            found = _s3(self.filesystem, attempts=3).get_file_info(bucket).type  # waits for seconds, not for a minute
+        except OSError as error:
+            raise UsageError(f"storage root {redact(self.root)} cannot be used: {_line(error)}") from None
+        if found == fs.FileType.NotFound:
+            raise UsageError(f"storage root {redact(self.root)} cannot be used: there is no bucket {bucket}")
 
     @property
     def is_local(self) -> bool:
@@ -97,8 +115,16 @@ class Storage:
 
     def read(self, key: str) -> bytes:
         """Return a file's bytes; raises FileNotFoundError."""
-        with self.filesystem.open_input_stream(self.path(key)) as stream:
-            return bytes(stream.read())
+        tries = 1
+        while True:
+            try:
+                with self.filesystem.open_input_stream(self.path(key)) as stream:
+                    return bytes(stream.read())
+            except OSError as error:
+                # Arrow asks for the size first: meanwhile the object was removed, or replaced by one of another size
+                if tries == READ_TRIES or "during GetObject" not in str(error):
+                    raise
+                tries += 1
 
     def read_json(self, key: str) -> Any:
         """Return a JSON file's value; raises FileNotFoundError."""
@@ -164,6 +190,30 @@ class Storage:
             return
         with whole_file(Path(path)) as partial:
             yield str(partial)
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn an error of an object store, which was asked again for a while, into a JobError, one line."""
+    try:
+        yield
+    except OSError as error:
+        if not any(text in str(error) for text in _OBJECT_STORES):
+            raise
+        raise JobError(f"the object store failed: {_line(error)}; once it works, the same command resumes") from error
+
+
+def _line(error: OSError) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _s3(found: fs.S3FileSystem, attempts: int) -> fs.S3FileSystem:
+    """Return the same S3, asked so often before it fails; it writes a small file by one request instead of three."""
+    _, (options,) = found.__reduce__()  # a URI has no place for retries
+    options = {**options, "allow_delayed_open": True}
+    if not options["proxy_options"]["host"]:
+        del options["proxy_options"]
+    return fs.S3FileSystem(**options, retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=attempts))
 
 
 @contextmanager

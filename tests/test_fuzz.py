@@ -17,20 +17,22 @@ from hypothesis import strategies as st
 from pyarrow import ArrowInvalid
 from safetensors.torch import save_file
 
-from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.policy import load_policy
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
 from anomalyclip.evaluation.predictions_file import read_predictions, write_predictions
 from anomalyclip.events.verdicts import read_verdicts
-from anomalyclip.features.feature_file import FeatureWriter, read_summary
+from anomalyclip.features.feature_file import FeatureWriter, iterate_features, read_file_timing, read_summary
 from anomalyclip.features.weights import read_weights
 from anomalyclip.importing.label_file import read_labels
 from anomalyclip.importing.numpy_files import open_features
 from anomalyclip.importing.released_checkpoint import state_of
 from anomalyclip.importing.untrusted import read_untrusted
-from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, load_card, load_tensors
+from anomalyclip.model.bundle import ModelCard, load_card, load_tensors
+from anomalyclip.runs import CARD, TENSORS
+from anomalyclip.settings import build_config
 
 Reader = Callable[[Path], Any]
 WORDS = [
@@ -136,6 +138,8 @@ def test_feature_files(data: st.DataObject, tmp_path_factory: pytest.TempPathFac
     def reader(path: Path) -> None:
         with suppress(ArrowInvalid), path.open("rb") as file:  # counts as not there: extracted again
             read_summary(file)
+            read_file_timing(file)
+            list(iterate_features(file))
 
     check(reader, tmp_path_factory.getbasetemp() / "fuzz.features", damaged(data, path.read_bytes()))
 

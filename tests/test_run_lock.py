@@ -68,8 +68,12 @@ def holder(storage: Storage) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_of_six_at_once_one_wins_and_the_others_are_told_who(storage: Storage) -> None:
-    for _ in range(10):
+@pytest.mark.parametrize(("place", "times"), [("storage", 10), ("s3_storage", 1)])
+def test_of_six_at_once_one_wins_and_the_others_are_told_who(
+    place: str, times: int, request: pytest.FixtureRequest
+) -> None:
+    storage: Storage = request.getfixturevalue(place)
+    for _ in range(times):
         together, done, ends = threading.Barrier(6), threading.Barrier(6), list[str]()
 
         def work(together: threading.Barrier, done: threading.Barrier, ends: list[str]) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from anomalyclip.config import ModelConfig, RunConfig, build_config
+from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.runs import RunFolder, find_run, open_run, result_settings
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 
 NEEDS = {"fingerprint": "f", "objects": ["h"]}

@@ -9,8 +9,11 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 from pyarrow import fs
 
-from anomalyclip.errors import UsageError
-from anomalyclip.storage import COMPLETE, Storage, default_root, free_bytes, scratch
+from anomalyclip import storage as storage_module
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.storage import COMPLETE, Storage, default_root, free_bytes, scratch, store_errors
+from tests.servers import free_port, s3_root
+from tests.wire import wire
 
 
 class Faulty:
@@ -25,9 +28,11 @@ class Faulty:
         return self._methods.get(name) or getattr(self._behind, name)
 
 
-@pytest.fixture(params=["path", "file", "objects"])
+@pytest.fixture(params=["path", "file", "objects", "s3"])
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """A local root, the same as a URI, and one in a store of objects, which has no folders of its own."""
+    """A local root, the same as a URI, one in a store of objects, which has no folders of its own, and one on S3."""
+    if request.param == "s3":
+        return request.getfixturevalue("s3_storage")
     if request.param != "objects":
         return Storage({"path": str(tmp_path / "root"), "file": f"file://{tmp_path}/root"}[request.param])
     storage = Storage("mock:///bucket")
@@ -209,7 +214,8 @@ def test_all_files_are_listed_with_their_sizes_and_times(any_storage: Storage) -
     listed = any_storage.files()
     assert [(file.key, file.size) for file in listed] == [("a", 1), ("b/c/d", 3)]
     assert [any_storage.stat(file.key) for file in listed] == listed
-    assert all((file.changed is not None) == any_storage.is_local for file in listed)
+    tells_times = not any_storage.root.startswith("mock:")
+    assert all((file.changed is not None) == tells_times for file in listed)
     assert (any_storage.stat("b"), any_storage.stat("none")) == (None, None)
 
 
@@ -225,3 +231,35 @@ def test_a_folder_removed_while_it_is_listed_is_no_failure(storage: Storage, mon
 
     Faulty(storage, monkeypatch, get_file_info=vanished_once)
     assert [file.key for file in storage.files()] == ["a/b"]
+
+
+def test_a_bucket_that_is_not_there_is_found_out(s3_address: str) -> None:
+    Storage(s3_root(s3_address, "x")).check_usable()
+    with pytest.raises(UsageError, match=r"^storage root s3://none/x\S+ cannot be used: there is no bucket none$"):
+        Storage(s3_root(s3_address, "x").replace("s3://results", "s3://none")).check_usable()
+    with pytest.raises(UsageError, match=r"^storage root \S+ cannot be used: .* AWS Error NETWORK_CONNECTION .*$"):
+        Storage(s3_root(f"http://127.0.0.1:{free_port()}", "x")).check_usable()
+
+
+def test_an_object_store_that_is_away_for_a_while_is_waited_for(s3_address: str) -> None:
+    with wire(s3_address) as laid:
+        storage = Storage(s3_root(laid.address, "waited"))
+        laid.fault, laid.faults_left = "away", 6
+        storage.write("a", b"1")
+        assert (storage.read("a"), laid.fault) == (b"1", "")
+
+
+def test_an_object_store_that_stays_away_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, s3_address: str) -> None:
+    monkeypatch.setattr(storage_module, "S3_ATTEMPTS", 2)
+    storage = Storage(s3_root(f"http://127.0.0.1:{free_port()}", "x"))
+    line = r"^the object store failed: .* AWS Error .*; .* the same command resumes$"
+    with pytest.raises(JobError, match=line), store_errors():
+        storage.write("a", b"1")
+    with pytest.raises(FileNotFoundError), store_errors():
+        Storage(s3_root(s3_address, "x")).read("none")
+
+
+def test_a_small_object_is_written_by_one_request(s3_address: str) -> None:
+    with wire(s3_address) as laid:
+        Storage(s3_root(laid.address, "small")).write("a", b"1")
+        assert laid.requests <= 2  # the server may ask for the body; an upload in parts takes three with bodies

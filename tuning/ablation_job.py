@@ -14,13 +14,13 @@ from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.comparison import mean_differences
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.lifecycle import stage, tracked
 from anomalyclip.jobs.training import Training
-from anomalyclip.runs import EVALUATION, TRIALS, RunKind, RunResult
+from anomalyclip.runs import EVALUATION, PREDICTIONS, TRIALS, RunKind, RunResult
 from anomalyclip.runs import TABLES as TABLES_FOLDER
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.tracking.runs import TrackedRun

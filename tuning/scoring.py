@@ -10,14 +10,13 @@ import torch
 
 from anomalyclip.config import Precision
 from anomalyclip.device import resolve_device
-from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.evaluation.report import write_report
 from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.model.method import Method
-from anomalyclip.runs import EVALUATION, MODEL
+from anomalyclip.runs import EVALUATION, MODEL, PREDICTIONS
 from anomalyclip.storage import Storage, scratch
 from anomalyclip.training.checkpoints import State, load_learnt_state
 from anomalyclip.training.fit_plan import FitPlan

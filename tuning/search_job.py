@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anomalyclip.config import RunConfig, to_yaml, with_settings
+from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.job import Job
 from anomalyclip.jobs import training
@@ -16,6 +16,7 @@ from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.training import Training, TrainingResult
 from anomalyclip.runs import CONTENT, REPORT, RunKind, RunResult
+from anomalyclip.settings import to_yaml, with_settings
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.promotion import ModelRegistry
 from anomalyclip.tracking.runs import TrackedRun

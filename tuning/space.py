@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anomalyclip.config import RunConfig, with_settings
+from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
+from anomalyclip.settings import with_settings
 
 Point = Mapping[str, Any]
 """One value for every row of a space, by the row's name."""

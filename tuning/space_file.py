@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anomalyclip.config import read_yaml
 from anomalyclip.errors import UsageError
+from anomalyclip.settings import read_yaml
 from anomalyclip.tuning.space import TOGETHER, Between, OneOf, Space
 
 TRIALS = "trials"

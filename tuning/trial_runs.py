@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from anomalyclip.config import digest
 from anomalyclip.errors import JobError
 from anomalyclip.jobs.training import chosen
 from anomalyclip.runs import TRIALS_TABLE, RunFolder
+from anomalyclip.settings import digest
 from anomalyclip.tracking.nested import FAILURE, STOPPED_EARLY, FinalStatus, end_nested, end_orphans, open_nested
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.tracking.server import UNREACHABLE, reason

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anomalyclip import cli
+from anomalyclip.tracking.resolve import resolve
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -18,6 +19,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_run_options(command)
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
+    for name in arguments.models:
+        resolve(name, job.storage, job.tracking_uri)
 
     from anomalyclip.jobs import comparison  # after the checks above: its libraries take seconds to import
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from anomalyclip import cli
 from anomalyclip.errors import UsageError
+from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -23,11 +24,13 @@ def main(argv: Sequence[str]) -> cli.Result:
     arguments = command.parse_args(argv)
     job = cli.resolve(arguments)
 
-    from anomalyclip.jobs import evaluation  # after the checks above: its libraries take seconds to import
-    from anomalyclip.tracking.resolve import ZERO_SHOT
+    if arguments.model != ZERO_SHOT:
+        if arguments.preset not in (None, "default"):
+            raise UsageError(f"--preset is for {ZERO_SHOT} only: a trained model brings its own settings")
+        resolve(arguments.model, job.storage, job.tracking_uri)
 
-    if arguments.model != ZERO_SHOT and arguments.preset not in (None, "default"):
-        raise UsageError(f"--preset is for {ZERO_SHOT} only: a trained model brings its own settings")
+    from anomalyclip.jobs import evaluation  # after the checks above: its libraries take seconds to import
+
     prepared = evaluation.prepare(job, arguments.model, arguments.manifest)
     return evaluation.run(job, prepared)
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     from anomalyclip.benchmark.pictures.illustrations import draw_picture  # after the checks above: takes seconds
     from anomalyclip.benchmark.pretraining import job as pretraining
     from anomalyclip.benchmark.pretraining.settings import PretrainingConfig
-    from anomalyclip.config import build_config
+    from anomalyclip.settings import build_config
 
     config = build_config(PretrainingConfig(), arguments.settings_file, arguments.settings)
     prepared = pretraining.prepare(job, config, draw_picture, arguments.output)

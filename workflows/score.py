@@ -8,6 +8,7 @@ from pathlib import Path
 from anomalyclip import cli
 from anomalyclip.events.export import EXPORTS
 from anomalyclip.features.decoder import Decoder
+from anomalyclip.tracking.resolve import resolve
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     arguments = command.parse_intermixed_args(argv)  # VIDEO may stand behind options
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
     job = cli.resolve(arguments)
+    resolve(arguments.model, job.storage, job.tracking_uri)
 
     with closing(Decoder(job.config.extraction.decode_timeout, job.config.extraction.max_pixels)) as decoder:
         decoder.start()  # beside the imports below, which take seconds

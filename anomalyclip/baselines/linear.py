@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from anomalyclip.config import digest
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.model.frame_regression import STRENGTH, Doubles, fit_logistic, standardised
+from anomalyclip.settings import digest
 
 TENSORS, CARD = "linear.safetensors", "linear.json"
 NAMES = ("mean", "deviation", "weight", "bias", "class_weight", "class_bias")

@@ -91,10 +91,10 @@ def _few(path: Path, columns: list[str]) -> list[str]:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Raise UsageError for a file that is missing or cannot be read."""
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is missing"
-        raise UsageError(f"manifest {path} {found}: give the path of a .csv or .parquet file")
     try:
+        if not path.is_file():  # raises PermissionError in a folder that this user may not enter
+            found = "is a folder" if path.is_dir() else "is missing"
+            raise UsageError(f"manifest {path} {found}: give the path of a .csv or .parquet file")
         yield
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:300]

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
 
-from anomalyclip.config import Section, build_config
 from anomalyclip.data.manifest import check_manifest_head
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.declarations import Figure
 from anomalyclip.evaluation.figures import CLASS_FIGURES, FIGURES
 from anomalyclip.presets import BENCHMARK, DEMONSTRATION
+from anomalyclip.settings import Section, build_config
 
 TEMPLATE = Path(__file__).parent / "promotion.yaml"
 """A policy with all thresholds at their defaults, for users to complete."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from anomalyclip.data.labels import NORMAL
+from anomalyclip.data.parquet import read_undamaged
 from anomalyclip.errors import JobError, UsageError, first_names
 from anomalyclip.evaluation.predictions import (
     NORMAL_IS_KNOWN,
@@ -25,9 +27,6 @@ from anomalyclip.evaluation.predictions import (
     outside_unit_interval,
 )
 from anomalyclip.events.detection import OperatingPoint
-
-PREDICTIONS = "predictions.parquet"
-"""File of a table."""
 
 
 def predictions_schema(
@@ -84,7 +83,7 @@ def write_predictions(
     partial = path.with_name(path.name + ".partial")
     seen: set[str] = set()
     try:
-        with pq.ParquetWriter(partial, schema) as writer:
+        with pq.ParquetWriter(partial, schema, write_page_checksum=True) as writer:
             for video in videos:
                 if video.video_id in seen:
                     raise JobError(f"video {video.video_id} comes twice; a table holds each video once")
@@ -107,17 +106,18 @@ def read_predictions(path: Path, need_truth: bool = True) -> Predictions:
     if not path.is_file():
         raise UsageError(f"{path}: no such predictions table")
     try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise JobError(f"{path} is not a predictions table: not readable as Parquet ({error})") from error
-    try:
-        predictions = _checked(table)
-    except (JobError, UsageError) as error:
+        with path.open("rb") as file:
+            predictions = _checked(read_undamaged(file, _read))
+    except (pa.ArrowInvalid, JobError, UsageError) as error:
         raise JobError(f"{path} is not a predictions table: {error}") from error
     if need_truth and predictions.labelled is not None:
         unknown = [predictions.video_ids[video] for video in np.flatnonzero(~predictions.labelled)]
         raise UsageError(f"{path}: nothing is known of the truth of {first_names(unknown)}, so there are no figures")
     return predictions
+
+
+def _read(file: IO[bytes]) -> pa.Table:
+    return pq.ParquetFile(file, page_checksum_verification=True).read()
 
 
 def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:

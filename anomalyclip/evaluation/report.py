@@ -8,8 +8,9 @@ from anomalyclip.evaluation.comparison import Measured, measure
 from anomalyclip.evaluation.figures import summarised
 from anomalyclip.evaluation.metrics import Metrics
 from anomalyclip.evaluation.plots import save_plots
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.tables import aligned
+from anomalyclip.runs import PREDICTIONS
 
 log = logging.getLogger("anomalyclip")
 

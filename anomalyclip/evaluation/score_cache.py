@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from anomalyclip.config import digest
 from anomalyclip.evaluation.scoring import Scorer, score_stored
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.settings import digest
 from anomalyclip.storage import scratch, whole_file
 
 FOLDER = "scores"

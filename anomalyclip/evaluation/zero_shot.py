@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyclip.config import digest
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import Backbone, text_tower
 from anomalyclip.model.engineered import engineered_features, engineered_prompts
 from anomalyclip.model.zero_shot_logit import anomaly_logit
+from anomalyclip.settings import digest
 
 SEGMENT = 16
 """Stored frames in a segment for video-level scores, as in the paper; zero-shot CLIP itself has no segments."""

@@ -9,13 +9,13 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 from scipy.special import gammaincinv
 
-from anomalyclip.config import EventsConfig, Section
+from anomalyclip.config import EventsConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.events.detection import DoubleArray, OperatingPoint, find_spans, smooth
 from anomalyclip.events.event import Track
+from anomalyclip.runs import ALARMS
+from anomalyclip.settings import Section
 
-ALARMS = "alarms.json"
-"""File of a model's table, beside its card."""
 CONFIDENCE = 0.95
 MOST_THRESHOLDS = 256
 """About as many as a table has: half of them the highest peaks."""

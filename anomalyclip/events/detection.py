@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalyclip.config import EventsConfig, Section
+from anomalyclip.config import EventsConfig
 from anomalyclip.events.event import Event, Severity, Track
+from anomalyclip.settings import Section
 
 DoubleArray = NDArray[np.float64]
 Spans = NDArray[np.int64]

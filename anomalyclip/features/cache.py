@@ -13,10 +13,10 @@ import polars as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from anomalyclip.config import digest
 from anomalyclip.errors import UsageError, first_names
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.settings import digest
 from anomalyclip.storage import scratch
 
 log = logging.getLogger("anomalyclip")

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anomalyclip.config import digest
 from anomalyclip.device import ResolvedPrecision, tf32_allowed
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone
 from anomalyclip.features.preprocess import PREPROCESS_VERSION
+from anomalyclip.settings import digest
 
 
 class FrameEncoder:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,6 +43,7 @@ class Progress:
     ) -> None:
         """`missing` has the columns video, size (bytes) and frames: to encode, null if not known before."""
         self.extracted = self.frames = 0
+        self.nodes = Counter[str]()
         self._store = store
         self._report = report
         self._frames = dict(missing.select("video", "frames").drop_nulls().iter_rows())
@@ -52,8 +54,8 @@ class Progress:
         self._new: list[ExtractionResult] = []
         self._started = self._working_since = self._recorded = self._logged = time.monotonic()
 
-    def add(self, result: ExtractionResult) -> None:
-        """Count a result."""
+    def add(self, result: ExtractionResult, node: str) -> None:
+        """Count a result that comes from a node."""
         if self._done == 0:
             self._working_since = time.monotonic() - result.seconds
         self._new.append(result)
@@ -66,6 +68,7 @@ class Progress:
         if result.error is None:
             self.extracted += 1
             self.frames += result.frames
+            self.nodes[node] += result.frames
             self._bytes += size
         else:
             log.warning("quarantined: %s", result.error)

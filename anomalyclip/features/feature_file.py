@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from anomalyclip.data.parquet import read_undamaged
 from anomalyclip.data.timing import Timing, read_timing
 from anomalyclip.features.spacing import first_frames
 
@@ -85,8 +87,9 @@ class FeatureWriter:
         schema = feature_schema(dim, self._crops)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._path, schema, use_dictionary=False, compression="none", write_statistics=["frame"]
-            )
+                self._path, schema, use_dictionary=False, compression="none", write_statistics=["frame"],
+                write_page_checksum=True,
+            )  # fmt: skip
         numbers = first_frames(self.frames, self.frames + frames, self._frames_per_feature)
         columns = {
             "frame": pa.array(np.repeat(numbers, self._crops).astype(np.int32)),
@@ -100,30 +103,39 @@ class FeatureWriter:
 
 def read_summary(file: Any) -> FeatureSummary:
     """Return the footer's figures of an open file; raises pyarrow.ArrowInvalid if it is damaged."""
-    try:
-        footer = pq.read_metadata(file)
-        known = footer.metadata
-        return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise pa.ArrowInvalid(f"no footer of features: {error}") from None
-    except OSError as error:
-        if "thrift" not in str(error):  # Arrow's for a damaged footer; others are of the disk or the network
-            raise
-        raise pa.ArrowInvalid(str(error)) from None
+    return read_undamaged(file, _summary)
 
 
 def read_file_timing(file: Any) -> Timing:
-    """Return what an open file says of the times of its video's frames."""
-    return read_timing(pq.read_metadata(file).metadata)
+    """Return what an open file says of its frames' times; raises pyarrow.ArrowInvalid if it is damaged."""
+    return read_undamaged(file, lambda opened: read_timing(_known(pq.read_metadata(opened))))
 
 
 def iterate_features(file: Any) -> Iterator[Features]:
-    """Yield the features (frames, crops, dim) of an open file, one row group at a time."""
-    parquet = pq.ParquetFile(file)
-    crops = _crops(parquet.metadata.metadata)
-    for group in range(parquet.num_row_groups):
-        column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
-        yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
+    """Yield the features (frames, crops, dim) of an open file, one row group at a time.
+
+    Raises pyarrow.ArrowInvalid if it is damaged: pages are compared with their checksums, which older files lack.
+    """
+    footer = read_undamaged(file, pq.read_metadata)
+    for group in range(footer.num_row_groups):
+        yield read_undamaged(file, partial(_read_group, footer, group))
+
+
+def _summary(file: Any) -> FeatureSummary:
+    footer = pq.read_metadata(file)
+    known = _known(footer)
+    return FeatureSummary(footer.num_rows // _crops(known), int(known[b"num_frames"]), float(known[b"fps"]))
+
+
+def _read_group(footer: pq.FileMetaData, group: int, file: Any) -> Features:
+    parquet = pq.ParquetFile(file, metadata=footer, page_checksum_verification=True)
+    column = parquet.read_row_group(group, columns=["feature"]).column("feature").combine_chunks()
+    crops = _crops(_known(footer))
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column) // crops, crops, -1)
+
+
+def _known(footer: pq.FileMetaData) -> Mapping[bytes, bytes]:
+    return footer.metadata or {}  # Arrow gives None for none
 
 
 def _crops(metadata: Mapping[bytes, bytes]) -> int:

@@ -58,7 +58,7 @@ _RESULT = pa.struct(
         ("killed", pa.bool_()),
     ]
 )
-_RESULTS = pa.schema([("results", pa.list_(_RESULT))])
+_RESULTS = pa.schema([("results", pa.list_(_RESULT)), ("node", pa.string())])
 """A row per block of videos."""
 
 
@@ -79,6 +79,8 @@ class ExtractionReport:
     killed: int
     """Of those, the ones whose decoder was killed: nothing is wrong with them, as far as is known."""
     frames: int
+    nodes: dict[str, int]
+    """Frames by the address of the node that encoded them."""
     seconds: float
 
 
@@ -109,12 +111,13 @@ def extract_missing(
     with store.merging(), bar(missing.height, "videos") as shown:
         progress = Progress(store, missing, partial(_show, shown))
         try:
-            for result in _results(missing, store, backbone.identity, precision, settings):
-                progress.add(result)
+            for result, node in _results(missing, store, backbone.identity, precision, settings):
+                progress.add(result, node)
         finally:
             progress.record()
     if progress.frames:
         store.record_rate(progress.state().frames_per_second)
+        log.info("frames by node: %s", ", ".join(f"{node} {frames}" for node, frames in sorted(progress.nodes.items())))
     failed = store.quarantine().filter(pl.col("video").is_in(sources.implode()))
     return ExtractionReport(
         fingerprint=store.fingerprint,
@@ -127,6 +130,7 @@ def extract_missing(
         quarantined=failed.height,
         killed=failed.filter(pl.col("killed")).height,
         frames=progress.frames,
+        nodes=dict(sorted(progress.nodes.items())),
         seconds=time.monotonic() - started,
     )
 
@@ -151,6 +155,7 @@ class _Worker:
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
         self._deaths = deaths
+        self._node = cluster.node()
         device = resolve_device()
         self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
         # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
@@ -160,7 +165,7 @@ class _Worker:
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Extract the videos of a block, which is one row, and return their ExtractionResults as one."""
+        """Extract the videos of a block, which is one row, and return its ExtractionResults and this node."""
         decoder = self._decoders.get()
         try:
             sources = batch.column("sources").combine_chunks().flatten().to_pylist()
@@ -171,7 +176,7 @@ class _Worker:
             self._deaths.end.remote(sources[-1])
         finally:
             self._decoders.put(decoder)
-        return pa.Table.from_pylist([{"results": results}], schema=_RESULTS)
+        return pa.Table.from_pylist([{"results": results, "node": self._node}], schema=_RESULTS)
 
     def _extract(self, source: str, decoder: Decoder, before: str | None) -> ExtractionResult:
         # counted before anything can kill this process; one request per video, as each costs half a millisecond
@@ -198,8 +203,8 @@ def _results(
     identity: str,
     precision: ResolvedPrecision,
     settings: ExtractionConfig,
-) -> Iterator[ExtractionResult]:
-    """Run the workers; yields results as they arrive."""
+) -> Iterator[tuple[ExtractionResult, str]]:
+    """Run the workers; yields results as they arrive, each with its node."""
     if missing.is_empty():
         return
     workers = cluster.extraction_workers(settings.workers)
@@ -235,7 +240,8 @@ def _results(
     )
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from (ExtractionResult(**result) for row in table.to_pylist() for result in row["results"])
+            for row in table.to_pylist():
+                yield from ((ExtractionResult(**result), row["node"]) for result in row["results"])
     except ray.exceptions.RayError as error:
         raise JobError(f"extraction failed: {cluster.reason(error)}; run the same command to continue") from error
 

@@ -10,7 +10,7 @@ import polars as pl
 from pyarrow import ArrowInvalid
 
 from anomalyclip.data.timing import Timing
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError, first_names
 from anomalyclip.features.feature_file import (
     Features,
     FeatureSummary,
@@ -104,10 +104,17 @@ class FeatureStore:
         self.storage.publish(local, self.object_key(content))
 
     def iterate(self, source: str) -> Iterator[Features]:
-        """Yield the features (frames, crops, dim) of a source, or of an object's key, one row group at a time."""
+        """Yield the features (frames, crops, dim) of a source, or of an object's key, one row group at a time.
+
+        Raises JobError if the object is gone or damaged; it is removed with its rows of the index, so that the next
+        extraction makes it again.
+        """
         key = source if source.startswith(f"{self.key}/") else self._object_of(source)
-        with self._open(key) as file:
-            yield from iterate_features(file)
+        try:
+            with self._open(key) as file:
+                yield from iterate_features(file)
+        except (FileNotFoundError, ArrowInvalid) as error:
+            raise self._without(key, error) from None
 
     def read_features(self, source: str) -> Features:
         """Return the features (frames, crops, dim) of a source, or of an object's key; UsageError if there are none."""
@@ -123,6 +130,22 @@ class FeatureStore:
     def record_rate(self, frames_per_second: float) -> None:
         """Store the rate of an extraction, for estimates."""
         self.storage.write_json(f"{self.key}/rate.json", {"frames_per_second": frames_per_second})
+
+    def _without(self, key: str, fault: Exception) -> JobError:
+        """Forget an object that cannot be read; returns what to tell of it."""
+        index = self.index()
+        videos = index.filter(pl.col("object") == key)["video"].to_list()
+        self.remove_sources(videos)
+        self.storage.delete(key)
+        what = (
+            "are gone"
+            if isinstance(fault, FileNotFoundError)
+            else f"were damaged ({' '.join(str(fault).split())[:200]})"
+        )
+        return JobError(
+            f"the features of {first_names(videos) or 'a video'} {what}, in {self.storage.uri(key)}: what was left is "
+            "removed, and the same command makes them again; imported features have to be imported again"
+        )
 
     def _object_of(self, source: str) -> str:
         found = self.index().filter(pl.col("video") == source)

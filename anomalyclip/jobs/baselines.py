@@ -12,7 +12,6 @@ import polars as pl
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.baselines import BASELINES, NO_TEXT_TOWER, Absent, Baseline
 from anomalyclip.evaluation.comparison import Measured
-from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.evaluation.report import write_report
 from anomalyclip.evaluation.scoring import Scorer, score_manifest
 from anomalyclip.evaluation.standing import Standing, standing
@@ -22,7 +21,7 @@ from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.sources import Source
 from anomalyclip.model.bundle import ModelCard, load_card
-from anomalyclip.runs import RunFolder
+from anomalyclip.runs import PREDICTIONS, RunFolder
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.resolve import Reference, resolve
 from anomalyclip.tracking.runs import TrackedRun

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from anomalyclip.config import ExtractionConfig, digest
+from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.labels import class_names
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import Scorer
@@ -20,6 +20,7 @@ from anomalyclip.job import Job
 from anomalyclip.jobs.alarms import alarm_tags
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
 from anomalyclip.model.engineered import ENGINEERED_PROMPT
+from anomalyclip.settings import digest
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 
 log = logging.getLogger("anomalyclip")

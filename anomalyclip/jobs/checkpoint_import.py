@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
-from anomalyclip.config import BackboneConfig, ExtractionConfig, to_yaml
+from anomalyclip.config import BackboneConfig, ExtractionConfig
 from anomalyclip.data.labels import NORMAL, sorted_classes
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import read_import
@@ -34,6 +34,7 @@ from anomalyclip.jobs.lifecycle import finished, tracked
 from anomalyclip.model.bundle import ModelCard, save_bundle
 from anomalyclip.presets import PRESETS
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, RunResult, find_run
+from anomalyclip.settings import to_yaml
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import run_note
 from anomalyclip.tracking.registry import log_model, register_model

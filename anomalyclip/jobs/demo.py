@@ -16,7 +16,7 @@ from anomalyclip.evaluation.figures import headlines, summarised_by_class
 from anomalyclip.evaluation.metrics import Metrics, video_level
 from anomalyclip.evaluation.plots import save_timeline
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.report import PLOTS
 from anomalyclip.evaluation.standing import standing
 from anomalyclip.evaluation.tables import aligned
@@ -28,7 +28,7 @@ from anomalyclip.jobs.lifecycle import stage, where_runs_are
 from anomalyclip.jobs.scoring import ScoringResult
 from anomalyclip.jobs.sources import drawn_manifest
 from anomalyclip.jobs.training import TrainingResult
-from anomalyclip.runs import EVALUATION, RESULT, RunKind
+from anomalyclip.runs import EVALUATION, PREDICTIONS, RESULT, RunKind
 from anomalyclip.storage import Storage, scratch
 
 log = logging.getLogger("anomalyclip")

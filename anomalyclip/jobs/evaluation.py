@@ -14,11 +14,10 @@ from anomalyclip.device import resolve_device
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.metrics import summary_values
-from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.evaluation.report import PLOTS, log_summary, write_report
 from anomalyclip.evaluation.scoring import Scorer, bundle_scorer, score_manifest, score_tracks
 from anomalyclip.evaluation.standing import chance_warning
-from anomalyclip.events.alarms import ALARMS, count_alarms, load_alarms, save_alarms
+from anomalyclip.events.alarms import count_alarms, load_alarms, save_alarms
 from anomalyclip.job import Job
 from anomalyclip.jobs.alarms import held_out_normal, normal_videos
 from anomalyclip.jobs.baseline_models import Maker
@@ -31,7 +30,7 @@ from anomalyclip.jobs.operating import refuse_other_events
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS
 from anomalyclip.model.bundle import load_card
-from anomalyclip.runs import EVALUATION, MODEL, RunFolder, RunKind, RunResult, find_run
+from anomalyclip.runs import ALARMS, EVALUATION, MODEL, PREDICTIONS, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import run_note
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from anomalyclip.config import ExtractionConfig, Precision, digest
+from anomalyclip.config import ExtractionConfig, Precision
 from anomalyclip.data.splits import check_contents, warn_of_repeats
 from anomalyclip.errors import UsageError, first_names
 from anomalyclip.evaluation.scoring import with_frame_counts
@@ -17,6 +17,7 @@ from anomalyclip.features.imported import require_import
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
 from anomalyclip.jobs.lifecycle import stage
+from anomalyclip.settings import digest
 
 log = logging.getLogger("anomalyclip")
 

@@ -15,7 +15,7 @@ from anomalyclip.evaluation.baselines import BASELINES, Absent, Baseline
 from anomalyclip.evaluation.gates import Gate, judge_figures
 from anomalyclip.evaluation.policy import Policy
 from anomalyclip.evaluation.predictions import Predictions
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.features.backbone import load_stored_backbone
 from anomalyclip.features.sources import fetch
 from anomalyclip.job import Job
@@ -25,7 +25,7 @@ from anomalyclip.jobs.candidates import trained_candidate
 from anomalyclip.jobs.lifecycle import stage
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card
-from anomalyclip.runs import RunKind
+from anomalyclip.runs import PREDICTIONS, RunKind
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.resolve import resolve
 from anomalyclip.tracking.smoke import smoke_scores

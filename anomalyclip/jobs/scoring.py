@@ -10,11 +10,9 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from anomalyclip.config import digest
 from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.evaluation.predictions_file import PREDICTIONS
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import bundle_scorer, write_tracks
 from anomalyclip.events.detection import OperatingPoint
@@ -40,7 +38,8 @@ from anomalyclip.jobs.scored import (
 from anomalyclip.jobs.scored_media import ANNOTATED, CLIPS, EXPORTS, REPORT, Wanted, make_media
 from anomalyclip.report import page
 from anomalyclip.report.page import ReportModel
-from anomalyclip.runs import RESULT, RunFolder, RunKind, find_run
+from anomalyclip.runs import PREDICTIONS, RESULT, RunFolder, RunKind, find_run
+from anomalyclip.settings import digest
 from anomalyclip.storage import COMPLETE, Storage, scratch
 
 log = logging.getLogger("anomalyclip")

@@ -1,4 +1,4 @@
-"""Serving: MLflow's scoring server, started on a copy of a registered model that was verified."""
+"""Serving: a scoring server, started on a copy of a registered model that was verified."""
 
 import logging
 import os
@@ -14,40 +14,43 @@ from anomalyclip import progress
 from anomalyclip.job import Job
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pyfunc_model import VIDEO_ROOT
-from anomalyclip.tracking.serving import copy_to_serve
+from anomalyclip.tracking.serving import SERVED, ServedModel
 
 log = logging.getLogger("anomalyclip")
 
+SERVER = "anomalyclip.tracking.scoring_server:new_app"
 STANDARD_ERROR = 2
 """Where the server's lines go: standard output is for results."""
 
 
-def serve(job: Job, model: str, host: str, port: int, workers: int) -> int:
+def serve(job: Job, model: str, host: str, port: int, workers: int, reload: float) -> int:
     """Serve a registered model until the server ends or is told to; returns its exit code.
 
+    Every `reload` seconds the model's alias is looked up; a version that it has moved to takes over without a gap.
     Raises UsageError before anything listens if the model is refused. SIGTERM and SIGINT end the server; its code is
     then 128 and the signal's number, as a shell has it.
     """
     with TemporaryDirectory(dir=scratch(), prefix="served-") as folder:
-        version, copy = copy_to_serve(model, job.tracking_uri, Path(folder))
-        log.info("verified: %s; scoring at http://%s:%d/invocations", version, host, port)
+        served = ServedModel(model, job.tracking_uri, Path(folder))
+        log.info("verified: %s; scoring at http://%s:%d/invocations", served.look(), host, port)
         if not os.environ.get(VIDEO_ROOT):
             log.warning("%s is not set: rows with `features` are scored, videos by `path` are refused", VIDEO_ROOT)
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
-        command += ["--model-uri", str(copy), "--host", host, "--port", str(port), "--workers", str(workers)]
-        with progress.waiting():
-            return _run(command, _environment(job))
+        command = [sys.executable, "-m", "uvicorn", "--factory", SERVER, "--no-access-log"]
+        command += ["--host", host, "--port", str(port), "--workers", str(workers)]
+        with progress.waiting(), served.followed(reload):
+            return _run(command, _environment(job, Path(folder)))
 
 
-def _environment(job: Job) -> dict[str, str]:
+def _environment(job: Job, folder: Path) -> dict[str, str]:
     """Return the server's environment: it needs the storage root, and no login of the tracking server."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
-    programs = Path(sys.executable).parent  # MLflow looks for uvicorn on the path
-    return {**kept, "ANOMALYCLIP_STORAGE": job.storage.root, "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
+    (metrics := folder / "metrics").mkdir()
+    own = {"ANOMALYCLIP_STORAGE": job.storage.root, SERVED: str(folder), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    return kept | own
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
-    # a session of its own: MLflow starts the server in a process below, and Ctrl-C would reach both and us
+    # a session of its own: the server may start processes below, and Ctrl-C would reach them and us
     server = subprocess.Popen(command, env=environment, stdout=STANDARD_ERROR, start_new_session=True)
     with _ending(server):
         code = server.wait()

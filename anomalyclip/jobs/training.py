@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from anomalyclip.config import EpochChoice, RunConfig, to_yaml
+from anomalyclip.config import EpochChoice, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
@@ -32,6 +32,7 @@ from anomalyclip.methods import METHODS
 from anomalyclip.model.bundle import load_card
 from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
+from anomalyclip.settings import to_yaml
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.pages import WARNING, run_note
 from anomalyclip.tracking.registry import log_model, register_model

@@ -9,11 +9,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from anomalyclip.config import BackboneConfig, ModelConfig, Precision, Section
+from anomalyclip.config import BackboneConfig, ModelConfig, Precision
 from anomalyclip.errors import UsageError
 from anomalyclip.model.anomaly_clip import bundle_tensors
+from anomalyclip.runs import CARD, TENSORS
+from anomalyclip.settings import Section
 
-TENSORS, CARD = "model.safetensors", "model.json"
 MAX_CARD_BYTES = 2**20
 
 

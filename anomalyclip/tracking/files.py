@@ -3,16 +3,21 @@
 from pathlib import Path
 
 import mlflow
+from mlflow.entities.model_registry import ModelVersion
 
 from anomalyclip.errors import UsageError
 from anomalyclip.storage import scratch
+from anomalyclip.tracking.resolve import registered
 from anomalyclip.tracking.runs import logged_model
 from anomalyclip.tracking.server import mlflow_errors, reach
-from anomalyclip.tracking.verification import check_flavors
+from anomalyclip.tracking.verification import check_files, check_flavors
 
 
 def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
-    """Return the local folder of a model (`models:/…`, or a run's id) and its id; raises UsageError without one."""
+    """Return the local folder of a model (`models:/…`, or a run's id) and its id.
+
+    Raises UsageError if there is none, or if its description or files are not those that were logged.
+    """
     client = reach(tracking_uri)
     with mlflow_errors(tracking_uri):
         uri = name
@@ -25,8 +30,9 @@ def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
         data = check_flavors(name, info.flavors)
         target = scratch() / "models" / str(info.model_id)
         target.mkdir(parents=True, exist_ok=True)
-        local = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
-    return Path(local) / data, str(info.model_id)
+        local = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(target))) / data
+        check_files(name, local, _version(client, name) or client.get_logged_model(info.model_id))
+    return local, str(info.model_id)
 
 
 def add(name: str, file: Path, tracking_uri: str) -> None:
@@ -48,6 +54,14 @@ def part(name: str, folder: str, tracking_uri: str) -> Path | None:
         target.mkdir(parents=True, exist_ok=True)
         local = [client.download_artifacts(run_id, file, str(target)) for file in files]
     return Path(local[0]).parent if local else None
+
+
+def _version(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
+    """Return the version that a name is of, None for a run or a logged model."""
+    if (named := registered(name)) is None:
+        return None
+    model, number, alias = named
+    return client.get_model_version(model, number) if number else client.get_model_version_by_alias(model, alias)
 
 
 def _is_model(name: str) -> bool:

@@ -28,7 +28,7 @@ from anomalyclip.errors import JobError, UsageError
 from anomalyclip.redaction import redact, redacted
 from anomalyclip.tracking.pages import table, with_section
 from anomalyclip.tracking.promotion_lock import HeldLock, PromotionLock, acquire, is_missing, open_locks, remove_lock
-from anomalyclip.tracking.server import reach, reason
+from anomalyclip.tracking.server import SERVER_ERRORS, reach, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -225,7 +225,7 @@ def open_registry(tracking_uri: str, model: str) -> Iterator[ModelRegistry]:
     client = reach(tracking_uri)
     try:
         yield ModelRegistry(client, model)
-    except MlflowException as error:
+    except SERVER_ERRORS as error:
         raise JobError(f"MLflow at {tracking_uri}: {reason(error)}") from error
 
 

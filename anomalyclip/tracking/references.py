@@ -86,7 +86,8 @@ def backbone_of(version: Version, tracking_uri: str) -> str | None:
     with mlflow_errors(tracking_uri):
         if (tagged := _tag(client, version.run_id)) is not None:
             return None if tagged == "none" else tagged
-        from anomalyclip.model.bundle import CARD, load_card  # rarely needed, and torch takes seconds to import
+        from anomalyclip.model.bundle import load_card  # rarely needed, and torch takes seconds to import
+        from anomalyclip.runs import CARD
         from anomalyclip.tracking.verification import LOADER
 
         function = mlflow.models.get_model_info(version.uri).flavors.get("python_function", {})

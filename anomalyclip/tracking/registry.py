@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.figures import headlines
-from anomalyclip.model.bundle import TENSORS, bundle_digest, load_card
+from anomalyclip.model.bundle import bundle_digest, load_card
+from anomalyclip.runs import TENSORS
 from anomalyclip.tracking import pages
 from anomalyclip.tracking.pyfunc_model import model_signature
 from anomalyclip.tracking.runs import TrackedRun, logged_model

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalyclip.config import digest
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.predictions_file import PREDICTIONS
-from anomalyclip.events.alarms import ALARMS
-from anomalyclip.model.bundle import CARD, TENSORS
 from anomalyclip.redaction import redact
-from anomalyclip.runs import EVALUATION, MODEL, RunKind
+from anomalyclip.runs import ALARMS, CARD, EVALUATION, MODEL, PREDICTIONS, TENSORS, RunKind
+from anomalyclip.settings import digest
 from anomalyclip.storage import Storage, scratch
 
 ZERO_SHOT = "zero-shot"
@@ -162,6 +159,19 @@ class MlflowName:
 
 
 Reference = LocalFiles | StoredRun | MlflowName
+
+
+def registered(name: str) -> tuple[str, str | None, str | None] | None:
+    """Return name, number and alias of `models:/NAME/VERSION` or `models:/NAME@ALIAS`; None if it is neither."""
+    found = re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@(.+))", name)
+    return found and (found[1], found[2], found[3])
+
+
+def check_servable(model: str) -> tuple[str, str | None, str | None]:
+    """Return name, number and alias of a registered model; raises UsageError for any other kind of name."""
+    if (named := registered(model)) is None:
+        raise UsageError(f"{model} cannot be served: give models:/NAME/VERSION or models:/NAME@ALIAS")
+    return named
 
 
 def resolve(name: str, storage: Storage, tracking_uri: str) -> Reference:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from anomalyclip.config import RunConfig, to_yaml
+from anomalyclip.config import RunConfig
+from anomalyclip.errors import JobError
+from anomalyclip.full_disk import is_full_disk
 from anomalyclip.redaction import redact, without_login
 from anomalyclip.runs import result_settings
+from anomalyclip.settings import to_yaml
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.artifact_store import check_artifact_store
-from anomalyclip.tracking.server import UNREACHABLE, mlflow_errors, reach, reason
+from anomalyclip.tracking.server import AGAIN, SERVER_ERRORS, UNREACHABLE, asking_once, mlflow_errors, reach, reason
 
 log = logging.getLogger("anomalyclip")
 
@@ -187,21 +190,31 @@ def tracked_run(
     """Open a new run, or that of an earlier attempt; it ends FINISHED, FAILED or KILLED.
 
     MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=true adds system metrics. Raises UsageError if the server cannot be reached or
-    the run is gone.
+    the run is gone; JobError if MLflow fails later, for longer than it is asked again.
     """
     client = reach(tracking_uri)
     with mlflow_errors(tracking_uri):
         experiment_id = _experiment(client, experiment, tracking_uri, storage)
         run = mlflow.start_run(run_id, experiment_id, run_name=None if run_id else name)
-    with run:
+    with _ended(tracking_uri):
         tracked = TrackedRun(run.info.run_id, client)
         if run_id is None and (commit := get_git_commit(__file__)):
             tracked.log_tags({"mlflow.source.git.commit": commit})
-        try:
-            yield tracked
-        except KeyboardInterrupt:
-            mlflow.end_run("KILLED")
-            raise
+        yield tracked
+
+
+@contextmanager
+def _ended(tracking_uri: str) -> Iterator[None]:
+    """End the open run as the work inside ended; MLflow's own failures become a JobError."""
+    try:
+        yield
+        mlflow.end_run("FINISHED")
+    except BaseException as error:
+        with suppress(*SERVER_ERRORS), asking_once():  # what ended the work is what counts
+            mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, SERVER_ERRORS) and not is_full_disk(error):
+            raise JobError(f"MLflow at {tracking_uri}: {reason(error)}; {AGAIN}") from error
+        raise
 
 
 def logged_model(client: mlflow.MlflowClient, run_id: str) -> str | None:

@@ -11,12 +11,18 @@ from contextlib import contextmanager
 import mlflow
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.exceptions import MlflowException
+from requests import RequestException
 
 from anomalyclip.errors import UsageError
 from anomalyclip.tracking.database import ensure_database
 
+SERVER_ERRORS = (MlflowException, RequestException)
+"""What MLflow raises by itself, metadata and artifacts; OSErrors may be of anything else."""
 UNREACHABLE = (MlflowException, OSError, ValueError)
 """Errors of a tracking server that does not answer for a while."""
+AGAIN = "the same command goes on from here"
+RETRIES = 6
+"""Questions asked again of a server that is away: for two minutes, as a restart may take."""
 ANSWER_SECONDS = 8.0
 """Time in which a tracking server must answer before a job starts."""
 REASONS = {
@@ -37,11 +43,12 @@ def connect(tracking_uri: str) -> mlflow.MlflowClient:
     """Point this process at a tracking server or database and its registry; raises UsageError without one."""
     if not tracking_uri:
         raise UsageError("a storage root in an object store needs --tracking-uri or MLFLOW_TRACKING_URI")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a result is all that goes there
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it raises, with a traceback
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     with mlflow_errors(tracking_uri):
@@ -79,6 +86,17 @@ def mlflow_errors(tracking_uri: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def asking_once() -> Iterator[None]:
+    """Make MLflow's client ask a server once, not several times."""
+    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
+    try:
+        yield
+    finally:
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)
+
+
 def reason(error: Exception) -> str:
     """Return in one line what went wrong, and what to do about it where that is known."""
     text = " ".join(str(error).split())
@@ -102,14 +120,10 @@ def _ask_once(client: mlflow.MlflowClient) -> None:
         except Exception as error:  # for the caller, in whose thread it belongs
             failed.append(error)
 
-    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
     thread = threading.Thread(target=ask, daemon=True)
-    try:
+    with asking_once():
         thread.start()
         thread.join(ANSWER_SECONDS)
-    finally:
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(retries)
     if thread.is_alive():
         raise TimeoutError(f"no answer within {ANSWER_SECONDS:.0f} s")
     if failed:

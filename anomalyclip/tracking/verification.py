@@ -7,6 +7,8 @@ from typing import Any
 
 import mlflow
 import yaml
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
 
 from anomalyclip.errors import UsageError
 from anomalyclip.model.bundle import bundle_digest
@@ -51,19 +53,23 @@ def verified_copy(uri: str, folder: Path) -> Path:
         raise UsageError(f"{uri} is refused: it has links to other files")
     described = yaml.safe_load((copy / "MLmodel").read_text())
     data = copy / check_flavors(uri, described.get("flavors", {}))
-    own = _registered_digest(uri)
-    if own is None:
-        log.warning("%s was registered before digests were kept: whether its files are the same is not known", uri)
-    elif bundle_digest(data) != own:
-        raise UsageError(f"{uri} is refused: its files are not those that were registered (digest {own[:12]})")
+    check_files(uri, data, mlflow.MlflowClient().get_model_version(*uri.removeprefix("models:/").rsplit("/", 1)))
     return copy
 
 
-def _registered_digest(uri: str) -> str | None:
-    client, (name, number) = mlflow.MlflowClient(), uri.removeprefix("models:/").rsplit("/", 1)
-    version = client.get_model_version(name, number)
-    own = version.tags.get(DIGEST)
-    made = client.get_run(version.run_id).data.tags.get(DIGEST) if version.run_id else None
-    if made is not None and own not in (None, made):
-        raise UsageError(f"{uri} is refused: the digests of the version and of its run differ")
-    return made or own
+def check_files(name: str, data: Path, made: ModelVersion | LoggedModel) -> None:
+    """Compare a local copy of a model's files with the digest that was kept when it was made.
+
+    `made` is the version, or the logged model where it is of none. Raises UsageError if they differ; models from before
+    digests were kept have none to compare, which a warning says.
+    """
+    own = made.tags.get(DIGEST)
+    run_id = made.run_id if isinstance(made, ModelVersion) else made.source_run_id
+    run = mlflow.MlflowClient().get_run(run_id).data.tags.get(DIGEST) if run_id else None
+    if run is not None and own not in (None, run):
+        raise UsageError(f"{name} is refused: the digests of the version and of its run differ")
+    known = run or own
+    if known is None:
+        log.warning("%s was logged before digests were kept: whether its files are the same is not known", name)
+    elif bundle_digest(data) != known:
+        raise UsageError(f"{name} is refused: its files are not those that were registered (digest {known[:12]})")

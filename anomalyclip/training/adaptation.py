@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from anomalyclip.config import RunConfig, Section
+from anomalyclip.config import RunConfig
+from anomalyclip.settings import Section
 from anomalyclip.training.sampling import Bag, split_bags, steps_per_epoch
 
 FEWEST_SMOOTHED = 12

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.kills import PATIENCE_SECONDS, SEED, end_as_unbroken, last_line
+from tests.chaos.kills import PATIENCE_SECONDS, SEED, end_as_unbroken, last_line, traceback
 from tests.chaos.ledger import Row
 from tests.chaos.processes import Job
 from tests.chaos.stages import STAGES, Stage
@@ -124,7 +124,7 @@ def _line(job: Job, code: int | None) -> list[str]:
     faults = [] if code in (0, 1, 2) else [f"exit code {code}"]
     if code and not last_line(job).startswith(("error: ", "failed: ")):
         faults.append(f"the last line says {last_line(job)[:200]!r}")
-    return faults + (["a traceback"] if "Traceback" in job.said() else [])
+    return faults + traceback(job)
 
 
 TOGETHER = {"two at once": 2, "six at once": 6}

@@ -100,7 +100,13 @@ def _told(job: Job, code: int, kill: Kill) -> list[str]:
     if kill.role == "driver" or code == 0:
         return []
     faults = [f"exit code {code}"] if code not in (0, 1, 2) else []
-    return faults + (["a traceback"] if "Traceback" in job.said() else [])
+    return faults + traceback(job)
+
+
+def traceback(job: Job) -> list[str]:
+    """Return a fault with the last traceback that a command printed; users are given lines."""
+    _, found, last = job.said().rpartition("Traceback")
+    return [f"a traceback: {last[-1500:]}"] if found else []
 
 
 def end_as_unbroken(world: World, stage: Stage, code: int | None) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from tests.chaos.kills import PATIENCE_SECONDS, SEED, last_line
+from tests.chaos.kills import PATIENCE_SECONDS, SEED, last_line, traceback
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.processes import Job
 from tests.chaos.stages import STAGES
@@ -68,7 +68,7 @@ def _watch(world: World, root: Path, videos: list[str]) -> tuple[Job, int]:
 def _judge(job: Job, memory: int) -> list[str]:
     code = job.process.returncode
     faults = [] if code == 0 else ["hung" if code < 0 else f"exit code {code}: {last_line(job)}"]
-    faults += ["a traceback"] if "Traceback" in job.said() else []
+    faults += traceback(job)
     return faults + ([f"a process took {memory / 2**20:.0f} MiB"] if memory > MEMORY_BYTES else [])
 
 

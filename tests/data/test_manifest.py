@@ -167,6 +167,15 @@ def test_what_is_not_a_manifest_is_refused_in_one_line(tmp_path: Path) -> None:
         assert name in faults_of(tmp_path / name)[0]
 
 
+def test_a_folder_that_may_not_be_entered_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(UsageError, match=r"^manifest /videos/manifest.csv cannot be read .*Permission denied.*$"):
+        load_manifest("/videos/manifest.csv")
+
+
 def test_parquet_types_are_checked_with_everything_else(tmp_path: Path) -> None:
     pl.DataFrame(
         {

@@ -9,8 +9,9 @@ import pytest
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions import Digests, VideoPrediction
-from anomalyclip.evaluation.predictions_file import PREDICTIONS, read_predictions, write_predictions
+from anomalyclip.evaluation.predictions_file import read_predictions, write_predictions
 from anomalyclip.evaluation.report import METRICS, PLOTS, log_summary, write_report
+from anomalyclip.runs import PREDICTIONS
 
 CLASSES = ("Arson", "Fighting", "Normal")
 

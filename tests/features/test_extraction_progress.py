@@ -19,7 +19,7 @@ def after(
     steps: list[ExtractionProgress] = []
     progress = Progress(FeatureStore(storage, "print"), missing, steps.append)
     for result in results:
-        progress.add(result)
+        progress.add(result, "here")
     return steps[-1]
 
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
 from anomalyclip.data.video import VideoReader
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError
@@ -21,6 +21,7 @@ from anomalyclip.features.ray_extraction import ExtractionProgress, extract_miss
 from anomalyclip.features.sources import content_hash
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.progress import Bar
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
@@ -62,7 +63,8 @@ def test_store_holds_what_a_plain_loop_computes_and_a_second_run_does_nothing(
     assert (report.videos, report.extracted, report.skipped, report.quarantined) == (5, 5, 0, 0)
     assert [step.done for step in steps] == [1, 2, 3, 4, 5]
     assert (steps[-1].seconds_left, steps[-1].total) == (0, 5)
-    assert (again.extracted, again.skipped) == (0, 5)
+    assert list(report.nodes.values()) == [report.frames]
+    assert (again.extracted, again.skipped, again.nodes) == (0, 5, {})
     store = FeatureStore(storage, report.fingerprint)
     assert store.index()["object"].n_unique() == 4
     encoder = FrameEncoder(load_backbone(CONFIG.backbone), "float32", resolve_device())

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.feature_file import ROWS_A_GROUP, FeatureWriter
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import Stamp, stamp
@@ -21,14 +21,20 @@ def store(storage: Storage) -> FeatureStore:
 
 
 def put(
-    store: FeatureStore, folder: Path, source: str, features: np.ndarray, rate: int = 1, at_once: int = 100
+    store: FeatureStore,
+    folder: Path,
+    source: str,
+    features: np.ndarray,
+    rate: int = 1,
+    at_once: int = 100,
+    content: str = "abc",
 ) -> ExtractionResult:
     with FeatureWriter(folder / "file.parquet", rate) as writer:
         for start in range(0, len(features), at_once):
             writer.append(features[start : start + at_once])
         writer.describe({"num_frames": str(len(features) * rate), "fps": "25.0"})
-    store.publish(folder / "file.parquet", "abc")
-    return ExtractionResult(source, *stamp(source), "abc", len(features), len(features) * rate, 25.0)
+    store.publish(folder / "file.parquet", content)
+    return ExtractionResult(source, *stamp(source), content, len(features), len(features) * rate, 25.0)
 
 
 def random_features(frames: int, crops: int = 1) -> np.ndarray:
@@ -146,6 +152,31 @@ def test_damaged_or_missing_object_has_no_summary(store: FeatureStore) -> None:
 
     assert store.summary("bad") is None
     assert store.summary("none") is None
+
+
+@pytest.mark.parametrize("fault", ["a bit", "the end", "all of it"])
+def test_damaged_features_are_never_read_and_made_again(store: FeatureStore, tmp_path: Path, fault: str) -> None:
+    result = put(store, tmp_path, "/a.mp4", random_features(10))
+    store.record([result, put(store, tmp_path, "/b.mp4", random_features(12), content="other")])
+    path = Path(store.storage.path(store.object_key(str(result.hash))))
+    content = bytearray(path.read_bytes())
+    content[content.index(random_features(10)[3].tobytes())] ^= 1
+    path.write_bytes({"a bit": content, "the end": content[: len(content) // 2], "all of it": b""}[fault])
+
+    with pytest.raises(JobError, match=r"the features of /a\.mp4 were damaged \(.*the same command makes them again"):
+        store.read_features("/a.mp4")
+    assert (store.index()["video"].to_list(), path.exists()) == (["/b.mp4"], False)
+    assert len(store.read_features("/b.mp4")) == 12
+
+
+def test_features_that_are_gone_are_made_again(store: FeatureStore, tmp_path: Path) -> None:
+    result = put(store, tmp_path, "/a.mp4", random_features(10))
+    store.record([result])
+    store.storage.delete(store.object_key(str(result.hash)))
+
+    with pytest.raises(JobError, match=r"the features of /a\.mp4 are gone"):
+        store.read_features("/a.mp4")
+    assert store.index().is_empty()
 
 
 def test_reading_what_was_not_extracted_names_the_source(store: FeatureStore) -> None:

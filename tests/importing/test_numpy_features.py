@@ -9,13 +9,14 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import require_import, with_import_settings
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.importing.numpy_features import ImportReport, ImportSettings, import_features
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 
 DIM = 6

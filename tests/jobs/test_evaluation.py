@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from anomalyclip.config import BackboneConfig, EventsConfig, ModelConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, EventsConfig, ModelConfig, RunConfig
 from anomalyclip.data.manifest import write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
@@ -21,6 +21,7 @@ from anomalyclip.jobs.evaluation import prepare
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, load_card, save_bundle
 from anomalyclip.model.directions import FixedDirections
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 
 

@@ -15,7 +15,7 @@ from anomalyclip.jobs import extraction
 from anomalyclip.jobs.extraction import prepare, run
 from anomalyclip.storage import Storage
 
-REPORT = ExtractionReport("f", "float32", "features/f", "quarantine.parquet", 4, 1, 1, 2, 0, 9, 1.0)
+REPORT = ExtractionReport("f", "float32", "features/f", "quarantine.parquet", 4, 1, 1, 2, 0, 9, 1.0, {"10.0.0.1": 9})
 
 
 @pytest.fixture

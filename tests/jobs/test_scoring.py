@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from anomalyclip import cluster
-from anomalyclip.config import EventsConfig, RunConfig, build_config
+from anomalyclip.config import EventsConfig, RunConfig
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.data.video import DecoderKilledError
@@ -35,6 +35,7 @@ from anomalyclip.job import Job
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.jobs.scored_media import Wanted
 from anomalyclip.jobs.scoring import ScoringResult, prepare, run
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from tests.registered import write_bundle
 

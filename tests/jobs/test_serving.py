@@ -1,5 +1,6 @@
 """A registered model is verified before a server starts on it, and the server ends with the command."""
 
+import json
 import os
 import signal
 import sys
@@ -14,10 +15,11 @@ from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.job import Job
 from anomalyclip.jobs import serving
-from anomalyclip.model.bundle import TENSORS
+from anomalyclip.runs import TENSORS
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import tracked_run
+from anomalyclip.tracking.serving import CURRENT, SERVED
 from tests.registered import write_bundle
 
 
@@ -35,12 +37,17 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
 
 
 def test_only_a_verified_copy_is_served(job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    started: list[tuple[list[str], dict[str, str]]] = []
-    monkeypatch.setattr(serving, "_run", lambda *how: started.append(how) or 0)
-    assert serving.serve(job, "models:/detector@champion", "127.0.0.1", 5001, 2) == 0
-    ((command, environment),) = started
-    model = command[command.index("--model-uri") + 1]
-    assert "served-" in model and not Path(model).exists()  # the copy goes with the server
+    started: list[tuple[list[str], dict[str, str], dict[str, str]]] = []
+
+    def run(command: list[str], environment: dict[str, str]) -> int:
+        started.append((command, environment, json.loads((Path(environment[SERVED]) / CURRENT).read_text())))
+        return 0
+
+    monkeypatch.setattr(serving, "_run", run)
+    assert serving.serve(job, "models:/detector@champion", "127.0.0.1", 5001, 2, 0) == 0
+    ((command, environment, current),) = started
+    assert current["version"] == "models:/detector/1"
+    assert "served-" in current["copy"] and not Path(current["copy"]).exists()  # the copy goes with the server
     assert command[-6:] == ["--host", "127.0.0.1", "--port", "5001", "--workers", "2"]
     assert environment["ANOMALYCLIP_STORAGE"] == job.storage.root
     assert not [name for name in environment if name.startswith("MLFLOW_TRACKING_")]
@@ -50,7 +57,7 @@ def test_only_a_verified_copy_is_served(job: Job, monkeypatch: pytest.MonkeyPatc
     content[-1] ^= 1
     tensors.write_bytes(content)
     with pytest.raises(UsageError, match=r"models:/detector/1 is refused: its files are not those"):
-        serving.serve(job, "models:/detector@champion", "127.0.0.1", 5001, 1)
+        serving.serve(job, "models:/detector@champion", "127.0.0.1", 5001, 1, 0)
     assert len(started) == 1
 
 
@@ -65,7 +72,7 @@ def test_only_a_verified_copy_is_served(job: Job, monkeypatch: pytest.MonkeyPatc
 )
 def test_what_is_no_version_is_refused(job: Job, name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        serving.serve(job, name, "127.0.0.1", 5001, 1)
+        serving.serve(job, name, "127.0.0.1", 5001, 1, 0)
 
 
 def test_the_servers_exit_code_is_passed_on() -> None:

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from anomalyclip.benchmark.footage import videos
-from anomalyclip.config import BackboneConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, RunConfig
 from anomalyclip.data.manifest import load_manifest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
@@ -23,7 +23,8 @@ from anomalyclip.jobs import training as training_job
 from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.training import Trained, build_bundle, prepare, replan
 from anomalyclip.methods import load_bundle
-from anomalyclip.model.bundle import TENSORS
+from anomalyclip.runs import TENSORS
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import Checkpoint, learnt_state
 from anomalyclip.training.setup import build_model

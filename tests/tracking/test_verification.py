@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from anomalyclip.errors import JobError, UsageError
-from anomalyclip.model.bundle import TENSORS
+from anomalyclip.runs import TENSORS
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import files
 from anomalyclip.tracking.registry import log_model, register_model
 from anomalyclip.tracking.runs import TrackedRun
+from anomalyclip.tracking.server import connect
 from anomalyclip.tracking.smoke import smoke_scores
 
 OpenRun = Callable[..., AbstractContextManager[TrackedRun]]
@@ -68,13 +69,19 @@ def test_a_model_with_code_or_a_loader_of_its_own_is_refused_and_nothing_runs(
     assert not mark.exists()
 
 
-def test_files_that_are_not_the_registered_ones_are_refused(registered: Path, storage: Storage) -> None:
+def test_files_that_are_not_the_registered_ones_are_refused(
+    registered: Path, storage: Storage, tracking_uri: str
+) -> None:
     (tensors,) = registered.rglob(TENSORS)
     content = bytearray(tensors.read_bytes())
     content[-1] ^= 1
     tensors.write_bytes(content)
     with pytest.raises(JobError, match="its files are not those that were registered"):
         smoke_scores(VERSION, storage, None)
+    version = connect(tracking_uri).get_model_version("detector", "1")
+    for name in (VERSION, version.source, version.run_id):
+        with pytest.raises(UsageError, match=f"{name} is refused: its files are not those that were registered"):
+            files.bundle(name, tracking_uri)
 
 
 def test_a_version_with_the_digest_of_another_run_is_refused(

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
+from anomalyclip.settings import build_config
 from anomalyclip.training.adaptation import Length, adapt
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 

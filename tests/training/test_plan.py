@@ -4,9 +4,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from anomalyclip.config import DataConfig, RunConfig, TrainingConfig, with_settings
+from anomalyclip.config import DataConfig, RunConfig, TrainingConfig
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.errors import UsageError
+from anomalyclip.settings import with_settings
 from anomalyclip.training.plan import (
     TrainingPlan,
     check_batches,

@@ -1,6 +1,8 @@
 """Training on a cluster: how the failures of workers end it."""
 
+import errno
 import logging
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,8 @@ from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.errors import JobError
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
+from anomalyclip.training import ray_training
+from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.sampling import Bag
@@ -57,6 +61,24 @@ def test_a_loss_that_is_not_finite_ends_all_workers_once_and_leaves_no_checkpoin
     with pytest.raises(JobError, match=r"^training failed: epoch 0, step [01]: the loss is not finite \(dir.*=nan"):
         fit_on_ray(plan)
     assert plan.checkpoints().epochs() == []
+
+
+def test_a_full_disk_under_one_worker_ends_the_others_too(
+    new_plan: Callable[..., FitPlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first worker writes the checkpoint; the others wait for it at the end of each epoch."""
+
+    def worker(loop_config: dict[str, Any]) -> None:  # local, so that it goes to the workers as it is
+        def save(*_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/checkpoint")
+
+        CheckpointStore.save = save  # type: ignore[method-assign]
+        real(loop_config)
+
+    real = ray_training._worker
+    monkeypatch.setattr(ray_training, "_worker", worker)
+    with pytest.raises(JobError, match=r"^training failed: no space left in /data/checkpoint, on .*the same command$"):
+        fit_on_ray(new_plan(epochs=3, workers=2, max_failures=5))
 
 
 def test_a_worker_that_is_killed_is_told_at_once_and_the_fit_ends_as_without(

@@ -20,9 +20,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from sklearn.metrics import roc_auc_score
 
 import anomalyclip.tuning.search
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
 from anomalyclip.errors import JobError
 from anomalyclip.job import Job
+from anomalyclip.settings import build_config
 from anomalyclip.training.fit_plan import run_plan
 from anomalyclip.training.validation import best_epoch
 from anomalyclip.tuning import engine, search_job, trial_runs

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from anomalyclip.config import ModelConfig, RunConfig, build_config
+from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.presets import PRESETS
+from anomalyclip.settings import build_config
 from anomalyclip.tuning.space import Space, between, describe, log_between, one_of, with_point
 from anomalyclip.tuning.spaces import SPACES
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from anomalyclip.config import RunConfig, build_config
+from anomalyclip.config import RunConfig
 from anomalyclip.data.schema import SCHEMA
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.training.adaptation import Length, adapt
 from anomalyclip.training.fit_plan import FitPlan

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -514,7 +515,7 @@ def test_the_champion_is_served_and_reads_below_its_root_alone(place: Place) -> 
     port = free_port()
     told = {"MLFLOW_TRACKING_URI": place.tracking_uri, "ANOMALYCLIP_VIDEO_ROOT": str(place.folder / "videos")}
     command = [sys.executable, str(ROOT / "workflows/serve.py"), f"models:/{NAME}@champion", "--port", str(port)]
-    command += ["--storage", place.storage.root]
+    command += ["--storage", place.storage.root, "--reload", "0.5"]
     (place.folder / "outside.mp4").write_bytes((place.folder / "videos/v0.mp4").read_bytes())
     with serving(command, port, "/ping", place.folder / "serving.log", **told) as address:
 
@@ -533,8 +534,17 @@ def test_the_champion_is_served_and_reads_below_its_root_alone(place: Place) -> 
             (answered,) = ask(path=path).json()["predictions"]
             assert answered["error"] == f"`path` '{path}' is outside of the server's ANOMALYCLIP_VIDEO_ROOT"
             assert answered["score"] is None
-        whole_numbers = ask(features=[[1] * 64] * 30).json()["predictions"]
-        assert whole_numbers[0]["error"] is None
+        (whole_numbers,) = ask(features=[[1] * 64] * 30).json()["predictions"]
+        assert whole_numbers["error"] is None
+
+        place.train(0.9, 2)
+        place.promote(NAME, "--version", "2")
+        answers = (ask(features=[[1] * 64] * 30) for _ in range(1000))  # one every few milliseconds
+        assert any(answer.json()["predictions"][0]["score"] != whole_numbers["score"] for answer in answers)
+        metrics = requests.get(f"{address}/metrics", timeout=60).text
+    assert f'anomalyclip_model_info{{version="models:/{NAME}/2"}} 1.0' in metrics
+    assert f'anomalyclip_model_info{{version="models:/{NAME}/1"}} 0.0' in metrics
+    assert re.findall(r'^anomalyclip_requests_total\{status="(.*)"\}', metrics, re.MULTILINE) == ["200"]
 
 
 def test_a_policy_is_written_to_complete(place: Place) -> None:

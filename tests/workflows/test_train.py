@@ -23,8 +23,9 @@ from anomalyclip.data.manifest import load_manifest
 from anomalyclip.evaluation.comparison import compare
 from anomalyclip.evaluation.metrics import compute_metrics
 from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.events.alarms import ALARMS, load_alarms
+from anomalyclip.events.alarms import load_alarms
 from anomalyclip.model.bundle import load_card
+from anomalyclip.runs import ALARMS
 from tests.commands import evaluate, score, train
 
 pytestmark = pytest.mark.cluster

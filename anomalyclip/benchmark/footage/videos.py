@@ -19,12 +19,12 @@ from anomalyclip.benchmark.footage.anomalies import ANOMALIES, FURNITURE
 from anomalyclip.benchmark.footage.camera import CAMERA_STREAM, HEIGHT, WIDTH, Camera, camera
 from anomalyclip.benchmark.footage.life import EVERYDAY, LOOK_ALIKES, NIGHT_LOOK_ALIKES, TRAFFIC
 from anomalyclip.benchmark.footage.places import PLACES, WITH_ROAD
-from anomalyclip.config import digest
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.data.schema import Anomaly as Interval
 from anomalyclip.errors import UsageError
+from anomalyclip.settings import digest
 
 DRAWING_VERSION = 4
 """Raise it whenever the same clips would look different: it is part of the videos' paths."""

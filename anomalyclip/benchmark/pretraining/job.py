@@ -11,13 +11,14 @@ from anomalyclip.benchmark.pictures.pool import DrawPicture, PicturePool, draw_p
 from anomalyclip.benchmark.pretraining.accuracy import ZeroShotAccuracy, zero_shot_accuracy
 from anomalyclip.benchmark.pretraining.contrastive import Pretraining
 from anomalyclip.benchmark.pretraining.settings import PretrainingConfig
-from anomalyclip.config import BackboneConfig, to_yaml
+from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.features.backbone import load_backbone, new_backbone, text_tower
 from anomalyclip.features.weights import write_weights
 from anomalyclip.job import Job
 from anomalyclip.jobs.lifecycle import finished, tracked
 from anomalyclip.runs import RunFolder, RunKind, RunResult, find_run
+from anomalyclip.settings import to_yaml
 from anomalyclip.storage import scratch
 from anomalyclip.tracking.runs import TrackedRun
 from anomalyclip.training.checkpoints import CheckpointStore

@@ -2,7 +2,7 @@
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from anomalyclip.config import Section
+from anomalyclip.settings import Section
 
 
 class PictureSettings(Section):
