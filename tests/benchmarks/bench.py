@@ -91,6 +91,7 @@ def main(folder: Path, wanted: list[str]) -> None:
     rows = []
     for name in wanted or groups:
         with TemporaryDirectory() as scratch:
+            os.environ["ANOMALYCLIP_SCRATCH"] = scratch
             for row in measured(groups[name](Path(scratch))):
                 print(f"{row['name']}: {row['seconds']:.3g} s", file=sys.stderr, flush=True)
                 rows.append(row)

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.bench import Case, keep, measured, table
+from tests.benchmarks.cases import tables, training, video
 
 
 def busy(seconds: float) -> None:
@@ -29,3 +30,11 @@ def test_a_second_run_is_compared_with_the_first(tmp_path: Path) -> None:
     lines = table(later, before).splitlines()[2:]
     assert [line.split("|")[6].strip() for line in lines] == ["1 (1.00x)", "1 (2.00x, slower)", ""]
     assert [json.loads(path.read_text())["rows"] for path in sorted(tmp_path.glob("*.json"))] == [rows, later]
+
+
+def test_the_first_case_of_each_group_can_be_measured(tmp_path: Path) -> None:
+    for number, group in enumerate((tables, training, video)):
+        (tmp_path / str(number)).mkdir()
+        case = next(group.cases(tmp_path / str(number)))
+        assert case.name and case.baseline
+        case.run()

@@ -1,6 +1,5 @@
 """A training step of the method at its UCF-Crime settings and a batch of 8 videos, its parts, and what feeds it."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyclip.config import BackboneConfig, RunConfig, build_config
+from anomalyclip.config import BackboneConfig, RunConfig
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.feature_file import FeatureWriter
@@ -18,6 +17,7 @@ from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.losses import loss_terms, semantic_selection
 from anomalyclip.model.selector import segment_sums
 from anomalyclip.presets import preset
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit import FitData, StepInput, fit, step_inputs, step_loss
@@ -32,7 +32,6 @@ CONFIG: RunConfig = build_config(preset("ucf-crime"), None, SETTINGS)
 
 def cases(folder: Path) -> Iterator[Case]:
     """Yield the cases of the training."""
-    os.environ["ANOMALYCLIP_SCRATCH"] = str(folder)
     bags = [Bag(f"v{number}", number // 2 if number % 2 else NORMAL_LABEL) for number in range(2 * VIDEOS)]
     cache = _cache(folder, bags)
     data = FitData(bags, (), cache)
