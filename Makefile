@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHAOS_FOLDER ?= build/chaos
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup browser test lint audit demo real named-videos accept chaos docs benchmark clean
+.PHONY: help setup browser test lint audit demo real named-videos accept chaos docs bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,8 +58,8 @@ chaos: setup  ## Break every command on purpose; what was done is kept in build/
 docs: setup  ## Build the site in build/site; a broken reference or link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-benchmark: setup  ## Measure speeds beside their baselines
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+bench: setup  ## Measure speeds beside their baselines, and beside the run before; figures are kept in build/bench
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m tests.benchmarks.bench build/bench $(CASES)
 
 clean:  ## Remove the environment and the demo's results
 	rm -rf $(VENV) demo

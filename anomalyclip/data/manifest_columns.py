@@ -53,7 +53,7 @@ def doubtful_rows(table: pl.DataFrame, frame_tolerance: int) -> Flags:
         labels = pl.col("labels").list
         doubts += [labels.eval(pl.element().is_in(faulty)).list.any(), labels.n_unique() < labels.len()]
     if "num_frames" in table.columns:
-        doubts.append(pl.col("num_frames") < 1)
+        doubts.append((pl.col("num_frames") < 1).fill_null(False))
     flags = table.select(pl.any_horizontal(doubts).fill_null(True)).to_series().to_numpy() if doubts else False
     return doubtful_intervals(table, frame_tolerance) | flags
 

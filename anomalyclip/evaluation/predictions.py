@@ -32,6 +32,33 @@ class Digests:
 
 
 @dataclass(frozen=True, eq=False)
+class FrameLabels(Sequence[Sequence[str]]):
+    """The lists of labels of a video's frames, of which few differ."""
+
+    distinct: Sequence[Sequence[str]]
+    places: IntArray
+    """Which of them each frame has: (frames,)."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, frame: Any) -> Any:
+        """Return the labels of a frame, or of several."""
+        if isinstance(frame, slice):
+            return FrameLabels(self.distinct, self.places[frame])
+        return self.distinct[self.places[frame]]
+
+
+def gathered_labels(lists: Sequence[Sequence[str]]) -> FrameLabels:
+    """Return lists of labels, one per frame, with equal ones kept once."""
+    if isinstance(lists, FrameLabels):
+        return lists
+    places: dict[tuple[str, ...], int] = {}
+    found = [places.setdefault(tuple(names), len(places)) for names in lists]
+    return FrameLabels(list(places), np.array(found, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
 class VideoPrediction:
     """Truth and prediction of one video.
 
@@ -64,7 +91,8 @@ class VideoPrediction:
             raise JobError(f"video {self.video_id}, frame {wrong[0]}: a score is not a probability in [0, 1]")
         if self.times is not None and (self.times.shape != (frames,) or not (np.diff(self.times) > 0).all()):
             raise JobError(f"video {self.video_id}: its frames need {frames} rising times, one each")
-        of_frames = {name for names in self.labels or () for name in names}
+        lists = gathered_labels(self.labels or ())
+        of_frames = {name for place in np.unique(lists.places).tolist() for name in lists.distinct[place]}
         if NORMAL in {*(self.video_labels or ()), *of_frames}:
             raise JobError(f"video {self.video_id}: a normal frame or video has no labels, not the label {NORMAL!r}")
         if extra := sorted(of_frames - set(self.video_labels or ())):

@@ -19,9 +19,11 @@ from anomalyclip.evaluation.predictions import (
     BoolArray,
     Digests,
     FloatArray,
+    FrameLabels,
     IntArray,
     Predictions,
     VideoPrediction,
+    gathered_labels,
     outside_unit_interval,
 )
 from anomalyclip.events.detection import OperatingPoint
@@ -127,18 +129,21 @@ def _video_table(video: VideoPrediction, schema: pa.Schema) -> pa.Table:
         pa.repeat(video.video_id, frames),
         pa.array(np.arange(frames, dtype=np.int32)),
         pa.nulls(frames, pa.float64()) if video.times is None else pa.array(video.times, pa.float64()),
-        pa.nulls(frames, kind) if video.video_labels is None else _lists([video.video_labels] * frames, kind),
+        pa.nulls(frames, kind) if video.video_labels is None else _repeated(video.video_labels, frames, kind),
         pa.nulls(frames, kind) if video.labels is None else _lists(video.labels, kind),
         *(pa.array(np.asarray(column, dtype=np.float32)) for column in (video.scores, *video.probabilities.T)),
     ]
     return pa.table(columns, schema=schema)
 
 
-def _lists(lists: Sequence[Sequence[str]], kind: pa.DataType) -> pa.ListArray:
+def _repeated(names: Sequence[str], frames: int, kind: pa.DataType) -> pa.ListArray:
+    return _lists(FrameLabels([names], np.zeros(frames, dtype=np.int64)), kind)
+
+
+def _lists(labels: Sequence[Sequence[str]], kind: pa.DataType) -> pa.ListArray:
     """The lists as a column; equal ones, of which there are millions, are converted once."""
-    places: dict[tuple[str, ...], int] = {}
-    rows = [places.setdefault(tuple(names), len(places)) for names in lists]
-    return pa.array([list(names) for names in places], kind).take(pa.array(rows))
+    lists = gathered_labels(labels)
+    return pa.array([list(names) for names in lists.distinct], kind).take(pa.array(lists.places))
 
 
 def _checked(table: pa.Table) -> Predictions:

@@ -18,7 +18,7 @@ from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
 from anomalyclip.evaluation.parts import PartLengths, part_lengths, score_in_parts
-from anomalyclip.evaluation.predictions import Digests, VideoPrediction
+from anomalyclip.evaluation.predictions import Digests, FrameLabels, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
 from anomalyclip.events.alarms import load_alarms
 from anomalyclip.events.detection import OperatingPoint
@@ -201,8 +201,8 @@ def _with_truth(row: Mapping[str, Any], track: Track) -> VideoPrediction:
     return VideoPrediction(row["video_id"], row["labels"], labels, track.scores, track.probabilities, times)
 
 
-def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> list[list[str]]:
-    """Return the labels of each frame; frames with the same labels share one list, as there are millions of them."""
-    codes = (truth @ (1 << np.arange(len(names)))).tolist()
-    lists = {code: [name for place, name in enumerate(names) if code >> place & 1] for code in set(codes)}
-    return [lists[code] for code in codes]
+def _label_lists(names: Sequence[str], truth: NDArray[np.bool_]) -> FrameLabels:
+    """Return the labels of each frame, from which of the names it has `(frames, names)`."""
+    rows, places = np.unique(truth @ (1 << np.arange(len(names))), return_inverse=True)
+    lists = [[name for place, name in enumerate(names) if code >> place & 1] for code in rows.tolist()]
+    return FrameLabels(lists, places)

@@ -18,6 +18,11 @@ VIDEOS, FRAMES, ABNORMAL = 290, 1_100_000, 13
 
 @pytest.fixture(scope="module")
 def table() -> Predictions:
+    return drawn_table()
+
+
+def drawn_table() -> Predictions:
+    """Predictions at UCF-Crime's size, scores a little higher in true intervals."""
     rng = np.random.default_rng(0)
     inner = np.sort(rng.choice(np.arange(1, FRAMES), VIDEOS - 1, replace=False))
     offsets = np.concatenate([[0], inner, [FRAMES]]).astype(np.int64)

@@ -421,8 +421,12 @@ def test_a_listed_folder_says_of_each_path_what_a_look_at_the_file_says(tmp_path
     (root / "many" / "away").symlink_to(outside)
     (root / "many" / "folder").mkdir()
     (root / "linked").symlink_to("many")
+    (tmp_path / "beside").mkdir()
+    for number in range(10):
+        (tmp_path / "beside" / f"{number}.mp4").touch()
+    (root / "leaving").symlink_to(tmp_path / "beside")
     names = [*(f"{number}.mp4" for number in range(10)), "inside", "away", "folder", "gone.mp4", "../a.mp4", "./1.mp4"]
-    paths = [f"{folder}/{name}" for folder in ("many", "linked", root / "many") for name in names]
+    paths = [f"{folder}/{name}" for folder in ("many", "linked", "leaving", root / "many") for name in names]
     paths += ["s3://bucket/a.mp4", "s3://bucket/a%20b.mp4", "s3://other/a.mp4", "ftp://host/a.mp4", "s3://bucket/../a"]
     found = plain_sources(pl.Series(paths), root.resolve(), ["bucket"]).to_list()
     said = [resolved(path, root.resolve()) for path in paths]
@@ -441,7 +445,10 @@ def test_a_long_manifest_opens_no_file_of_a_listed_folder(tmp_path: Path, monkey
     (tmp_path / "v").mkdir()
     for number in range(300):
         (tmp_path / "v" / f"{number}.mp4").touch()
-    rows = "".join(f"{number},v/{number}.mp4,test,Riot,{number}-{number + 9},400\n" for number in range(300))
+    rows = "".join(
+        f"{number},v/{number}.mp4,test,Riot,{number}-{number + 9},{400 if number % 2 else ''}\n"
+        for number in range(300)
+    )
     (tmp_path / "m.csv").write_text(HEADER + rows)
     monkeypatch.setattr("anomalyclip.data.manifest.resolve_source", lambda *_: pytest.fail("looked at a file"))
     df = load_manifest(tmp_path / "m.csv")
