@@ -96,7 +96,12 @@ def run_workers() -> Callable[..., None]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        mp.start_processes(_worker, (workers, port, function, arguments), nprocs=workers, start_method="fork")
+        gc.collect()
+        gc.freeze()  # the remains of an earlier test's Ray crash a forked process that collects them
+        try:
+            mp.start_processes(_worker, (workers, port, function, arguments), nprocs=workers, start_method="fork")
+        finally:
+            gc.unfreeze()
 
     return run
 
