@@ -9,7 +9,7 @@ import torch
 from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.data.manifest import annotations_digest
 from anomalyclip.data.schema import SCHEMA
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.parts import PartLengths
 from anomalyclip.evaluation.predictions import Digests
 from anomalyclip.evaluation.predictions_file import read_predictions
@@ -202,7 +202,7 @@ def test_nothing_is_written_where_scoring_breaks_off(new_bundle: NewBundle, stor
     store, target = stored(storage, tmp_path, 1), tmp_path / "predictions.parquet"
     checked = with_frame_counts(manifest(), store, 1)
     storage.delete(store.object_key("v2"))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(JobError, match=r"the features of /v2\.mp4 are gone"):
         score_manifest(bundle_scorer(new_bundle(1), CPU), checked, "m", store, target)
     assert [path for path in tmp_path.iterdir() if target.name in path.name] == []
 
