@@ -62,8 +62,12 @@ class Footage:
     def video(self, video_id: str) -> Features:
         return self.features[video_id][:, None]
 
-    def gather(self, video_id: str, frames: NDArray[np.int64], crop: int) -> Features:
-        return self.features[video_id][frames]
+    @property
+    def dim(self) -> int:
+        return next(iter(self.features.values())).shape[1]
+
+    def gather(self, video_id: str, frames: NDArray[np.int64], crop: int, out: Features | None = None) -> Features:
+        return np.take(self.features[video_id], frames, axis=0, out=out)
 
     def feature_sum(self, video_id: str) -> NDArray[np.float64]:
         return self.features[video_id].sum(axis=0, dtype=np.float64)
