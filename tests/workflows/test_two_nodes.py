@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import polars as pl
 import pytest
 import yaml
@@ -23,6 +24,8 @@ ACROSS = ["--set", "training.workers=2", "--set", "training.cpus_per_worker=2"]
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     with team(tmp_path_factory.mktemp("team")) as started:
         yield started
+    mlflow.set_tracking_uri(None)  # the server is gone, and later commands of this process would ask it
+    mlflow.set_registry_uri(None)
 
 
 def test_extraction_training_search_and_promotion_on_two_nodes(
