@@ -43,6 +43,7 @@ class ScoringServer:
     def __init__(self, folder: Path) -> None:
         self._file, self._version = folder / CURRENT, ""
         self._version, self._app = self._load()
+        self._seen = self._version
         self._free = asyncio.Semaphore(AT_ONCE)
         self._open = 0
 
@@ -58,10 +59,12 @@ class ScoringServer:
     def look(self) -> bool:
         """Take the copy that the file names now, if that is another; returns whether it did.
 
-        A copy that does not load changes nothing.
+        A copy that does not load changes nothing, and is tried once.
         """
-        if json.loads(self._file.read_text())["version"] == self._version:
+        named = json.loads(self._file.read_text())["version"]
+        if named == self._seen:
             return False
+        self._seen = named
         try:
             self._version, self._app = self._load()
         except Exception:  # whatever is wrong with the new model, the old one answers

@@ -41,9 +41,9 @@ class ServedModel:
             version = f"models:/{self._name}/{number}"
             if version == self._seen:
                 return None
-            self._seen = version  # one that is refused is named once
             copy = verified_copy(version, self._folder / f"version-{number}")
         self._tell(version, copy)
+        self._seen = version
         return version
 
     @contextmanager
@@ -52,12 +52,16 @@ class ServedModel:
         stop = threading.Event()
 
         def follow() -> None:
+            said = ""
             while not stop.wait(seconds):
                 try:
                     if version := self.look():
                         log.info("verified: %s; it is served from now on", version)
+                    said = ""
                 except UsageError as error:
-                    log.warning("the model is served as it was: %s", error)
+                    if str(error) != said:  # it is tried again at each look, and named once
+                        log.warning("the model is served as it was: %s", error)
+                    said = str(error)
 
         thread = threading.Thread(target=follow, daemon=True)
         if seconds and self._alias:

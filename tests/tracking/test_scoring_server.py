@@ -9,6 +9,8 @@ from typing import Any
 import mlflow
 import pytest
 
+from anomalyclip.errors import UsageError
+from anomalyclip.runs import TENSORS
 from anomalyclip.storage import Storage
 from anomalyclip.tracking import scoring_server
 from anomalyclip.tracking.registry import log_model, register_model
@@ -109,12 +111,29 @@ def test_a_request_that_was_begun_is_answered_by_the_model_it_found(
     assert scores(server) != first
 
 
-def test_a_copy_that_does_not_load_leaves_the_model_in_service(served: ServedModel, tmp_path: Path) -> None:
+def test_a_version_that_is_refused_is_looked_at_again(served: ServedModel, uri: str, tmp_path: Path) -> None:
+    promote(uri, "2")
+    (tensors,) = [path for path in (tmp_path / "root/mlflow/artifacts").rglob(TENSORS)
+                  if path.read_bytes() == (tmp_path / "bundle-1" / TENSORS).read_bytes()]  # fmt: skip
+    whole = tensors.read_bytes()
+    tensors.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UsageError, match="models:/detector/2 is refused"):
+        served.look()
+    tensors.write_bytes(whole)
+    assert served.look() == "models:/detector/2"
+
+
+def test_a_copy_that_does_not_load_leaves_the_model_in_service(
+    served: ServedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     server = ScoringServer(tmp_path / "served")
     first = scores(server)
     told = {"version": "models:/detector/9", "copy": str(tmp_path / "nothing")}
     (tmp_path / "served" / CURRENT).write_text(json.dumps(told))
-    assert not server.look()
+    assert not server.look() and not server.look()
+    assert [record.getMessage() for record in caplog.records if "cannot be loaded" in record.message] == [
+        "the new version cannot be loaded: models:/detector/1 stays"
+    ]
     assert scores(server) == first
 
 
