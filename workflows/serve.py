@@ -4,7 +4,10 @@ import sys
 from collections.abc import Sequence
 
 from anomalyclip import cli
+from anomalyclip.errors import UsageError
 from anomalyclip.tracking.resolve import check_servable
+
+DAY = 86_400
 
 
 def main(argv: Sequence[str]) -> cli.Result:
@@ -25,6 +28,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_tracking_option(command)
     arguments = command.parse_args(argv)
     check_servable(arguments.model)
+    if not 0 <= arguments.reload <= DAY:
+        raise UsageError(f"--reload {arguments.reload:g}: give 0 to {DAY} seconds")
     job = cli.resolve(arguments)
 
     from anomalyclip.jobs import serving  # after the checks above: its libraries take seconds to import

@@ -12,6 +12,7 @@ import anomalyclip.tuning.search
 import anomalyclip.workflows.ablate
 import anomalyclip.workflows.evaluate
 import anomalyclip.workflows.extract
+import anomalyclip.workflows.serve
 import anomalyclip.workflows.train
 from anomalyclip import cli
 
@@ -21,6 +22,7 @@ MAINS = {
     "evaluate": anomalyclip.workflows.evaluate.main,
     "ablate": anomalyclip.workflows.ablate.main,
     "search": anomalyclip.tuning.search.main,
+    "serve": anomalyclip.workflows.serve.main,
 }
 Refused = Callable[..., str]
 
@@ -160,3 +162,9 @@ def test_an_ablation_of_nothing_or_of_a_variant(refused: Refused, drawn_manifest
 def test_a_preset_for_a_trained_model(refused: Refused, drawn_manifest: Path, trained_folder: Path) -> None:
     line = refused("evaluate", str(trained_folder), str(drawn_manifest), "--preset", "ucf-crime")
     assert "a trained model brings its own settings" in line
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "86401"])
+def test_a_time_between_looks_at_an_alias_that_is_none_is_refused(refused: Refused, seconds: str) -> None:
+    said = refused("serve", "models:/anomalyclip@champion", "--reload", seconds)
+    assert said == f"error: --reload {float(seconds):g}: give 0 to 86400 seconds"
