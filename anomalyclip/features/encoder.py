@@ -1,6 +1,7 @@
 """Image features of frames, and the fingerprint of everything that determines their values."""
 
 import copy
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,6 +21,8 @@ from anomalyclip.features.backbone import Backbone
 from anomalyclip.features.preprocess import PREPROCESS_VERSION
 from anomalyclip.settings import digest
 
+log = logging.getLogger("anomalyclip")
+
 ROUNDED = (nn.Linear, nn.Conv2d, nn.MultiheadAttention, NonDynamicallyQuantizableLinear)
 """Modules whose weights autocast rounds to bfloat16 in every call; subclasses may use them in other ways."""
 
@@ -31,7 +34,19 @@ class FrameEncoder:
     encoded; nothing waits for the GPU but the thread that needs the features.
     """
 
-    def __init__(self, backbone: Backbone, precision: ResolvedPrecision, device: torch.device, crops: int = 1) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        precision: ResolvedPrecision,
+        device: torch.device,
+        crops: int = 1,
+        batch_size: int = 0,
+        compiled: bool = False,
+    ) -> None:
+        """Create an encoder of batches of any size; on a GPU, those up to `batch_size` cost the host least.
+
+        `compiled` compiles the image tower on a GPU, where that is possible; features then differ by rounding.
+        """
         self._preprocess = backbone.preprocess
         self._precision = precision
         self._device = device
@@ -40,6 +55,11 @@ class FrameEncoder:
         self._buffers = threading.local()
         # on a GPU, kernels of two batches side by side gain nothing; on CPUs batches side by side were 1.5 times faster
         self._turn: Any = nullcontext() if device.type == "cpu" else threading.Lock()
+        self._graph: _Graph | None = None
+        if device.type == "cuda" and compiled:
+            self._compile(batch_size)
+        if device.type == "cuda" and batch_size:
+            self._graph = self._record(batch_size)
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -60,12 +80,32 @@ class FrameEncoder:
     def _encode(self, frames: Tensor) -> Tensor:
         views = self._preprocess.crops(frames, self._crops)
         # one crop at a time: all at once need ten times the memory
-        return torch.stack([self._features(pixels).half() for pixels in views], dim=1)
+        return torch.stack([self._features(pixels).to(torch.float16, copy=True) for pixels in views], dim=1)
 
     def _features(self, pixels: Tensor) -> Tensor:
+        if self._graph is not None and len(pixels) <= len(self._graph.pixels):
+            return self._graph(pixels)
+        return self._eager(pixels)
+
+    def _eager(self, pixels: Tensor) -> Tensor:
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16")
         with autocast, tf32_allowed(self._precision):
             return self._tower(pixels)
+
+    @torch.inference_mode()
+    def _record(self, batch_size: int) -> "_Graph":
+        pixels = torch.zeros(batch_size, 3, self._preprocess.size, self._preprocess.size, device=self._device)
+        return _Graph(self._eager, pixels)
+
+    @torch.inference_mode()
+    def _compile(self, batch_size: int) -> None:
+        plain = self._tower
+        self._tower = torch.compile(plain, dynamic=False)
+        try:
+            self._record(batch_size or 1)
+        except Exception as error:  # of a compiler, a driver or Triton
+            log.warning("the image tower cannot be compiled here: %s", " ".join(str(error).split())[:200])
+            self._tower = plain
 
     def _on_gpu(self, frames: NDArray[np.uint8]) -> Tensor:
         buffers = self._buffers_of(frames)
@@ -93,6 +133,29 @@ class FrameEncoder:
         if buffers.pinned.numel() < frames.size:
             buffers.pinned = torch.empty(frames.size, dtype=torch.uint8, pin_memory=True)
         return buffers
+
+
+class _Graph:
+    """Kernels that were recorded once: launching them one by one took the host longer than the GPU needed for them."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], pixels: Tensor) -> None:
+        """Record a function of a batch of that shape; needs that no other thread uses the GPU."""
+        self.pixels = pixels
+        stream = torch.cuda.Stream(pixels.device)
+        stream.wait_stream(torch.cuda.current_stream(pixels.device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # libraries choose their kernels and take their memory in the first calls
+                function(pixels)
+        torch.cuda.current_stream(pixels.device).wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._features = function(pixels)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the features of some pixels, which the next call overwrites."""
+        self.pixels[: len(pixels)].copy_(pixels)
+        self._graph.replay()
+        return self._features[: len(pixels)]
 
 
 def _image_tower(model: Any, precision: ResolvedPrecision, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -154,7 +154,9 @@ class _Worker:
         self._deaths = deaths
         self._node = cluster.node()
         backbone = load_stored_backbone(storage, identity)
-        self._encoder = FrameEncoder(backbone, precision, resolve_device(), settings.crops)
+        self._encoder = FrameEncoder(
+            backbone, precision, resolve_device(), settings.crops, settings.batch_size, settings.compiled
+        )
         self._decoders = SimpleQueue[Decoder]()
         for _ in range(decoders):
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
