@@ -28,7 +28,7 @@ SERVANTS = re.compile(r"IDLE|Agent|_StatsActor")
 """Ray's own processes with the names of workers."""
 ROLES: Mapping[str, Callable[[psutil.Process], bool]] = {
     "worker": lambda process: _title(process).startswith("ray::") and not SERVANTS.search(_title(process)),
-    "decoder": lambda process: "anomalyclip.features.decoder import main" in _title(process),
+    "decoder": lambda process: "anomalyclip.data.decoder_process import main" in _title(process),
     "raylet": lambda process: process.name() == "raylet",
     "GCS": lambda process: process.name() == "gcs_server",
 }

@@ -11,9 +11,9 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from pyarrow import fs
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.video import VideoReader, probe
 from anomalyclip.features import sources
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, first_bytes, removed_sources, stamp, stamps

@@ -15,6 +15,7 @@ import torch
 
 from anomalyclip import cluster
 from anomalyclip.config import EventsConfig, RunConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.data.video import DecoderKilledError
@@ -26,7 +27,6 @@ from anomalyclip.events.alarms import AlarmTable, save_alarms
 from anomalyclip.events.detection import find_events
 from anomalyclip.events.event import EVENTS
 from anomalyclip.features import extraction, local_extraction
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.imported import ImportedFeatures, save_import
 from anomalyclip.features.index import ExtractionResult
