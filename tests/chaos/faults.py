@@ -212,7 +212,7 @@ WHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("tracking away", "tracking slow", "tracking 500"), ("train, server",)),
     **dict.fromkeys(("objects away", "objects slow"), ("extract", "train, server")),
     "two at once": WRITERS,
-    "six at once": ("extract", "import", "train", "score", "promote", "gc"),
+    "six at once": ("extract", "import", "train", "evaluate", "score", "promote", "gc", "search"),
     **dict.fromkeys(JUMPS, ("extract", "train", "promote", "gc")),
     "driver killed on S3": ("extract", "train, server"),
 }

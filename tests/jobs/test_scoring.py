@@ -15,6 +15,7 @@ import torch
 
 from anomalyclip import cluster
 from anomalyclip.config import EventsConfig, RunConfig
+from anomalyclip.data import video
 from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
@@ -57,6 +58,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "connect", None)
+
+
+@pytest.fixture(autouse=True)
+def _without_decoding_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Videos are opened in the decoder's process, also for reports, clips and copies."""
+    monkeypatch.setattr(video, "_open", lambda path: pytest.fail(f"{path} was opened in this process"))
 
 
 @pytest.fixture
