@@ -21,6 +21,8 @@ from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_
 from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
 UNKNOWN_TIME = -(2**63)
+PACKETS_A_SIGN = 1000
+"""Packets from one number of `counted_frames` to the next."""
 MAX_PIXELS = 8192 * 4320
 """Most pixels of a frame, unless another number is given (`extraction.max_pixels`)."""
 
@@ -72,16 +74,25 @@ def probe(path: str | PathLike[str]) -> int:
     It is an estimate: the container's number, or the number of packets if it has none. Raises DecodeError if the video
     cannot be opened or its end is missing (`containers.py`).
     """
+    *_, frames = counted_frames(path)
+    return frames
+
+
+def counted_frames(path: str | PathLike[str]) -> Iterator[int]:
+    """Yield how many frames of a local video are known so far, now and then; the last is what `probe` returns."""
     if is_folder(path):
         with _errors_of(path, [0]):
             next(pictures(path))()
-            return len(frame_paths(path))
+            yield len(frame_paths(path))
+        return
     with _errors_of(path, reached := [0]), _open(path) as container:
         stream = _video_stream(container)
         if not stream.frames:
             for packet in container.demux(stream):
                 reached[0] += packet.size > 0
-        return stream.frames or reached[0]
+                if reached[0] % PACKETS_A_SIGN == 0:
+                    yield reached[0]
+        yield stream.frames or reached[0]
 
 
 def is_rotated(path: str | PathLike[str]) -> bool:
@@ -178,11 +189,14 @@ class TimedFrame(NamedTuple):
     pixels: Callable[[], Pixels]
 
 
-def timed_frames(path: str | PathLike[str], fps: float = 25.0, height: int | None = None) -> Iterator[TimedFrame]:
+def timed_frames(
+    path: str | PathLike[str], fps: float = 25.0, height: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[TimedFrame]:
     """Yield the frames of a local video as `VideoReader` shows them, with their times, one at a time.
 
     `fps` is the rate of a video that states no times: a folder of pictures. Frames higher than `height` are scaled down
-    to it; only those whose pixels are asked for are converted. Raises DecodeError.
+    to it; only those whose pixels are asked for are converted. Raises DecodeError, also for frames of more than
+    `max_pixels`.
     """
     with _errors_of(path, reached := [0]):
         if is_folder(path):
@@ -192,6 +206,7 @@ def timed_frames(path: str | PathLike[str], fps: float = 25.0, height: int | Non
             return
         with _open(path) as container:
             stream = _video_stream(container)
+            _bound_pixels(container, stream, max_pixels)
             rate = float(stream.average_rate or stream.guessed_rate or fps)
             first, frames = _first(container, stream)
             orientation = _orientation(first)

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.timing import Timing, timing_metadata
 from anomalyclip.data.uris import is_uri
-from anomalyclip.data.video import DecodeError, DecoderKilledError, is_rotated
-from anomalyclip.features.decoder import Decoder
+from anomalyclip.data.video import DecodeError, DecoderKilledError
 from anomalyclip.features.feature_file import Features, FeatureSummary, FeatureWriter
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.preprocess import ROTATION_VERSION
@@ -59,7 +59,7 @@ def extract_video(
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
         fault, killed = None, False
         try:
-            summary, rotated = _stored(store, content, path)
+            summary, rotated = _stored(store, content, path, decoder)
             if summary is None:
                 finished = Path(folder) / f"{content}.parquet"
                 summary = _write_features(finished, source, path, encoder, settings, decoder)
@@ -94,13 +94,12 @@ def displayed_hash(content: str, rotated: bool) -> str:
     return hashlib.sha256(f"{content} rotated {ROTATION_VERSION}".encode()).hexdigest()[:32] if rotated else content
 
 
-def _stored(store: FeatureStore, content: str, video: Path) -> tuple[FeatureSummary | None, bool]:
+def _stored(store: FeatureStore, content: str, video: Path, decoder: Decoder) -> tuple[FeatureSummary | None, bool]:
     """Return the figures of a video's stored features, None without any, and whether the video is rotated."""
     if (summary := store.summary(displayed_hash(content, rotated=True))) is not None:
         return summary, True
     summary = store.summary(content)
-    # safe in this process: a decoder has read this content to its end before
-    sideways = summary is not None and is_rotated(video)
+    sideways = summary is not None and decoder.is_rotated(video)
     return (None if sideways else summary), sideways
 
 

@@ -18,11 +18,11 @@ from ray.data.block import BlockMetadata
 
 from anomalyclip import cluster
 from anomalyclip.config import ExtractionConfig, RunConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.device import ResolvedPrecision, resolve_device, resolve_precision
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone, save_backbone
 from anomalyclip.features.deaths import WorkerDeaths
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.extraction_blocks import blocks
