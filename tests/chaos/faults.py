@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.kills import PATIENCE_SECONDS, SEED, again, end_as_unbroken, last_line, traceback
+from tests.chaos.draws import SEED
+from tests.chaos.kills import PATIENCE_SECONDS, again, end_as_unbroken, last_line, traceback
 from tests.chaos.ledger import Row
 from tests.chaos.objects import in_object_store
 from tests.chaos.processes import Job
