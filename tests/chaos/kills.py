@@ -47,6 +47,7 @@ class Course:
             self.jobs.append(job)
             self._break(job)
             self.codes.append(code := job.wait(PATIENCE_SECONDS))
+            self.said.append(f"run {len(self.jobs)} ended after {job.seconds:.1f} s with {code}")
             self.faults += ["hung after the kill"] if code is None else told(job, code, self.killed[before:])
             if code is None or not self.case.at_once:
                 job.end()
@@ -61,7 +62,7 @@ class Course:
     @property
     def note(self) -> str:
         """Who was killed when, and how the command ended each time."""
-        return f"killed {', '.join(self.said)}; exit codes {self.codes}" if self.killed else "ended before"
+        return ", ".join(self.said) if self.killed else "ended before"
 
     def _break(self, job: Job) -> None:
         """Kill whose turn it is, and the next one too while the command may outlive it."""
@@ -74,7 +75,7 @@ class Course:
             if not since:
                 return
             self.killed.append(kill.role)
-            self.said.append(f"{kill.role} after {since:.1f} s of run {len(self.jobs)}")
+            self.said.append(f"{kill.role} killed after {since:.1f} s")
             if kill.role not in OUTLIVED:
                 return
 
