@@ -17,7 +17,7 @@ from anomalyclip.errors import JobError
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 from anomalyclip.training import ray_training
-from anomalyclip.training.checkpoints import Checkpoint, CheckpointStore
+from anomalyclip.training.checkpoints import CheckpointStore
 from anomalyclip.training.fit_plan import FitPlan
 from anomalyclip.training.ray_training import fit_on_ray
 from anomalyclip.training.sampling import Bag
@@ -61,15 +61,6 @@ def test_a_loss_that_is_not_finite_ends_all_workers_once_and_leaves_no_checkpoin
     with pytest.raises(JobError, match=r"^training failed: epoch 0, step [01]: the loss is not finite \(dir.*=nan"):
         fit_on_ray(plan)
     assert plan.checkpoints().epochs() == []
-
-
-def test_what_a_driver_left_that_was_killed_after_the_last_epoch_is_removed(new_plan: Callable[..., FitPlan]) -> None:
-    plan = new_plan(epochs=3)
-    plan.checkpoints().save(Checkpoint(2, {}, {}, [{"epoch": epoch} for epoch in range(3)]), keep=())
-    storage = Storage(plan.storage_root)
-    storage.write_json("runs/fit/ray/of-the-dead/trainer.json", {})
-    fit_on_ray(plan)
-    assert storage.list("runs/fit") == ["checkpoints"]
 
 
 def test_a_full_disk_under_one_worker_ends_the_others_too(
