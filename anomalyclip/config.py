@@ -69,8 +69,9 @@ class ExtractionConfig(Section):
     cpus_per_worker: PositiveFloat = 0.9
     """CPUs that Ray reserves for a worker. From 1 up, the worker uses as many threads; below 1, small machines have
     room for other work, and the workers of a machine share its CPUs."""
-    decode_processes: PositiveInt = 2
-    """Videos that a worker decodes at the same time, each in its own process."""
+    decode_processes: PositiveInt | None = None
+    """Videos that a worker decodes at the same time, each in its own process; None is 2 on CPUs, and with a GPU one per
+    CPU of the worker's share of the cluster."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
     max_pixels: PositiveInt = 8192 * 4320

@@ -1,7 +1,6 @@
 """Extraction of the videos of a manifest on the workers of a Ray cluster."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,12 +9,10 @@ from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
@@ -30,7 +27,6 @@ from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.extraction_blocks import blocks
 from anomalyclip.features.extraction_progress import ExtractionProgress, Progress
-from anomalyclip.features.feature_file import Features
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.full_disk import disk_errors
@@ -145,23 +141,22 @@ class _Worker:
         identity: str,
         precision: ResolvedPrecision,
         settings: ExtractionConfig,
+        decoders: int,
         workers_on_node: int,
         deaths: Any,
     ) -> None:
         ray.get(deaths.start.remote())
         # a core per video beat several threads per video, and Ray would leave a worker one thread on any node
-        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // settings.decode_processes))
+        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // decoders))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
         self._deaths = deaths
         self._node = cluster.node()
-        device = resolve_device()
-        self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
-        # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
-        self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
+        backbone = load_stored_backbone(storage, identity)
+        self._encoder = FrameEncoder(backbone, precision, resolve_device(), settings.crops)
         self._decoders = SimpleQueue[Decoder]()
-        for _ in range(settings.decode_processes):
+        for _ in range(decoders):
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -181,11 +176,7 @@ class _Worker:
     def _extract(self, source: str, decoder: Decoder, before: str | None) -> ExtractionResult:
         # counted before anything can kill this process; one request per video, as each costs half a millisecond
         ray.get(self._deaths.begin.remote(source, before))
-        return extract_video(source, self._encode, self._store, self._settings, decoder)
-
-    def _encode(self, frames: NDArray[np.uint8]) -> Features:
-        with self._encoding:
-            return self._encoder(frames)
+        return extract_video(source, self._encoder, self._store, self._settings, decoder)
 
 
 def _kept_frames(sampling_rate: int) -> pl.Expr:
@@ -211,17 +202,17 @@ def _results(
     _quieten()
     # started again with its node; then it counts from the beginning
     deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkerDeaths).remote(workers)
-    slots = workers * settings.decode_processes
-    waiting = ray.data.read_datasource(_Waiting(missing, slots), override_num_blocks=1, num_cpus=0)
+    decoders = cluster.decode_processes(settings.decode_processes, workers)
+    waiting = ray.data.read_datasource(_Waiting(missing, workers * decoders), override_num_blocks=1, num_cpus=0)
     waiting.context.target_max_block_size = 1  # a row is a block
     dataset = waiting.map_batches(
         _Worker,
-        batch_size=None,
+        batch_size=1,  # a block; with GPUs, Ray Data refuses None
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
             size=min(workers, missing.height),
-            max_concurrent_calls_per_actor=settings.decode_processes,
-            max_tasks_in_flight_per_actor=TASKS_AHEAD * settings.decode_processes,
+            max_concurrent_calls_per_actor=decoders,
+            max_tasks_in_flight_per_actor=TASKS_AHEAD * decoders,
             # decoding and encoding overlap across videos without a queue of our own
             enable_true_multi_threading=True,
         ),
@@ -231,6 +222,7 @@ def _results(
             identity,
             precision,
             settings,
+            decoders,
             cluster.processes_per_node(workers),
             deaths,
         ),
