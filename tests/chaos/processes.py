@@ -54,7 +54,7 @@ class Job:
         """Return its living descendants, and remember them."""
         with suppress(psutil.NoSuchProcess):
             self.family.update(psutil.Process(self.process.pid).children(recursive=True))
-        return {process for process in self.family if _lives(process)}
+        return {process for process in self.family if lives(process)}
 
     def victims(self, role: str) -> list[psutil.Process]:
         """Return the living processes of a role, the oldest first."""
@@ -99,7 +99,8 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str], bef
     return Job(process, output, errors)
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

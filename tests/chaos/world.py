@@ -16,6 +16,8 @@ from tests.chaos.tracking import Tracking
 from tests.drawn import draw_demo
 
 DAY = 86_400
+NO_GCS_SECONDS = "10"
+"""Time that a Ray without its GCS waits for another one, which never comes here; by itself a minute of every kill."""
 
 
 @dataclass
@@ -80,6 +82,7 @@ class World:
     ) -> Job:
         """Start any command of this project, on a Ray of its own, with `before` before its line."""
         told = {"ANOMALYCLIP_SCRATCH": str(self.folder / "scratch"), "RAY_ADDRESS": "", "OMP_NUM_THREADS": "1"}
+        told["RAY_gcs_rpc_server_reconnect_timeout_s"] = NO_GCS_SECONDS
         return start(line, log, {**told, **(environment or {})}, before)
 
     def restore(self, stage: Stage) -> None:
