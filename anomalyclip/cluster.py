@@ -48,6 +48,12 @@ def connect(tracking_uri: str = "") -> None:
         raise UsageError(f"{nodes} nodes cannot share {tracking_uri}: start an MLflow server and give --tracking-uri")
 
 
+def is_own() -> bool:
+    """Return whether Ray runs on this machine alone, once it is started, because there is no cluster to join."""
+    asked = os.environ.get("RAY_ADDRESS", "")
+    return not ray.is_initialized() and (asked == "local" or (not asked and find_bootstrap_address(None) is None))
+
+
 def quieten() -> None:
     """Keep Ray's libraries from logging beside us: failures are reported in one line.
 

@@ -89,13 +89,17 @@ def extract_missing(
 ) -> ExtractionReport:
     """Extract the features of a manifest's videos (columns `source`, `num_frames`) that the store lacks.
 
-    `retry` tries quarantined videos again; `backbone` saves loading the configured one. Ray must be running.
+    `retry` tries quarantined videos again; `backbone` saves loading the configured one. A Ray cluster is joined; where
+    there is none, Ray is started only if something is missing.
     Raises JobError if the work itself fails; a video that fails is quarantined.
     """
     backbone = backbone or load_backbone(config.backbone)
     save_backbone(backbone, storage)
     settings = config.extraction
-    precision = resolve_precision(settings.precision, torch.device("cuda" if cluster.gpus() else "cpu"))
+    if not (own := cluster.is_own()):
+        cluster.connect()
+    device = resolve_device() if own else torch.device("cuda" if cluster.gpus() else "cpu")
+    precision = resolve_precision(settings.precision, device)
     store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     sources = manifest["source"].unique(maintain_order=True)
     missing = store.missing(sources.to_list(), retry).join(
@@ -200,6 +204,7 @@ def _results(
     """Run the workers; yields results as they arrive, each with its node."""
     if missing.is_empty():
         return
+    cluster.connect()
     workers = cluster.extraction_workers(settings.workers)
     _quieten()
     # started again with its node; then it counts from the beginning
