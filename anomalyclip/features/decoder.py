@@ -10,7 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -22,6 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyclip.data.frame_folder import PIXELS_VARIABLE
+from anomalyclip.data.frame_ranges import (
+    Borders,
+    FirstLook,
+    FrameRange,
+    FrameTable,
+    RangeReader,
+    first_look,
+    frame_table,
+)
 from anomalyclip.data.video import MAX_PIXELS, DecodeError, DecoderKilledError, VideoInfo, VideoReader
 from anomalyclip.storage import scratch
 
@@ -42,6 +51,23 @@ class _Batch(NamedTuple):
     frames: int
 
 
+class _LookRequest(NamedTuple):
+    path: Path
+    max_pixels: int
+
+
+class _TableRequest(NamedTuple):
+    path: Path
+    spacing: int
+    look: FirstLook
+
+
+_Request = VideoReader | RangeReader | _LookRequest | _TableRequest
+_Reply = VideoInfo | Borders | FirstLook | FrameTable | DecodeError
+"""What ends a request; None ends one for a table."""
+_WORKING = "working"
+
+
 class Decoder:
     """A process that decodes videos, started when first needed; for one thread at a time."""
 
@@ -54,6 +80,12 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Any = None
         self._info: VideoInfo | None = None
+        self._borders = Borders((), ())
+
+    @property
+    def borders(self) -> Borders:
+        """Checksums of the frames around the borders of the range that was decoded last."""
+        return self._borders
 
     @property
     def info(self) -> VideoInfo:
@@ -68,27 +100,57 @@ class Decoder:
         Raises DecodeError like VideoReader, and for a decoder that died or hung; DecoderKilledError if it was killed.
         """
         self._info = None
-        self.start()
-        message = None
+        reader = VideoReader(path, sampling_rate, batch_size, max_pixels=self._max_pixels)
+        self._info = yield from self._ask(reader, self._timeout * sampling_rate)
+
+    def range_batches(
+        self, path: Path, wanted: FrameRange, sampling_rate: int, batch_size: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the batches of a range of a file like `batches`; `borders` are known at the end."""
+        reader = RangeReader(path, wanted, sampling_rate, batch_size, self._max_pixels)
+        skipped = (wanted.start - wanted.first) // batch_size  # no batch comes before the range
+        self._borders = yield from self._ask(reader, self._timeout * (sampling_rate + skipped))
+
+    def first_look(self, path: Path) -> FirstLook:
+        """Return what a file shows without reading it; raises DecodeError like `batches`."""
+        return self._reply(_LookRequest(path, self._max_pixels))
+
+    def frame_table(self, path: Path, spacing: int, look: FirstLook) -> FrameTable | None:
+        """Return the frames of a file, None if it can be decoded from its start only; raises DecodeError likewise."""
+        return self._reply(_TableRequest(path, spacing, look))
+
+    def _reply(self, request: _Request) -> Any:
+        asked = self._ask(request, self._timeout)
         try:
-            self._send(path, (path, sampling_rate, batch_size))
-            while not isinstance(
-                message := self._receive(path, self._timeout * sampling_rate), VideoInfo | DecodeError
-            ):
+            while True:
+                next(asked)
+        except StopIteration as ended:
+            return ended.value
+
+    def _ask(self, request: Any, timeout: float) -> Generator[NDArray[np.uint8], None, Any]:
+        """Yield the batches that answer a request, and return its reply."""
+        self.start()
+        path, ended = request.path, False
+        try:
+            self._send(path, request)
+            while not ended:
+                message = self._receive(path, timeout)
                 if isinstance(message, _Slots):
                     slots = np.memmap(message.path, np.uint8, "r+", shape=message.shape)
                     # both have it mapped: without a name, the memory is freed even if both are killed
                     Path(message.path).unlink()
-                else:
+                elif isinstance(message, _Batch):
                     yield slots[message.slot, : message.frames]
                     self._send(path, None)
+                else:
+                    ended = message != _WORKING
         finally:
             # stopped in the middle: what the process still sends would be taken for the next video's
-            if not isinstance(message, VideoInfo | DecodeError):
+            if not ended:
                 self.close()
         if isinstance(message, DecodeError):
             raise message
-        self._info = message
+        return message
 
     def close(self) -> None:
         """Kill the process."""
@@ -140,10 +202,9 @@ def main() -> None:
     """Run the decoder process; arguments are the file descriptor of its connection and the most pixels of a frame."""
     # Ctrl-C reaches the whole process group: the worker ends the decoder when it closes the connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    max_pixels = int(sys.argv[2])
-    _bound_memory(max_pixels)
+    _bound_memory(int(sys.argv[2]))
     with suppress(EOFError, ConnectionError):
-        _serve(Connection(int(sys.argv[1])), max_pixels)
+        _serve(Connection(int(sys.argv[1])))
 
 
 def _bound_memory(max_pixels: int) -> None:
@@ -155,11 +216,12 @@ def _bound_memory(max_pixels: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _serve(connection: Any, max_pixels: int) -> None:
+def _serve(connection: Any) -> None:
     while True:
-        path, sampling_rate, batch_size = connection.recv()
+        request: _Request = connection.recv()
+        path = request.path
         try:
-            connection.send(_decode(VideoReader(path, sampling_rate, batch_size, max_pixels=max_pixels), connection))
+            connection.send(_answer(request, connection))
         except DecodeError as error:
             connection.send(error)
         except (EOFError, ConnectionError):
@@ -168,7 +230,17 @@ def _serve(connection: Any, max_pixels: int) -> None:
             connection.send(DecodeError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"))
 
 
-def _decode(reader: VideoReader, connection: Any) -> VideoInfo:
+def _answer(request: _Request, connection: Any) -> _Reply | None:
+    match request:
+        case _LookRequest(path, max_pixels):
+            return first_look(path, max_pixels)
+        case _TableRequest(path, spacing, look):
+            return frame_table(path, spacing, look, lambda: connection.send(_WORKING))
+        case _:
+            return _decode(request, connection)
+
+
+def _decode(reader: VideoReader | RangeReader, connection: Any) -> VideoInfo | Borders:
     in_use = 0
     slots: NDArray[np.uint8] | None = None
     try:
