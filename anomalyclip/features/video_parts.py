@@ -61,9 +61,14 @@ class CutFrames:
         """Number of parts."""
         return -(-len(self.table.stamps) // (self.length * self.step))
 
+    @property
+    def total(self) -> int:
+        """Stored frames of the video."""
+        return -(-len(self.table.stamps) // self.step)
+
     def stored(self, number: int) -> int:
         """Return the stored frames of a part."""
-        return min(self.length, -(-len(self.table.stamps) // self.step) - number * self.length)
+        return min(self.length, self.total - number * self.length)
 
 
 class VideoParts:

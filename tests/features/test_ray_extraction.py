@@ -23,6 +23,7 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.progress import Bar
 from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
+from tests.long_footage import REFRESH, draw_long
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
 
@@ -158,3 +159,36 @@ def test_two_workers_share_the_videos(draw_video: DrawVideo, storage: Storage, t
 
     index = FeatureStore(storage, report.fingerprint).index()
     assert (report.extracted, index["frames"].to_list(), index["num_frames"].to_list()) == (4, [5] * 4, [24] * 4)
+
+
+LONG = build_config(
+    RunConfig(),
+    None,
+    ["extraction.part_frames=100", "extraction.batch_size=16", "extraction.crops=5", "extraction.workers=2"],
+)
+
+
+def test_parts_of_a_long_video_are_spread_over_workers_and_give_the_file_of_one_pass(
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path, steps: list[ExtractionProgress]
+) -> None:
+    video, short = draw_long(tmp_path / "long.mp4", 1300, size=(48, 32)), draw_video(tmp_path / "short.mp4")
+    refresh = draw_long(tmp_path / "refresh.mp4", 500, options=REFRESH, size=(48, 32))
+    whole = build_config(LONG, None, ["extraction.part_frames=100000"])
+    other = Storage(str(tmp_path / "other"))
+
+    report = extract_missing(manifest([video, short, refresh]), LONG, storage)
+    expected = extract_missing(manifest([video, short, refresh]), whole, other)
+
+    assert (report.extracted, report.frames, report.quarantined) == (3, 1824, 0)
+    columns = ["video", "size", "hash", "object", "frames", "num_frames", "fps", "rotated"]
+    indexes = [
+        FeatureStore(root, report.fingerprint).index().select(columns).sort("video") for root in (storage, other)
+    ]
+    assert indexes[0].equals(indexes[1])
+    for key in indexes[0]["object"]:
+        assert storage.read(key) == other.read(key)
+    assert expected.frames == report.frames
+    assert not [file.key for file in storage.files() if "/long/" in file.key]
+    long_steps = [step for step in steps if step.total == 3]
+    assert (long_steps[-1].done, long_steps[-1].seconds_left) == (3, 0)
+    assert len(long_steps) > 4  # parts tell of themselves
