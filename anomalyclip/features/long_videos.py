@@ -51,7 +51,7 @@ def write_features(
     A long video is extracted in those `parts` that are not there yet; the file is the same. Raises DecodeError.
     """
     settings = parts.settings
-    if (cut := cut_frames(video, decoder, parts)) is not None:
+    if (cut := tried_again(source, lambda: cut_frames(video, decoder, parts))) is not None:
         try:
             for number in parts.missing(cut.count):
                 write_part(number, cut, source, video, encoder, decoder, parts)
@@ -62,8 +62,9 @@ def write_features(
             parts.remove()
             parts.give_up(str(error))
             log.warning("%s: decoded from its start, since its parts do not fit together: %s", source, error)
-            # the error of a damaged video is that of its first fault, and comes before hours of encoding
-            tried_again(source, lambda: _decode_all(video, settings, decoder))
+    if parts.used and parts.is_given_up() and not parts.present_from_start():
+        # a damaged video has the error of its first fault, known before hours of encoding
+        tried_again(source, lambda: _decode_all(video, settings, decoder))
     return tried_again(source, lambda: _from_start(target, source, video, encoder, decoder, parts))
 
 
@@ -75,8 +76,11 @@ def cut_frames(video: Path, decoder: Decoder, parts: VideoParts) -> CutFrames | 
     settings = parts.settings
     if is_folder(video) or not may_be_long(video.stat().st_size, settings):
         return None
-    if (known := parts.frames()) is not None or parts.is_given_up():
-        return known if not parts.is_given_up() else None
+    if parts.begun():
+        if parts.is_given_up():
+            return None
+        if (known := parts.frames()) is not None:
+            return known
     look = decoder.first_look(video)
     length = part_length(settings, batch_of(settings, look))
     if look.frames <= length * settings.step:
@@ -156,7 +160,7 @@ def _from_start(
     """Write a video's features as its frames come; each part of a long one is kept, and not encoded again."""
     settings, pictures = parts.settings, is_folder(video)
     keep = len(frame_paths(video)) > settings.part_frames if pictures else may_be_long(video.stat().st_size, settings)
-    found, length, done = parts.present_from_start() if keep else 0, sys.maxsize, 0
+    found, length, done = parts.present_from_start() if pictures or parts.used else 0, sys.maxsize, 0
     with ExitStack() as files:
         writer = files.enter_context(FeatureWriter(target, settings.step))
         for frames in decoder.batches(video, settings.step, settings.batch_size):

@@ -84,6 +84,10 @@ class VideoParts:
         self.settings = settings
         self.key = f"{store.key}/{FOLDER}/{content}-{digest(*decisive, LIBRARIES, DECODERS[False])}"
 
+    def begun(self) -> bool:
+        """Return whether anything is kept of the video, by one request."""
+        return bool(self._present())
+
     def missing(self, count: int) -> list[int]:
         """Return the numbers of the parts that are not there."""
         present = self._present()
@@ -141,8 +145,7 @@ class VideoParts:
 
     def is_given_up(self) -> bool:
         """Return whether the video has turned out not to be one that can be cut."""
-        self.used = (found := self.store.storage.exists(f"{self.key}/uncut.json")) or self.used
-        return found
+        return self.store.storage.exists(f"{self.key}/uncut.json")
 
     def give_up(self, reason: str) -> None:
         """Note that the video cannot be cut, and why."""

@@ -3,6 +3,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -131,4 +132,17 @@ def test_a_damaged_part_is_made_again(storage: Storage, decoder: Decoder, tmp_pa
     result = extract(video, storage, decoder)
 
     whole = extract(video, storage, decoder, WHOLE, "whole")
+    assert file_digest(storage, result, "parts") == file_digest(storage, whole, "whole")
+
+
+def test_a_folder_of_pictures_is_resumed_too(storage: Storage, decoder: Decoder, tmp_path: Path) -> None:
+    for number in range(300):
+        picture = np.full((48, 64, 3), number % 256, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.bmp"), picture)
+    with pytest.raises(MemoryError):
+        extract(tmp_path, storage, decoder, encoder=Encoder(dies_at=250))
+    encoder = Encoder()
+    result = extract(tmp_path, storage, decoder, encoder=encoder)
+    assert (result.frames, encoder.frames) == (300, 92)
+    whole = extract(tmp_path, storage, decoder, WHOLE, "whole")
     assert file_digest(storage, result, "parts") == file_digest(storage, whole, "whole")
