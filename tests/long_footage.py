@@ -51,3 +51,15 @@ def draw_long(
         if audio is not None:
             container.mux(audio.encode())
     return path
+
+
+def mark_keys(source: Path, target: Path, every: int) -> Path:
+    """Copy a video, with every n-th packet marked as a key frame, which it is not."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = old.streams.video[0]
+        copied = new.add_stream_from_template(stream)
+        for number, packet in enumerate(packet for packet in old.demux(stream) if packet.size):
+            packet.is_keyframe = number % every == 0
+            packet.stream = copied
+            new.mux(packet)
+    return target

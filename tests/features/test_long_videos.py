@@ -13,7 +13,7 @@ from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from tests.long_footage import B_FRAMES, OPEN_GOP, REFRESH, draw_long
+from tests.long_footage import B_FRAMES, OPEN_GOP, REFRESH, draw_long, mark_keys
 
 WHOLE = ExtractionConfig(batch_size=16, crops=10)
 PARTS = WHOLE.model_copy(update={"part_frames": 100})  # rounded up to 208: 13 batches of 10 crops are a row group
@@ -145,4 +145,17 @@ def test_a_folder_of_pictures_is_resumed_too(storage: Storage, decoder: Decoder,
     result = extract(tmp_path, storage, decoder, encoder=encoder)
     assert (result.frames, encoder.frames) == (300, 92)
     whole = extract(tmp_path, storage, decoder, WHOLE, "whole")
+    assert file_digest(storage, result, "parts") == file_digest(storage, whole, "whole")
+
+
+def test_a_video_whose_parts_differ_at_their_borders_is_decoded_from_its_start(
+    storage: Storage, decoder: Decoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = draw_long(tmp_path / "plain.mp4", FRAMES, codec="mpeg4", options={}, gop=10_000)
+    video = mark_keys(plain, tmp_path / "a.mp4", 25)
+
+    result = extract(video, storage, decoder)
+
+    assert "frames between parts 0 and 1 depend on where decoding began" in caplog.text
+    whole = extract(video, storage, decoder, WHOLE, "whole")
     assert file_digest(storage, result, "parts") == file_digest(storage, whole, "whole")
