@@ -22,6 +22,8 @@ log = logging.getLogger("anomalyclip")
 ANSWER_SECONDS = 5.0
 """Time in which a cluster must answer before it is joined; on its own, Ray would try for minutes."""
 JOIN_TRIES = "1"
+MOST_DECODERS = 32
+"""Per GPU; each takes 0.1 GB and two batches of frames."""
 NICENESS = "RAY_worker_niceness"
 _TEXTS = b"anomalyclip"
 _WRAPPED = "\n\nThe above exception was the direct cause of the following exception:"
@@ -92,6 +94,12 @@ def gpus() -> int:
 def extraction_workers(asked: int | None) -> int:
     """Return the number of extraction workers asked for; by default one per GPU, without GPUs one per node."""
     return asked or gpus() or max(1, _alive_nodes())
+
+
+def decode_processes(asked: int | None, workers: int) -> int:
+    """Return the number of videos that an extraction worker decodes at a time: a GPU takes what all its CPUs decode."""
+    cpus = int(ray.cluster_resources().get("CPU", 0)) // workers
+    return asked or (min(MOST_DECODERS, max(2, cpus)) if gpus() else 2)
 
 
 def trains_on_gpus(workers: int) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from anomalyclip.errors import JobError
 from anomalyclip.storage import Storage, scratch
 
-TOLD_AS = ("No space left on device", "Disk quota exceeded", "database or disk is full", "no space for ")
-"""What the system, pyarrow, SQLite and the decoder say."""
+TOLD_AS = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+"""What the system, pyarrow and SQLite say."""
 LITTLE = 2**20
 """Bytes; a disk with less counts as full."""
 

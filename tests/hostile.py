@@ -5,8 +5,10 @@ import os
 import random
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -93,12 +95,15 @@ def hostile_files(folder: Path, seed: int, number: int, secret: Path) -> Iterato
     texts = list(playlists(secret, "127.0.0.1:9").values())
     for index in range(number):
         draw = random.Random(f"{seed} {index}")
-        kind, suffix = draw.choice(list(KINDS)), draw.choice(list(CODECS))
+        kind, suffix = draw.choice([*KINDS, *ENCODED]), draw.choice(list(CODECS))
         path = folder / f"{index:04d}-{kind}.{suffix}"
         if kind == "text":
             yield _write(path, draw.choice(texts))
+        elif kind in ENCODED:
+            yield ENCODED[kind](draw, path.with_suffix(".mp4"))
         elif kind == "link":
-            yield _link(path, draw.choice(["/dev/zero", "/dev/tty", "/proc/self/mem", str(folder), path]))
+            nowhere = secret.with_suffix(".none")
+            yield _link(path, draw.choice(["/dev/zero", "/dev/tty", "/proc/self/mem", folder, path, nowhere]))
         elif kind == "pipe":
             os.mkfifo(path)
             yield path
@@ -159,6 +164,84 @@ def _none(draw: random.Random, data: bytes, other: bytes) -> bytes:
     return b""
 
 
+def _rotated(draw: random.Random, path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = _stream(container, draw.choice([1, 25, 1000]))
+        stream.set_display_rotation(draw.choice([-90, 45, 90, 179, 270]))
+        _fill(container, stream, range(30))
+    return path
+
+
+def _variable(draw: random.Random, path: Path) -> Path:
+    """Frames that come at any distance: together, hours apart, more often than any camera."""
+    times, now = [], 0
+    for _ in range(30):
+        now += draw.choice([1, 2, 40, 60_000, 2**31])
+        times.append(now)
+    with av.open(str(path), "w") as container:
+        stream = _stream(container, 25)
+        stream.codec_context.time_base = Fraction(1, 60_000)
+        _fill(container, stream, times)
+    return path
+
+
+def _absurd_rate(draw: random.Random, path: Path) -> Path:
+    rate = draw.choice([Fraction(1, 1000), Fraction(1, 60_000), Fraction(60_000, 1001), Fraction(60_000)])
+    with av.open(str(path), "w") as container:
+        _fill(container, _stream(container, rate), range(30))
+    return path
+
+
+def _sound_only(draw: random.Random, path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.rate = 8000
+        container.mux([*stream.encode(sound), *stream.encode()])
+    return path
+
+
+def _nothing_inside(draw: random.Random, path: Path) -> Path:
+    """A whole container whose stream holds no frame."""
+    with av.open(str(path), "w") as container:
+        stream = _stream(container, 25)
+        container.start_encoding()
+        container.mux(stream.encode())
+    return path
+
+
+def _huge(draw: random.Random, path: Path) -> Path:
+    """One black frame of up to 256 million pixels in a few kilobytes."""
+    width, height = draw.choice([(16_000, 16_000), (30_000, 2), (2, 30_000), (12_000, 2948)])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "monob"
+        frame = av.VideoFrame(width, height, "monob")
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        frame.pts = 0
+        container.mux([*stream.encode(frame), *stream.encode()])
+    return path
+
+
+def _stream(container: Any, rate: int | Fraction) -> Any:
+    stream = container.add_stream("mpeg4", rate=rate)
+    stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+    return stream
+
+
+def _fill(container: Any, stream: Any, times: Iterable[int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    for number, time in enumerate(times):
+        frame = av.VideoFrame.from_ndarray(np.roll(noise, 3 * number, axis=1), format="rgb24")
+        frame.pts = time
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+ENCODED: dict[str, Callable[[random.Random, Path], Path]] = {
+    "rotated": _rotated, "variable": _variable, "rate": _absurd_rate, "sound": _sound_only, "hollow": _nothing_inside,
+    "huge": _huge,
+}  # fmt: skip
 KINDS: dict[str, Callable[[random.Random, bytes, bytes], bytes]] = {
     "cut": _cut, "flip": _flip, "lie": _lie, "splice": _splice, "noise": _noise, "repeat": _repeat,
     "archive": _archive, "empty": _none, "text": _none, "link": _none, "pipe": _none,

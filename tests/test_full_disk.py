@@ -38,7 +38,6 @@ def test_of_a_copy_the_file_that_is_written_is_named(storage: Storage) -> None:
         OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
         OSError("[Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device"),
         RuntimeError("(sqlite3.OperationalError) database or disk is full"),
-        OSError("no space for 100 bytes of frames in /dev/shm or /scratch"),
     ],
 )
 def test_without_a_name_the_folders_on_full_disks_are_named_or_all(

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.set_defaults(manifest=None, overrides=["training.workers=2"])
     job = cli.resolve(command.parse_args(argv))
 
-    from anomalyclip.features.decoder import Decoder
+    from anomalyclip.data.decoder import Decoder
     from anomalyclip.jobs import demo, evaluation, scoring, training  # after the checks above: takes seconds to import
     from anomalyclip.jobs.operating import Asked
     from anomalyclip.jobs.scored_media import Wanted

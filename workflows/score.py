@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from anomalyclip import cli
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.events.export import EXPORTS
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.tracking.resolve import resolve
 
 

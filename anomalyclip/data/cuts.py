@@ -1,25 +1,24 @@
 """Cuts of a video: parts of it as files of their own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from anomalyclip.data.video import timed_frames
+from anomalyclip.data.video import TimedFrame
 from anomalyclip.data.video_writer import VideoWriter, video_writer
 
 Inside = Callable[[int, float], bool]
 """Whether a frame, by its 0-based number and its seconds, is in a cut, which is one run of frames."""
 
 
-def cut(source: Path, cuts: Mapping[Path, Inside], fps: float = 25.0) -> list[Path]:
-    """Write parts of a local video as H.264 files without sound, and return those that hold a frame.
+def cut(frames: Iterable[TimedFrame], cuts: Mapping[Path, Inside]) -> list[Path]:
+    """Write parts of a video as H.264 files without sound, and return those that hold a frame.
 
-    The video is decoded once, up to the end of the last cut. `fps` is the rate of a folder of pictures. Raises
-    DecodeError; only cuts that are whole are left then.
+    Frames are taken up to the end of the last cut. If they raise DecodeError, only cuts that are whole are left.
     """
     waiting, writers, ended = dict(cuts), dict[Path, tuple[ExitStack, VideoWriter, float]](), list[Path]()
     with ExitStack() as unfinished:
-        for index, frame in enumerate(timed_frames(source, fps)):
+        for index, frame in enumerate(frames):
             for path in [path for path, inside in waiting.items() if inside(index, frame.seconds)]:
                 del waiting[path]
                 stack = unfinished.enter_context(ExitStack())  # publishes its cut when closed, drops it on an error

@@ -19,11 +19,12 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from anomalyclip.data.frame_folder import Pixels
+from anomalyclip.data.orientation import Orientation, orientation_of
 from anomalyclip.data.video import (
     MAX_BATCH_BYTES,
     MAX_PIXELS,
+    PACKETS_A_SIGN,
     DecodeError,
-    Orientation,
     VideoInfo,
     bound_pixels,
     errors_of,
@@ -31,7 +32,6 @@ from anomalyclip.data.video import (
     first_frame,
     name_of,
     open_video,
-    orientation_of,
     pixels_of,
     prepare_decoder,
     timing_of,
@@ -42,8 +42,6 @@ BEFORE, AFTER = 32, 16
 """Frames before and after a border that both sides decode: codecs refer to at most 16 frames."""
 SEEKS = 4
 """Key frames, each one earlier, that are tried before a place counts as not found."""
-PACKETS_A_SIGN = 2000
-"""Packets from one sign of life to the next."""
 
 
 class FirstLook(NamedTuple):

@@ -1,6 +1,5 @@
 """Decoding of videos in constant memory: files with PyAV, folders of pictures with OpenCV."""
 
-import math
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +17,12 @@ from numpy.typing import NDArray
 
 from anomalyclip.data.containers import ContainerError, container_of
 from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_folder, pictures
+from anomalyclip.data.orientation import Orientation, orientation_of
 from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
 UNKNOWN_TIME = -(2**63)
+PACKETS_A_SIGN = 1000
+"""Packets from one number of `counted_frames` to the next."""
 MAX_PIXELS = 8192 * 4320
 """Most pixels of a frame, unless another number is given (`extraction.max_pixels`)."""
 MAX_BATCH_BYTES = 2**28
@@ -46,44 +48,31 @@ class VideoInfo(NamedTuple):
     timing: Timing | None = None
 
 
-class Orientation(NamedTuple):
-    """How players turn an encoded frame: mirrored first, left to right, then by quarter turns clockwise.
-
-    Phones keep a video as the sensor saw it, with a display matrix that says how to show it.
-    """
-
-    mirrored: bool = False
-    quarter_turns: int = 0
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Return the displayed frame, (height, width, 3), of an encoded one."""
-        # OpenCV was three to ten times faster than copying a turned view
-        if self.mirrored:
-            pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
-        if self.quarter_turns:
-            pixels = np.asarray(cv2.rotate(pixels, _TURNS[self.quarter_turns - 1]), np.uint8)
-        return pixels
-
-
-_TURNS = (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)
-
-
 def probe(path: str | PathLike[str]) -> int:
     """Return the number of frames of a local video, a file or a folder of pictures, without decoding it.
 
     It is an estimate: the container's number, or the number of packets if it has none. Raises DecodeError if the video
     cannot be opened or its end is missing (`containers.py`).
     """
+    *_, frames = counted_frames(path)
+    return frames
+
+
+def counted_frames(path: str | PathLike[str]) -> Iterator[int]:
+    """Yield how many frames of a local video are known so far, now and then; the last is what `probe` returns."""
     if is_folder(path):
         with errors_of(path, [0]):
             next(pictures(path))()
-            return len(frame_paths(path))
+            yield len(frame_paths(path))
+        return
     with errors_of(path, reached := [0]), open_video(path) as container:
         stream = video_stream(container)
         if not stream.frames:
             for packet in container.demux(stream):
                 reached[0] += packet.size > 0
-        return stream.frames or reached[0]
+                if reached[0] % PACKETS_A_SIGN == 0:
+                    yield reached[0]
+        yield stream.frames or reached[0]
 
 
 def is_rotated(path: str | PathLike[str]) -> bool:
@@ -190,11 +179,14 @@ class TimedFrame(NamedTuple):
     pixels: Callable[[], Pixels]
 
 
-def timed_frames(path: str | PathLike[str], fps: float = 25.0, height: int | None = None) -> Iterator[TimedFrame]:
+def timed_frames(
+    path: str | PathLike[str], fps: float = 25.0, height: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Iterator[TimedFrame]:
     """Yield the frames of a local video as `VideoReader` shows them, with their times, one at a time.
 
     `fps` is the rate of a video that states no times: a folder of pictures. Frames higher than `height` are scaled down
-    to it; only those whose pixels are asked for are converted. Raises DecodeError.
+    to it; only those whose pixels are asked for are converted. Raises DecodeError, also for frames of more than
+    `max_pixels`.
     """
     with errors_of(path, reached := [0]):
         if is_folder(path):
@@ -204,6 +196,7 @@ def timed_frames(path: str | PathLike[str], fps: float = 25.0, height: int | Non
             return
         with open_video(path) as container:
             stream = video_stream(container)
+            bound_pixels(container, stream, max_pixels)
             rate = float(stream.average_rate or stream.guessed_rate or fps)
             first, frames = first_frame(container, stream)
             orientation = orientation_of(first)
@@ -301,21 +294,6 @@ def pixels_of(reformatter: Any, frame: Any, size: dict[str, int], orientation: O
     rgb = reformatter.reformat(frame, format="rgb24", **size)
     lines = np.frombuffer(rgb.planes[0], np.uint8).reshape(rgb.height, rgb.planes[0].line_size)
     return orientation.apply(lines[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3))
-
-
-def orientation_of(frame: Any) -> Orientation:
-    """Return how players turn a frame, by its display matrix; another angle is taken as the nearest quarter turn.
-
-    The matrix puts column x and row y of the encoded frame at column a·x + c·y and row b·x + d·y.
-    """
-    try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV lists no side data if it does not know the kind of one of them, such as EXIF
-        return Orientation(quarter_turns=round(-frame.rotation / 90) % 4)
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist() if matrix else (1, 0, 0, 0, 1)
-    mirrored = a * d < b * c
-    sign = -1 if mirrored else 1
-    return Orientation(mirrored, round(math.atan2(sign * b, sign * a) / (math.pi / 2)) % 4)
 
 
 def open_video(path: str | PathLike[str]) -> Any:

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from anomalyclip.config import ExtractionConfig, RunConfig
-from anomalyclip.data.video import DecodeError, probe
+from anomalyclip.data.decoder import Decoder
+from anomalyclip.data.video import DecodeError
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import Backbone
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.sources import fetch
 from anomalyclip.features.store import FeatureStore
@@ -60,7 +60,8 @@ def estimate(
     precision = resolve_precision(settings.precision, resolve_device())
     store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     missing = store.missing(manifest["source"].to_list(), retry)["video"].to_list()
-    frames = [_kept_frames(source, settings.step) for source in missing]
+    with closing(Decoder(settings.decode_timeout, settings.max_pixels)) as decoder:
+        frames = [_kept_frames(source, settings.step, decoder) for source in missing]
     total = sum(filter(None, frames))
     rate, origin = store.rate(), "the last extraction's rate"
     if rate is None:
@@ -82,11 +83,11 @@ def estimate(
     )
 
 
-def _kept_frames(source: str, sampling_rate: int) -> int | None:
+def _kept_frames(source: str, sampling_rate: int, decoder: Decoder) -> int | None:
     """Return the number of frames of a video that will be encoded; None if it cannot be opened."""
     with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
         try:
-            return -(-probe(fetch(source, Path(folder))) // sampling_rate)
+            return -(-decoder.probe(fetch(source, Path(folder))) // sampling_rate)
         except (DecodeError, OSError):
             return None
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.uris import is_uri
-from anomalyclip.data.video import DecodeError, DecoderKilledError, is_rotated
-from anomalyclip.features.decoder import Decoder
+from anomalyclip.data.video import DecodeError, DecoderKilledError
 from anomalyclip.features.feature_file import FeatureSummary
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.long_videos import Encoder, write_features
@@ -45,7 +45,7 @@ def extract_video(
             return ExtractionResult(source, size, mtime, error=f"{source}: {reason}")
         fault, killed, parts = None, False, VideoParts(store, content, settings)
         try:
-            summary, rotated = _stored(store, content, path)
+            summary, rotated = _stored(store, content, path, decoder)
             if summary is None:
                 finished = Path(folder) / f"{content}.parquet"
                 frames, info = write_features(finished, source, path, encoder, decoder, parts)
@@ -83,11 +83,10 @@ def displayed_hash(content: str, rotated: bool) -> str:
     return hashlib.sha256(f"{content} rotated {ROTATION_VERSION}".encode()).hexdigest()[:32] if rotated else content
 
 
-def _stored(store: FeatureStore, content: str, video: Path) -> tuple[FeatureSummary | None, bool]:
+def _stored(store: FeatureStore, content: str, video: Path, decoder: Decoder) -> tuple[FeatureSummary | None, bool]:
     """Return the figures of a video's stored features, None without any, and whether the video is rotated."""
     if (summary := store.summary(displayed_hash(content, rotated=True))) is not None:
         return summary, True
     summary = store.summary(content)
-    # safe in this process: a decoder has read this content to its end before
-    sideways = summary is not None and is_rotated(video)
+    sideways = summary is not None and decoder.is_rotated(video)
     return (None if sideways else summary), sideways

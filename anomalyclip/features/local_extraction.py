@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.device import ResolvedPrecision
 from anomalyclip.features.backbone import Backbone
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.store import FeatureStore

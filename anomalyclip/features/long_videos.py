@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pyarrow import ArrowInvalid
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.frame_folder import frame_paths, is_folder
 from anomalyclip.data.timing import Timing, timing_metadata
 from anomalyclip.data.video import DecodeError, DecoderKilledError, VideoInfo
 from anomalyclip.errors import JobError
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.feature_file import Features, FeatureWriter, iterate_features
 from anomalyclip.features.video_parts import (
     DECODERS,

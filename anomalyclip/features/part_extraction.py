@@ -12,8 +12,8 @@ import polars as pl
 from pyarrow import ArrowInvalid
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.video import DecodeError, DecoderKilledError
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import displayed_hash
 from anomalyclip.features.extraction_blocks import BYTES_A_FRAME
 from anomalyclip.features.index import ExtractionResult

@@ -1,7 +1,6 @@
 """Extraction of the videos of a manifest on the workers of a Ray cluster."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,27 +9,24 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, get_type_hints
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from anomalyclip import cluster
 from anomalyclip.config import ExtractionConfig, RunConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.device import ResolvedPrecision, resolve_device, resolve_precision
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone, load_backbone, load_stored_backbone, save_backbone
 from anomalyclip.features.deaths import WorkerDeaths
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.extraction_blocks import blocks
 from anomalyclip.features.extraction_progress import ExtractionProgress, Progress
-from anomalyclip.features.feature_file import Features
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.part_extraction import PartDone, PartTask, cut_source, extract_part, may_have_parts
 from anomalyclip.features.store import FeatureStore
@@ -146,24 +142,25 @@ class _Worker:
         identity: str,
         precision: ResolvedPrecision,
         settings: ExtractionConfig,
+        decoders: int,
         workers_on_node: int,
         deaths: Any,
     ) -> None:
         ray.get(deaths.start.remote())
         # a core per video beat several threads per video, and Ray would leave a worker one thread on any node
-        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // settings.decode_processes))
+        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // decoders))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
         self._deaths = deaths
         self._node = cluster.node()
-        device = resolve_device()
-        self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
-        # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
-        self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
         self._copies = VideoCopies()
+        backbone = load_stored_backbone(storage, identity)
+        self._encoder = FrameEncoder(
+            backbone, precision, resolve_device(), settings.crops, settings.batch_size, settings.compiled
+        )
         self._decoders = SimpleQueue[Decoder]()
-        for _ in range(settings.decode_processes):
+        for _ in range(decoders):
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -191,18 +188,14 @@ class _Worker:
     def _extract_part(self, task: PartTask, decoder: Decoder) -> dict[str, Any]:
         name = f"{task.video} (part {task.number + 1} of {task.count})"
         ray.get(self._deaths.begin.remote(name))
-        part, result = extract_part(task, self._encode, self._store, self._settings, decoder, self._copies)
+        part, result = extract_part(task, self._encoder, self._store, self._settings, decoder, self._copies)
         self._deaths.end.remote(name)
         return {"results": [asdict(result)] if result else [], "part": asdict(part)}
 
     def _extract(self, source: str, decoder: Decoder, before: str | None) -> ExtractionResult:
         # counted before anything can kill this process; one request per video, as each costs half a millisecond
         ray.get(self._deaths.begin.remote(source, before))
-        return extract_video(source, self._encode, self._store, self._settings, decoder)
-
-    def _encode(self, frames: NDArray[np.uint8]) -> Features:
-        with self._encoding:
-            return self._encoder(frames)
+        return extract_video(source, self._encoder, self._store, self._settings, decoder)
 
 
 def _kept_frames(sampling_rate: int) -> pl.Expr:
@@ -246,18 +239,18 @@ def _run(
     _quieten()
     # started again with its node; then it counts from the beginning
     deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkerDeaths).remote(workers)
-    slots = workers * settings.decode_processes
-    plan = _Plan(slots, frozenset(candidates), store.storage.root, store.fingerprint, settings)
+    decoders = cluster.decode_processes(settings.decode_processes, workers)
+    plan = _Plan(workers * decoders, frozenset(candidates), store.storage.root, store.fingerprint, settings)
     waiting = ray.data.read_datasource(_Waiting(missing, plan), override_num_blocks=1, num_cpus=0)
     waiting.context.target_max_block_size = 1  # a row is a block
     dataset = waiting.map_batches(
         _Worker,
-        batch_size=None,
+        batch_size=1,  # a block; with GPUs, Ray Data refuses None
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
             size=workers if candidates else min(workers, missing.height),
-            max_concurrent_calls_per_actor=settings.decode_processes,
-            max_tasks_in_flight_per_actor=(1 if candidates else TASKS_AHEAD) * settings.decode_processes,
+            max_concurrent_calls_per_actor=decoders,
+            max_tasks_in_flight_per_actor=(1 if candidates else TASKS_AHEAD) * decoders,
             # decoding and encoding overlap across videos without a queue of our own
             enable_true_multi_threading=True,
         ),
@@ -267,6 +260,7 @@ def _run(
             identity,
             precision,
             settings,
+            decoders,
             cluster.processes_per_node(workers),
             deaths,
         ),

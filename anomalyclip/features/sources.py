@@ -4,9 +4,9 @@ A source is a file, or a folder that directly holds pictures, its frames.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from errno import EPERM
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from pyarrow import fs
 from anomalyclip.data.datasets.media import VIDEOS
 from anomalyclip.data.frame_folder import frame_names, frame_paths, is_folder
 from anomalyclip.errors import UsageError
+from anomalyclip.features.answers import Answers, is_silence
 
 STAMPS = pl.Schema({"video": pl.String(), "size": pl.Int64(), "mtime": pl.Int64()})
 """A source, its size in bytes and its time of change in ns since 1970; both -1 if there is no such file."""
@@ -39,14 +40,16 @@ class Stamp(NamedTuple):
 ABSENT = Stamp(-1, -1)
 STORE_ERRORS = (OSError, ValueError, NotImplementedError)
 """What Arrow raises for a store that does not answer, refuses, or is not known to it."""
+_ANSWERS = Answers()
 LISTING_THREADS = 16
 """Requests at a time for single files of a store that did not answer for all of them."""
 
 
 def stamp(source: str) -> Stamp:
     """Return a source's size and time without opening it."""
-    filesystem, path = _locate(source)
-    return _stamp(filesystem, filesystem.get_file_info(path))
+    with _asking(source):
+        filesystem, path = _locate(source)
+        return _stamp(filesystem, filesystem.get_file_info(path))
 
 
 def stamps(sources: Sequence[str]) -> pl.DataFrame:
@@ -59,16 +62,20 @@ def stamps(sources: Sequence[str]) -> pl.DataFrame:
     for group in _by_root(distinct):
         try:
             found |= _stamps_of(group)
-        except STORE_ERRORS:  # one name may spoil the request for all
-            with ThreadPoolExecutor(LISTING_THREADS) as pool:
+        except STORE_ERRORS as error:
+            if is_silence(error):
+                found |= dict.fromkeys(group, ABSENT)
+                continue
+            with ThreadPoolExecutor(LISTING_THREADS) as pool:  # one name may spoil the request for all
                 found |= zip(group, pool.map(_stamp_or_absent, group), strict=True)
     return pl.DataFrame([(source, *found[source]) for source in distinct], schema=STAMPS, orient="row")
 
 
 def _stamps_of(sources: Sequence[str]) -> dict[str, Stamp]:
     """Return the stamps of sources of one file system."""
-    (filesystem, files), *_ = _by_filesystem(sources)
-    infos = filesystem.get_file_info([path for _, path in files])
+    with _asking(sources[0]):
+        (filesystem, files), *_ = _by_filesystem(sources)
+        infos = filesystem.get_file_info([path for _, path in files])
     return {source: _stamp(filesystem, info) for (source, _), info in zip(files, infos, strict=True)}
 
 
@@ -117,24 +124,26 @@ def removed_sources(sources: Sequence[str]) -> set[str]:
 
 def fetch(source: str, folder: Path) -> Path:
     """Return the source's own path if it is local, else that of a copy in `folder`; raises OSError."""
-    filesystem, path = _locate(source)
-    if isinstance(filesystem, fs.LocalFileSystem):
-        return Path(path)
-    target = folder / Path(path).name
-    if filesystem.get_file_info(path).type == fs.FileType.Directory:
-        target.mkdir()  # copy_files makes only the folders below
-    fs.copy_files(path, str(target), source_filesystem=filesystem)
-    return target
+    with _asking(source):
+        filesystem, path = _locate(source)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            return Path(path)
+        target = folder / Path(path).name
+        if filesystem.get_file_info(path).type == fs.FileType.Directory:
+            target.mkdir()  # copy_files makes only the folders below
+        fs.copy_files(path, str(target), source_filesystem=filesystem)
+        return target
 
 
 def first_bytes(source: str, size: int = 2**16) -> bytes:
     """Return the first bytes of a source, of a folder's first picture; none if it cannot be read."""
-    filesystem, path = _locate(source)
     try:
-        info = filesystem.get_file_info(path)
-        path = next((frame.path for frame in _frames(filesystem, info)), path)
-        with filesystem.open_input_file(path) as file:
-            return bytes(file.read(size))
+        with _asking(source):
+            filesystem, path = _locate(source)
+            info = filesystem.get_file_info(path)
+            path = next((frame.path for frame in _frames(filesystem, info)), path)
+            with filesystem.open_input_file(path) as file:
+                return bytes(file.read(size))
     except OSError:
         return b""
 
@@ -175,6 +184,16 @@ def _frames(filesystem: Any, info: Any) -> list[Any]:
     files = filesystem.get_file_info(fs.FileSelector(info.path))
     known = {file.base_name: file for file in files if file.type == fs.FileType.File}
     return [known[name] for name in frame_names(known)]
+
+
+@contextmanager
+def _asking(source: str) -> Iterator[None]:
+    """Fail at once for a bucket that is known not to answer; otherwise note whether it does."""
+    if "://" not in source:
+        yield
+        return
+    with _ANSWERS.asking(_root(source)):
+        yield
 
 
 def _parent(path: str) -> str:

@@ -17,8 +17,9 @@ from pyarrow import ArrowInvalid
 
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.frame_ranges import Borders, FirstLook, FrameTable
+from anomalyclip.data.orientation import Orientation
 from anomalyclip.data.timing import Timing, read_timing, timing_metadata
-from anomalyclip.data.video import Orientation, VideoInfo, batch_frames
+from anomalyclip.data.video import VideoInfo, batch_frames
 from anomalyclip.features.feature_file import ROWS_A_GROUP, Features, iterate_features, read_file_metadata
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.settings import digest
@@ -78,7 +79,7 @@ class VideoParts:
     """
 
     def __init__(self, store: FeatureStore, content: str, settings: ExtractionConfig) -> None:
-        decisive = (settings.part_frames, settings.batch_size, settings.crops, settings.step)
+        decisive = (settings.part_frames, settings.batch_size, settings.crops, settings.step, settings.compiled)
         self.used = False
         self.store = store
         self.settings = settings

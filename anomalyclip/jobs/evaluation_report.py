@@ -1,10 +1,12 @@
 """Report of an evaluation: the events in the test videos beside their true intervals, as one HTML file."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
 
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.video import DecodeError
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.events.detection import find_events
@@ -29,17 +31,18 @@ def write_test_report(folder: Path, name: str, note: str, predictions: Predictio
             if (track := predictions.track(number)) is not None:
                 video = ScoredVideo(rows[video_id], track, find_events(track, point))
                 source = video.row["source"]
-                yield ReportVideo(track, video.events, _played(source), source, video.truth(), {})
+                yield ReportVideo(track, video.events, _played(source, decoder), source, video.truth(), {})
 
     model = ReportModel(name, point.detection, point.alert, predictions.classes, note)
-    write_report(folder, model, videos())
+    with closing(Decoder()) as decoder:
+        write_report(folder, model, videos())
     return True
 
 
-def _played(source: str) -> str | None:
+def _played(source: str, decoder: Decoder) -> str | None:
     """Return the address of a video that a browser can play from this machine; None for others."""
     path = Path(source)
     try:
-        return path.as_uri() if path.is_file() and plays_in_browser(path) else None
+        return path.as_uri() if path.is_file() and plays_in_browser(path, decoder) else None
     except DecodeError:
         return None

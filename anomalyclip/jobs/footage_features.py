@@ -4,9 +4,9 @@ import logging
 
 import polars as pl
 
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.features.backbone import save_backbone
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import feature_fingerprint
 from anomalyclip.features.local_extraction import extract_here
 from anomalyclip.features.store import FeatureStore

@@ -37,6 +37,8 @@ def promote(
         number = _asked(registry, version, settled)
         champion = registry.aliased(CHAMPION)
         if number == champion:
+            if not dry_run:
+                registry.withdraw_champion()
             log.info("version %s of %s is the champion already", number, name)
             return {"model": name, "version": number, "decision": "champion already", "champion": champion}
         test = examination(job, policy)

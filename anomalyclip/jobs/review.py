@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 import polars as pl
 
 from anomalyclip.data.cuts import cut
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.manifest import load_manifest
 from anomalyclip.data.manifest_checks import locate_source
 from anomalyclip.data.manifest_files import suffix_of
 from anomalyclip.data.uris import check_uri, is_uri
-from anomalyclip.data.video import DecodeError, probe
+from anomalyclip.data.video import DecodeError
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.events.review import Part, parts_of
 from anomalyclip.events.verdicts import (
@@ -100,9 +102,9 @@ def run(review: Review) -> ReviewResult:
     kept = review.table.filter(~pl.col("video_id").is_in(list(overruled)))
     rows = {each.event: each.row for each in review.earlier if each.source not in changed}
     made = list[dict[str, Any]]()
-    with bar(len(changed), "videos") as shown:
+    with bar(len(changed), "videos") as shown, closing(Decoder()) as decoder:
         for number, source in enumerate(changed, start=1):
-            for part, row in _rows(review, source):
+            for part, row in _rows(review, source, decoder):
                 rows |= {verdict.event: row["video_id"] for verdict in part.verdicts}
                 made += [row] if _is_made(row["video_id"], source) else []
             shown.update(number, source)
@@ -164,7 +166,7 @@ class _Contents:
         return bool(alike) and content_hash(Path(source)) in {content_hash(Path(each)) for each in alike}
 
 
-def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
+def _rows(review: Review, source: str, decoder: Decoder) -> Iterator[tuple[Part, dict[str, Any]]]:
     """Yield the parts of a video, each with its row: a new one, or that which the manifest has already."""
     verdicts = [verdict for verdict in review.counting if verdict.source == source]
     given = _given(review.table, source)
@@ -172,7 +174,7 @@ def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
     with TemporaryDirectory(dir=scratch()) as folder:
         try:
             video = fetch(source, Path(folder))
-            frames = probe(video)
+            frames = decoder.probe(video)
             if beyond := [verdict for verdict in verdicts if verdict.start_frame >= frames]:
                 raise JobError(f"{source} has {frames} frames, and an event starts at {beyond[0].start_frame}")
             parts = {_row_id(part, frames): part for part in parts_of(verdicts, frames)}
@@ -182,8 +184,9 @@ def _rows(review: Review, source: str) -> Iterator[tuple[Part, dict[str, Any]]]:
                 if not (_is_known(part, given) or part.covers(frames))
             }
             # a cut is named by its video and frames: one that exists is the same
-            cut(video, {path: inside for path, inside in wanted.items() if not path.exists()}, verdicts[0].fps)
-            counts = {path: probe(path) for path in wanted}
+            missing = {path: inside for path, inside in wanted.items() if not path.exists()}
+            cut(decoder.frames(video, verdicts[0].fps), missing)
+            counts = {path: decoder.probe(path) for path in wanted}
         except (DecodeError, OSError, ValueError) as error:  # ValueError: a URI that Arrow refuses
             raise JobError(f"video {verdicts[0].video_id!r} cannot be cut: {error}") from error
     for row_id, part in parts.items():

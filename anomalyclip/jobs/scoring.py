@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import bundle_scorer, write_tracks
 from anomalyclip.events.detection import OperatingPoint
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.sources import stamps
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate, trained_candidate
@@ -209,7 +209,7 @@ def _score(job: Job, scoring: Scoring, decoder: Decoder) -> ScoringResult:
         log.info("videos by their highest score:\n\n%s\n", scored.table())
     if scored.videos and scoring.wanted:
         with stage("show", "report, clips and copies, as far as they are wanted"), _results(*scoring.place()) as folder:
-            make_media(folder, scoring.wanted, scoring.videos(extracted), _described(scoring), scoring.point)
+            make_media(folder, scoring.wanted, scoring.videos(extracted), _described(scoring), scoring.point, decoder)
     result = ScoringResult(
         run=scoring.run.name,
         model=scoring.model,

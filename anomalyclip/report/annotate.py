@@ -1,6 +1,6 @@
 """Annotated copies of videos: the scores as a moving graph, the class, and a frame around the picture in an event."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalyclip.data.frame_folder import Pixels
-from anomalyclip.data.video import timed_frames
+from anomalyclip.data.video import TimedFrame
 from anomalyclip.data.video_writer import video_writer
 from anomalyclip.events.detection import DoubleArray, OperatingPoint, smooth
 from anomalyclip.events.event import Event, Track
@@ -25,11 +25,12 @@ WINDOW = 20.0
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def annotate(source: Path, target: Path, track: Track, events: Sequence[Event], point: OperatingPoint) -> None:
-    """Write an H.264 copy of a local video, with the same frames at the same times, and its events burnt in.
+def annotate(
+    frames: Iterable[TimedFrame], target: Path, track: Track, events: Sequence[Event], point: OperatingPoint
+) -> None:
+    """Write an H.264 copy of a video, with the same frames at the same times, and its events burnt in.
 
-    The graph shows the smoothed scores and the threshold of detections. Raises DecodeError; the copy appears once it is
-    whole.
+    The graph shows the smoothed scores and the threshold of detections. The copy appears once it is whole.
     """
     scores = smooth(track.scores, track.edges, point.events.smoothing)
     middles = (track.edges[:-1] + track.edges[1:]) / 2
@@ -37,7 +38,7 @@ def annotate(source: Path, target: Path, track: Track, events: Sequence[Event], 
     for number, event in enumerate(events):
         by_frame[event.start_frame : event.end_frame + 1] = number
     with video_writer(target) as writer:
-        for index, frame in enumerate(timed_frames(source, fps=len(scores) / track.seconds)):
+        for index, frame in enumerate(frames):
             place = min(index, len(scores) - 1)
             picture = np.ascontiguousarray(frame.pixels())
             _draw_scores(picture, float(middles[place]), scores, middles, point.detection)

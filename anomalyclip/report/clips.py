@@ -1,12 +1,13 @@
 """Clips of events: each with some seconds before and after it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from anomalyclip.data.cuts import cut
 from anomalyclip.data.manifest_checks import UNSAFE
+from anomalyclip.data.video import TimedFrame
 from anomalyclip.events.event import Event
 
 LONGEST_CLASS = 40
@@ -16,19 +17,18 @@ TOLERANCE = 5e-4
 
 
 def cut_clips(
-    source: Path, events: Sequence[Event], folder: Path, before: float = 5.0, after: float = 10.0, fps: float = 25.0
+    frames: Iterable[TimedFrame], events: Sequence[Event], folder: Path, before: float = 5.0, after: float = 10.0
 ) -> list[Path]:
-    """Write an H.264 clip of each event of one local video, and return their paths.
+    """Write an H.264 clip of each event of one video, and return their paths.
 
     A clip starts `before` seconds ahead of its event and ends `after` seconds behind it, or at the ends of the video.
-    `fps` is the rate of a folder of pictures. The video is decoded once; raises DecodeError, and leaves then only
-    clips that are whole.
+    The frames are taken once. If they raise DecodeError, only clips that are whole are left.
     """
     clips = {
         folder / clip_name(event): partial(_inside, event.start - before - TOLERANCE, event.end + after - TOLERANCE)
         for event in events
     }
-    return cut(source, clips, fps)
+    return cut(frames, clips)
 
 
 def clip_name(event: Event) -> str:

@@ -92,6 +92,11 @@ class ModelRegistry:
         """Make a version the candidate."""
         self.client.set_registered_model_alias(self.name, CANDIDATE, number)
 
+    def withdraw_champion(self) -> None:
+        """Remove the candidate's alias from the champion, if another process has made it both."""
+        if (champion := self.aliased(CHAMPION)) is not None:
+            self._withdraw(champion)
+
     def history(self) -> list[Entry]:
         """Return all entries, the oldest first."""
         numbered = {
@@ -118,6 +123,7 @@ class ModelRegistry:
         self._settle(lock, stale, entry.by)
         # gates run without the lock: meanwhile another version may have become champion
         if (now := self.aliased(CHAMPION)) != entry.champion:
+            self.withdraw_champion()
             lock.release()
             raise JobError(
                 f"the champion of {self.name} was {_named(entry.champion)} and is {_named(now)} now: another was faster"

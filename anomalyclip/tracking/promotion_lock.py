@@ -28,6 +28,8 @@ PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.5
 READINGS = 4
 OWNER, INTENT, MOVING = "promotion.owner", "promotion.intent", "promotion.moving"
+SINCE = "promotion.since"
+"""When a lock was taken, by the clock of its machine that nobody sets."""
 
 Position = Callable[[], int]
 """Returns how many entries the history has."""
@@ -45,10 +47,17 @@ class HeldLock:
     """Whether its holder was about to move the alias: if the alias is as the entry wants it, it was moved."""
     created: float
     """Seconds since 1970, by the clock of the registry."""
+    since: float | None
+    """Seconds since its machine was started; None in locks from before this was kept."""
 
     def is_stale(self) -> bool:
         """Return whether its holder died, or had more time than a promotion takes."""
-        return self.owner.is_gone() or time.time() - self.created > STALE_SECONDS
+        return self.owner.is_gone() or self._age() > STALE_SECONDS
+
+    def _age(self) -> float:
+        # a clock that is set forwards would make the lock of a living process of this machine old
+        here = self.since is not None and self.owner.is_here()
+        return time.monotonic() - (self.since or 0) if here else time.time() - self.created
 
 
 class PromotionLock:
@@ -132,7 +141,8 @@ def find_lock(client: mlflow.MlflowClient, model: str, number: int) -> HeldLock 
             raise
         if {OWNER, INTENT} <= found.tags.keys():
             owner, intent = Owner(**json.loads(found.tags[OWNER])), json.loads(found.tags[INTENT])
-            return HeldLock(number, owner, intent, MOVING in found.tags, found.creation_timestamp / 1000)
+            since = float(found.tags[SINCE]) if SINCE in found.tags else None
+            return HeldLock(number, owner, intent, MOVING in found.tags, found.creation_timestamp / 1000, since)
         time.sleep(POLL_SECONDS)  # MLflow reads its tags after itself, and it may be removed in between
     raise JobError(f"registered model {name} has the name of a lock, but is none: rename it")
 
@@ -159,6 +169,7 @@ def is_missing(error: MlflowException) -> bool:
 def _create(client: mlflow.MlflowClient, model: str, number: int, owner: Owner, intent: Mapping[str, Any]) -> bool:
     """Create a lock with its tags, in one transaction; returns whether it is ours."""
     tags = {OWNER: json.dumps(asdict(owner)), INTENT: json.dumps(redacted(intent), ensure_ascii=False)}
+    tags[SINCE] = str(time.monotonic())
     note = f"A promotion of {model} is running, or was interrupted; this lock is removed when it is done or settled."
     try:
         # with its tags in one call: a lock without an owner could never be settled

@@ -22,13 +22,13 @@ from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 from torch import Tensor
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.frame_folder import frame_paths, link_outside
 from anomalyclip.data.video import DecodeError
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.scoring import bundle_scorer, score_features
 from anomalyclip.features.backbone import load_stored_backbone
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.storage import Storage, default_root

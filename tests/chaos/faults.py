@@ -1,4 +1,6 @@
-"""Faults of the surroundings: a full or read-only disk, a tracking server or an object store that fails, a twin."""
+"""Faults of the surroundings: a full or read-only disk, a tracking server or an object store that fails, a twin, a
+clock that is set; and drivers that are killed while they work in an object store.
+"""
 
 import os
 import random
@@ -10,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.kills import PATIENCE_SECONDS, SEED, again, end_as_unbroken, last_line, traceback
+from tests.chaos.clock import Clock
+from tests.chaos.kills import PACES, PATIENCE_SECONDS, SEED, again, end_as_unbroken, last_line, traceback
 from tests.chaos.ledger import Row
 from tests.chaos.objects import in_object_store
 from tests.chaos.processes import Job
@@ -41,7 +44,8 @@ def draw(each: int) -> Iterator[Fault]:
     for name, stages in WHERE.items():
         for stage in stages:
             dice = random.Random(f"{SEED}-{name}-{stage}")
-            yield from (Fault(name, stage, dice.random()) for _ in range(each if name in DRAWN else 1))
+            number = TIMES.get(name, each if name in DRAWN else 1)
+            yield from (Fault(name, stage, dice.random()) for _ in range(number))
 
 
 def run(world: World, fault: Fault) -> Row:
@@ -49,7 +53,8 @@ def run(world: World, fault: Fault) -> Row:
     started, stage = time.monotonic(), STAGES[fault.stage]
     world.unbroken(stage)
     faults, note = KINDS[fault.name](world, stage, fault)
-    return Row("fault", fault.stage, fault.name, fault.case, True, faults, note, time.monotonic() - started)
+    done = note != TOO_LATE
+    return Row("fault", fault.stage, fault.name, fault.case, done, faults, note, time.monotonic() - started)
 
 
 def may_mount() -> bool:
@@ -134,6 +139,44 @@ def _together(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]
     return faults + ([] if best == 0 else ["none of them ended well"]) + end_as_unbroken(world, stage, best), note
 
 
+def _clock(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
+    """The clock of a command is set by two hours, and then the same command is given beside it."""
+    world.restore(stage)
+    clock = Clock.build(world.folder)
+    job = world.start(stage, environment=clock.environment)
+    code = job.wait(fault.moment * world.unbroken(stage).seconds)
+    if code is not None:
+        job.end()
+        return [], TOO_LATE
+    clock.set(JUMPS[fault.name])
+    twin = world.start(stage, "twin", clock.environment)
+    codes = [each.wait(PATIENCE_SECONDS) for each in (job, twin)]
+    faults = [said for each, ended in zip((job, twin), codes, strict=True) for said in _line(each, ended)]
+    faults += ["the living was replaced"] if "no sign of life" in job.said() else []
+    faults += [] if 0 in codes else ["none of both ended well"]
+    note = "; ".join(f"{code}: {last_line(each)}" for each, code in zip((job, twin), codes, strict=True) if code)
+    for each in (job, twin):
+        each.end()
+    return faults + end_as_unbroken(world, stage, 0 if 0 in codes else 1), note
+
+
+def _killed(world: World, stage: Stage, fault: Fault) -> tuple[list[str], str]:
+    """The driver is killed while its root is in an object store."""
+    for pace in PACES:
+        world.restore(stage)
+        moment = pace * fault.moment * world.unbroken(stage).seconds
+        with in_object_store(world):
+            job = world.start(stage)
+            is_killed = job.wait(moment) is None
+            if is_killed:
+                job.process.kill()
+            job.end()
+            faults = again(world, stage) if is_killed else []
+        if is_killed:
+            return faults + end_as_unbroken(world, stage, 0), f"killed after {moment:.1f} s"
+    return [], TOO_LATE
+
+
 def _line(job: Job, code: int | None) -> list[str]:
     """A command that cannot go on says so in a line, and ends with 1 or 2."""
     if code is None:
@@ -155,7 +198,13 @@ KINDS: Mapping[str, Callable[[World, Stage, Fault], tuple[list[str], str]]] = {
     "objects slow": _objects,
     "two at once": _together,
     "six at once": _together,
+    "clock forwards": _clock,
+    "clock backwards": _clock,
+    "driver killed on S3": _killed,
 }
+JUMPS = {"clock forwards": 7200, "clock backwards": -7200}
+"""Seconds."""
+TOO_LATE = "ended before"
 WRITERS = tuple(name for name, stage in STAGES.items() if not stage.server)
 WHERE: Mapping[str, tuple[str, ...]] = {
     "disk full": WRITERS,
@@ -163,7 +212,11 @@ WHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("tracking away", "tracking slow", "tracking 500"), ("train, server",)),
     **dict.fromkeys(("objects away", "objects slow"), ("extract", "train, server")),
     "two at once": WRITERS,
-    "six at once": ("extract", "import", "train", "score", "promote", "gc"),
+    "six at once": ("extract", "import", "train", "evaluate", "score", "promote", "gc", "search"),
+    **dict.fromkeys(JUMPS, ("extract", "train", "promote", "gc")),
+    "driver killed on S3": ("extract", "train, server"),
 }
+TIMES = {"driver killed on S3": 5}
+"""Kinds with a number of draws of their own."""
 DRAWN = {"disk full", "tracking away", "tracking slow", "tracking 500", "objects away", "objects slow"}
 MOUNTS = {"disk full", "read-only"}

@@ -28,7 +28,7 @@ SERVANTS = re.compile(r"IDLE|Agent|_StatsActor")
 """Ray's own processes with the names of workers."""
 ROLES: Mapping[str, Callable[[psutil.Process], bool]] = {
     "worker": lambda process: _title(process).startswith("ray::") and not SERVANTS.search(_title(process)),
-    "decoder": lambda process: "anomalyclip.features.decoder import main" in _title(process),
+    "decoder": lambda process: "anomalyclip.data.decoder_process import main" in _title(process),
     "raylet": lambda process: process.name() == "raylet",
     "GCS": lambda process: process.name() == "gcs_server",
 }
@@ -88,10 +88,10 @@ class Job:
         return Path(self.errors.name).read_text(errors="replace")
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Job:
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str], before: Sequence[str] = ()) -> Job:
     """Start a Python program of this project; its output goes to files beside `log`."""
     output, errors = log.with_suffix(".out").open("w"), log.with_suffix(".err").open("w")
-    line = [sys.executable, str(ROOT / command[0]), *command[1:]]
+    line = [*before, sys.executable, str(ROOT / command[0]), *command[1:]]
     told = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), **environment}
     process = subprocess.Popen(
         line, stdout=output, stderr=errors, text=True, env=told, cwd=log.parent, start_new_session=True

@@ -1,6 +1,7 @@
 """Hostile files among good ones cost their own rows and nothing else."""
 
 import os
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,23 +12,30 @@ import pytest
 
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from tests.chaos.kills import PATIENCE_SECONDS, SEED, last_line, traceback
+from tests.chaos.kills import SEED, last_line, traceback
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.processes import Job
 from tests.chaos.stages import STAGES
 from tests.chaos.test_kills import assert_unbroken
+from tests.chaos.traced import outside, traced
 from tests.chaos.world import World
 from tests.hostile import encode, hostile_files
 
-GOOD, BATCH = 20, 50
+GOOD, BATCH = 20, 250
 NUMBER = int(os.environ.get("CHAOS_HOSTILE", "1000"))
+DECODE_SECONDS = 20
+"""Without a sign of life, after which a video is given up."""
+HANG_SECONDS = 3600.0
+"""Beside a busy machine, and under strace."""
 MEMORY_BYTES = 3 * 2**30
 """Of any one process: a decoder may not take more, whatever a header says."""
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("batch", range(NUMBER // BATCH))
+@pytest.mark.parametrize("batch", range(-(-NUMBER // BATCH)))
 def test_hostile_files_cost_their_own_rows(world: World, ledger: Ledger, tmp_path: Path, batch: int) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is missing: apt-get install strace")
     case = f"hostile-{batch:03d}"
     assert_unbroken(ledger.get(case) or ledger.keep(_run(world, tmp_path, batch, case)))
 
@@ -36,17 +44,32 @@ def _run(world: World, folder: Path, batch: int, case: str) -> Row:
     started = time.monotonic()
     good = pl.read_csv(world.manifest)["path"].head(GOOD).to_list()
     videos = [str(world.manifest.parent / path) for path in good]
-    secret, drawn = encode(folder / "secret.ts"), folder / "drawn"
+    (folder / "elsewhere").mkdir()
+    secret, drawn = encode(folder / "elsewhere/secret.ts"), folder / "drawn"
     drawn.mkdir()
     bad = [str(path) for path in hostile_files(drawn, SEED + batch, BATCH, secret)]
     world.unbroken(STAGES["extract"])
-    mixed, memory = _watch(world, folder / "mixed", [*bad, *videos])
-    faults = _judge(mixed, memory)
+    files = [path for path in bad if Path(path).is_file()]
+    faults = _refused(world, folder / "refused", [*bad, *videos], len(bad) - len(files))
+    mixed, memory = _watch(world, folder / "mixed", [*files, *videos])
+    decoders, strange = outside(folder / "mixed/calls", {*files, *videos})
+    faults += _judge(mixed, memory) + strange
     if not faults:
         expected, found = _features(world.template("extract"), videos), _features(folder / "mixed", videos)
         faults = [f"features of {Path(video).name} differ" for video in videos if found[video] != expected[video]]
-    note = f"{len(bad)} hostile, {memory / 2**20:.0f} MiB at most, exit code {mixed.process.returncode}"
+    note = f"{len(bad) - len(files)} refused with the manifest, {len(files)} extracted by {decoders} decoders, "
+    note += f"{memory / 2**20:.0f} MiB at most, exit code {mixed.process.returncode}"
     return Row("hostile", "extract", f"{BATCH} among {GOOD} good", case, True, faults, note, time.monotonic() - started)
+
+
+def _refused(world: World, root: Path, videos: list[str], special: int) -> list[str]:
+    """Pipes, devices and links that lead nowhere are refused with their rows, and nothing is begun."""
+    job, _ = _watch(world, root, videos)
+    said = f"has {special} fault(s)" in job.said()
+    faults = (
+        [] if job.process.returncode == 2 and said else [f"not refused: {job.process.returncode}, {last_line(job)}"]
+    )
+    return faults + [f"{path.name} was written" for path in root.iterdir() if path.is_dir()]
 
 
 def _watch(world: World, root: Path, videos: list[str]) -> tuple[Job, int]:
@@ -54,9 +77,9 @@ def _watch(world: World, root: Path, videos: list[str]) -> tuple[Job, int]:
     root.mkdir()
     rows = "\n".join(f"v{number},{video},train,,," for number, video in enumerate(videos))
     (root / "videos.csv").write_text(f"video_id,path,split,labels,anomalies,num_frames\n{rows}\n")
-    line = ["workflows/extract.py", str(root / "videos.csv"), "--set", "extraction.decode_timeout=20"]
-    job, memory = world.launch([*line, "--storage", str(root)], root / "log"), 0
-    while job.process.poll() is None and job.seconds < PATIENCE_SECONDS:
+    line = ["workflows/extract.py", str(root / "videos.csv"), "--set", f"extraction.decode_timeout={DECODE_SECONDS}"]
+    job, memory = world.launch([*line, "--storage", str(root)], root / "log", traced(root / "calls")), 0
+    while job.process.poll() is None and job.seconds < HANG_SECONDS:
         for process in job.look():
             with suppress(psutil.Error):
                 memory = max(memory, process.memory_info().rss)
@@ -69,6 +92,8 @@ def _judge(job: Job, memory: int) -> list[str]:
     code = job.process.returncode
     faults = [] if code == 0 else ["hung" if code < 0 else f"exit code {code}: {last_line(job)}"]
     faults += traceback(job)
+    if "worker died" in job.said():
+        faults.append("a worker died")
     return faults + ([f"a process took {memory / 2**20:.0f} MiB"] if memory > MEMORY_BYTES else [])
 
 

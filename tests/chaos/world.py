@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,16 +69,18 @@ class World:
         """The storage root of every command."""
         return self.folder / "root"
 
-    def start(self, stage: Stage, log: str = "log") -> Job:
+    def start(self, stage: Stage, log: str = "log", environment: Mapping[str, str] | None = None) -> Job:
         """Start a stage's command in the root as it is; its output goes to files of that name."""
         line = [*stage.line(self), "--storage", self.place or str(self.root)]
         line += ["--tracking-uri", self.tracking.address] if stage.server else []
-        return self.launch(line, self.folder / log)
+        return self.launch(line, self.folder / log, environment=environment)
 
-    def launch(self, line: Sequence[str], log: Path) -> Job:
-        """Start any command of this project, on a Ray of its own."""
+    def launch(
+        self, line: Sequence[str], log: Path, before: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> Job:
+        """Start any command of this project, on a Ray of its own, with `before` before its line."""
         told = {"ANOMALYCLIP_SCRATCH": str(self.folder / "scratch"), "RAY_ADDRESS": "", "OMP_NUM_THREADS": "1"}
-        return start(line, log, told)
+        return start(line, log, {**told, **(environment or {})}, before)
 
     def restore(self, stage: Stage) -> None:
         """Bring the root, which must not be a mount, to where a measured stage starts; empties the scratch folder."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anomalyclip.config import ExtractionConfig
-from anomalyclip.features.decoder import Decoder
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.store import FeatureStore

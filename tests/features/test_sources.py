@@ -11,9 +11,10 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from pyarrow import fs
 
 from anomalyclip.config import ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.video import VideoReader, probe
 from anomalyclip.features import sources
-from anomalyclip.features.decoder import Decoder
+from anomalyclip.features.answers import Answers
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.sources import ABSENT, Stamp, content_hash, fetch, first_bytes, removed_sources, stamp, stamps
@@ -190,3 +191,25 @@ def test_a_video_is_gone_only_where_its_folder_is_there_and_not_empty(tmp_path: 
 def test_a_store_that_does_not_answer_proves_nothing_gone(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     assert removed_sources(["foo://bucket/b.mp4", str(tmp_path / "b.mp4")]) == set()
+
+
+def test_a_bucket_that_does_not_answer_makes_no_row_wait_after_the_third(
+    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def remote(root: str) -> tuple[fs.FileSystem, str]:
+        asked.append(root)
+        raise OSError("AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 28, Timeout was reached")
+
+    monkeypatch.setattr(sources, "_remote", remote)
+    monkeypatch.setattr(sources, "_ANSWERS", Answers())
+    names = [f"s3://dead/{number}.mp4" for number in range(9)]
+    assert set(stamps(names)["size"]) == {-1} and len(asked) == 1
+    errors = [extract(name).error for name in names]
+    assert len(asked) == 3
+    assert all(f"{name}: AWS Error" in str(error) for name, error in zip(names[:2], errors[:2], strict=True))
+    words = "s3://dead/ did not answer 3 times, so this was not asked for: AWS Error NETWORK_CONNECTION"
+    assert all(f"{name}: {words}" in str(error) for name, error in zip(names[2:], errors[2:], strict=True))
+    extract("s3://other/a.mp4")
+    assert asked[3:] == ["s3://other/"]  # by itself

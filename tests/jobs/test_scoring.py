@@ -15,6 +15,8 @@ import torch
 
 from anomalyclip import cluster
 from anomalyclip.config import EventsConfig, RunConfig
+from anomalyclip.data import video
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.manifest import load_manifest, manifest_digest, write_manifest
 from anomalyclip.data.schema import SCHEMA
 from anomalyclip.data.video import DecoderKilledError
@@ -26,7 +28,6 @@ from anomalyclip.events.alarms import AlarmTable, save_alarms
 from anomalyclip.events.detection import find_events
 from anomalyclip.events.event import EVENTS
 from anomalyclip.features import extraction, local_extraction
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.imported import ImportedFeatures, save_import
 from anomalyclip.features.index import ExtractionResult
@@ -57,6 +58,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "connect", None)
+
+
+@pytest.fixture(autouse=True)
+def _without_decoding_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Videos are opened in the decoder's process, also for reports, clips and copies."""
+    monkeypatch.setattr(video, "_open", lambda path: pytest.fail(f"{path} was opened in this process"))
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from anomalyclip import cluster
 from anomalyclip.config import RunConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.errors import JobError
 from anomalyclip.evaluation.predictions_file import read_predictions
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.job import Job
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.jobs.scored_media import Wanted

@@ -29,7 +29,7 @@ def track(times: list[float], scores: list[float]) -> Track:
 
 
 def annotated(folder: Path, times: list[float], scores: list[float], events: list[Event]) -> np.ndarray:
-    annotate(black(folder / "a.mp4", times), folder / "copy.mp4", track(times, scores), events, POINT)
+    annotate(timed_frames(black(folder / "a.mp4", times)), folder / "copy.mp4", track(times, scores), events, POINT)
     return np.concatenate(list(VideoReader(folder / "copy.mp4"))).astype(int)
 
 
@@ -83,13 +83,13 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         times = [number / 10 for number in range(length)]
         source = black(tmp_path / f"{length}.mp4", times, 96, 128)
         tracemalloc.start()
-        annotate(source, tmp_path / "copy.mp4", track(times, [0.2] * length), [], POINT)
+        annotate(timed_frames(source), tmp_path / "copy.mp4", track(times, [0.2] * length), [], POINT)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_a_tiny_picture_is_annotated(tmp_path: Path) -> None:
-    source = black(tmp_path / "a.mp4", [0.0, 0.1], 16, 16)
-    annotate(source, tmp_path / "copy.mp4", track([0.0, 0.1], [0.2, 0.9]), [event(end_frame=1, start_frame=0)], POINT)
+    frames = timed_frames(black(tmp_path / "a.mp4", [0.0, 0.1], 16, 16))
+    annotate(frames, tmp_path / "copy.mp4", track([0.0, 0.1], [0.2, 0.9]), [event(end_frame=1, start_frame=0)], POINT)
     assert sum(len(batch) for batch in VideoReader(tmp_path / "copy.mp4")) == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalyclip.data.manifest_checks import id_faults
-from anomalyclip.data.video import VideoReader
+from anomalyclip.data.video import VideoReader, timed_frames
 from anomalyclip.data.video_writer import video_writer
 from anomalyclip.report.clips import clip_name, cut_clips
 from tests.events_found import event
@@ -30,19 +30,19 @@ def frames(path: Path) -> list[int]:
 
 
 def test_a_clip_has_five_seconds_before_and_ten_after(tmp_path: Path, source: Path) -> None:
-    (clip,) = cut_clips(source, [event(start_frame=70, end_frame=89)], tmp_path / "clips")
+    (clip,) = cut_clips(timed_frames(source), [event(start_frame=70, end_frame=89)], tmp_path / "clips")
     assert frames(clip) == list(range(20, 190))
 
 
 def test_a_clip_ends_at_the_ends_of_the_video(tmp_path: Path, source: Path) -> None:
     early, late = event(start_frame=10, end_frame=19), event(start_frame=200, end_frame=239)
-    first, second = cut_clips(source, [early, late], tmp_path)
+    first, second = cut_clips(timed_frames(source), [early, late], tmp_path)
     assert frames(first) == list(range(120))
     assert frames(second) == list(range(150, 240))
 
 
 def test_context_can_be_chosen(tmp_path: Path, source: Path) -> None:
-    (clip,) = cut_clips(source, [event(start_frame=70, end_frame=89)], tmp_path, before=0, after=0)
+    (clip,) = cut_clips(timed_frames(source), [event(start_frame=70, end_frame=89)], tmp_path, before=0, after=0)
     assert frames(clip) == list(range(70, 90))
 
 

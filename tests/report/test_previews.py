@@ -1,6 +1,8 @@
 """Pictures and small copies for the report: upright, at the right time, of any source."""
 
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -8,12 +10,19 @@ import cv2
 import numpy as np
 import pytest
 
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.video import DecodeError, VideoReader, timed_frames
 from anomalyclip.data.video_writer import video_writer
 from anomalyclip.report.previews import key_frames, plays_in_browser, write_preview
 from tests.conftest import DrawVideo
 
 TIMES = [0.0, 0.1, 0.5, 0.55, 2.0, 2.04, 2.5]
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with closing(Decoder()) as started:
+        yield started
 
 
 def greys(path: Path, times: list[float], height: int = 480, width: int = 640) -> Path:
@@ -41,19 +50,21 @@ def encoded(path: Path, codec: str, pixel_format: str = "yuv420p") -> Path:
     ("a.avi", "libx264", "yuv420p", False), ("a.mkv", "libx264", "yuv420p", False),
     ("a.mov", "libx264", "yuv420p", False),
 ])  # fmt: skip
-def test_what_browsers_play(tmp_path: Path, name: str, codec: str, pixel_format: str, expected: bool) -> None:
-    assert plays_in_browser(encoded(tmp_path / name, codec, pixel_format)) == expected
+def test_what_browsers_play(
+    decoder: Decoder, tmp_path: Path, name: str, codec: str, pixel_format: str, expected: bool
+) -> None:
+    assert plays_in_browser(encoded(tmp_path / name, codec, pixel_format), decoder) == expected
 
 
-def test_a_folder_of_pictures_does_not_play_and_a_text_is_an_error(tmp_path: Path) -> None:
-    assert not plays_in_browser(tmp_path)
+def test_a_folder_of_pictures_does_not_play_and_a_text_is_an_error(decoder: Decoder, tmp_path: Path) -> None:
+    assert not plays_in_browser(tmp_path, decoder)
     (tmp_path / "notes.mp4").write_text("not a video\n" * 99)
     with pytest.raises(DecodeError, match=r"notes\.mp4"):
-        plays_in_browser(tmp_path / "notes.mp4")
+        plays_in_browser(tmp_path / "notes.mp4", decoder)
 
 
 def test_a_preview_has_the_same_frames_at_the_same_times(tmp_path: Path) -> None:
-    write_preview(greys(tmp_path / "source.mp4", TIMES), tmp_path / "previews" / "a.mp4")
+    write_preview(timed_frames(greys(tmp_path / "source.mp4", TIMES), height=240), tmp_path / "previews" / "a.mp4")
     frames = list(timed_frames(tmp_path / "previews" / "a.mp4"))
     assert [frame.seconds for frame in frames] == pytest.approx(TIMES, abs=1e-4)
     (pixels,) = VideoReader(tmp_path / "previews" / "a.mp4")
@@ -61,11 +72,11 @@ def test_a_preview_has_the_same_frames_at_the_same_times(tmp_path: Path) -> None
     assert [round(frame.mean() / 8) for frame in pixels] == list(range(7))
 
 
-def test_a_preview_of_mpeg4_in_avi_plays(tmp_path: Path, draw_video: DrawVideo) -> None:
+def test_a_preview_of_mpeg4_in_avi_plays(decoder: Decoder, tmp_path: Path, draw_video: DrawVideo) -> None:
     source = draw_video(tmp_path / "crime.avi", num_frames=30, fps=30)
-    assert not plays_in_browser(source)
-    write_preview(source, tmp_path / "crime.mp4")
-    assert plays_in_browser(tmp_path / "crime.mp4")
+    assert not plays_in_browser(source, decoder)
+    write_preview(timed_frames(source), tmp_path / "crime.mp4")
+    assert plays_in_browser(tmp_path / "crime.mp4", decoder)
     frames = list(timed_frames(tmp_path / "crime.mp4"))
     assert [frame.seconds for frame in frames] == pytest.approx([i / 30 for i in range(30)], abs=1e-4)
     assert frames[0].pixels().shape == (48, 64, 3)  # not enlarged
@@ -91,7 +102,7 @@ def assert_red_on_the_right(pixels: np.ndarray) -> None:
 
 
 def test_a_preview_of_a_rotated_video_is_upright(tmp_path: Path) -> None:
-    write_preview(phone(tmp_path / "phone.mp4"), tmp_path / "preview.mp4", height=32)
+    write_preview(timed_frames(phone(tmp_path / "phone.mp4"), height=32), tmp_path / "preview.mp4")
     ((shown,),) = VideoReader(tmp_path / "preview.mp4")
     assert shown.shape == (32, 24, 3)
     assert_red_on_the_right(shown)
@@ -101,22 +112,22 @@ def test_a_preview_of_pictures_has_the_given_rate(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     for number in range(5):
         cv2.imwrite(str(tmp_path / "frames" / f"{number}.png"), np.full((96, 128, 3), 40 * number, np.uint8))
-    write_preview(tmp_path / "frames", tmp_path / "a.mp4", height=48, fps=10)
+    write_preview(timed_frames(tmp_path / "frames", 10, 48), tmp_path / "a.mp4")
     frames = list(timed_frames(tmp_path / "a.mp4"))
     assert [frame.seconds for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=1e-4)
-    assert list(key_frames(tmp_path / "frames", [2])) == [2]
+    assert list(key_frames(timed_frames(tmp_path / "frames"), [2])) == [2]
 
 
 def test_a_damaged_source_leaves_no_preview(tmp_path: Path) -> None:
     source = greys(tmp_path / "source.mp4", [i / 10 for i in range(60)])
     source.write_bytes(source.read_bytes()[:-200])
     with pytest.raises(DecodeError):
-        write_preview(source, tmp_path / "preview.mp4")
+        write_preview(timed_frames(source), tmp_path / "preview.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]
 
 
 def test_key_frames_are_pictures_of_the_wanted_frames(tmp_path: Path) -> None:
-    pictures = key_frames(greys(tmp_path / "source.mp4", TIMES), [5, 0, 2, 2, 99])
+    pictures = key_frames(timed_frames(greys(tmp_path / "source.mp4", TIMES), height=180), [5, 0, 2, 2, 99])
     assert sorted(pictures) == [0, 2, 5]
     for index, jpeg in pictures.items():
         pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -124,7 +135,7 @@ def test_key_frames_are_pictures_of_the_wanted_frames(tmp_path: Path) -> None:
 
 
 def test_key_frames_are_upright_and_in_the_right_colours(tmp_path: Path) -> None:
-    jpeg = np.frombuffer(key_frames(phone(tmp_path / "phone.mp4"), [0], height=32)[0], np.uint8)
+    jpeg = np.frombuffer(key_frames(timed_frames(phone(tmp_path / "phone.mp4"), height=32), [0])[0], np.uint8)
     picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
     assert picture.shape == (32, 24, 3)
     assert_red_on_the_right(picture[..., ::-1])
@@ -135,8 +146,8 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     for length in (50, 300):
         source = greys(tmp_path / f"{length}.mp4", [i / 10 for i in range(length)], 96, 128)
         tracemalloc.start()
-        write_preview(source, tmp_path / "preview.mp4")
-        key_frames(source, [length - 1])
+        write_preview(timed_frames(source), tmp_path / "preview.mp4")
+        key_frames(timed_frames(source), [length - 1])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]

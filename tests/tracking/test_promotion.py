@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,29 @@ def test_what_was_judged_against_another_champion_is_not_promoted(registry: Mode
     assert (registry.aliased(CHAMPION), registry.aliased(CANDIDATE)) == ("1", "2")
     assert decisions(registry) == [("promoted", "1")]
     assert locks(registry) == []
+
+
+def test_who_is_late_with_the_same_version_leaves_no_champion_as_candidate(registry: ModelRegistry) -> None:
+    """Both were judged when there was no champion; the late one names its version again as the candidate."""
+    registry.write(entry("promoted", "2", None))
+    registry.set_candidate("2")
+    with pytest.raises(JobError, match="another was faster"):
+        registry.write(entry("promoted", "2", None))
+    assert (registry.aliased(CHAMPION), registry.aliased(CANDIDATE)) == ("2", None)
+
+
+@pytest.mark.parametrize("jump", [7200, -7200])
+def test_a_clock_that_is_set_makes_no_lock_of_a_living_process_old(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    with monkeypatch.context() as dying, pytest.raises(Died):
+        die_at(dying, registry, "set_registered_model_alias", after=True)
+        registry.write(entry("promoted", "2", None))
+    now = time.time
+    monkeypatch.setattr(promotion_lock.time, "time", lambda: now() + jump)
+    assert [lock.is_stale() for lock in registry.unsettled()] == [False]
+    monkeypatch.setattr(promotion_lock, "STALE_SECONDS", 0.0)  # this process lives, but had its time
+    assert [lock.is_stale() for lock in registry.unsettled()] == [True]
 
 
 def test_of_promotions_at_the_same_time_one_wins_and_the_others_say_so(registry: ModelRegistry) -> None:

@@ -1,5 +1,6 @@
 """The extraction job: what it refuses, leaves out and foretells, and that killing it changes nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -144,3 +145,14 @@ def test_killed_extraction_continues_where_it_was(
     for name in names:
         video = str(tmp_path / name)
         assert store.read_features(video).tobytes() == whole.read_features(video).tobytes()
+
+
+def test_workers_of_a_cluster_with_gpus_extract(manifest: Path, storage: Storage, draw_video: DrawVideo) -> None:
+    videos = [str(draw_video(manifest.with_name(f"{seed}.mp4"), num_frames=20, seed=seed)) for seed in range(3)]
+    # Ray counts a GPU where none is: its workers, which find none either, use the CPU
+    told = {**os.environ, "RAY_OVERRIDE_RESOURCES": '{"CPU": 4, "GPU": 1}', "RAY_ADDRESS": ""}
+    line = [sys.executable, str(SCRIPT), str(write(manifest, *videos)), "--storage", storage.root]
+    done = subprocess.run(line, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["extracted"], report["frames"], report["precision"]) == (3, 60, "bfloat16")

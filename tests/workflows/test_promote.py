@@ -272,6 +272,7 @@ def test_a_dry_run_judges_and_changes_nothing(place: Place) -> None:
 def test_the_champion_is_not_promoted_twice(place: Place) -> None:
     place.train(0.3, 1)
     place.promote(NAME, "--version", "1")
+    place.registry.set_candidate("1")  # as a process does that is killed then
     code, result, _ = place.promote(NAME, "--version", "1")
     assert (code, result["decision"]) == (0, "champion already")
     assert place.state() == ("1", None, [("promoted", "1")])

@@ -1,6 +1,7 @@
 """A user's own clips: one sub-folder per class, `Normal` among them, and intervals in `anomalies.csv` beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ from anomalyclip.data.datasets.class_folders import Clip, find_clips
 from anomalyclip.data.datasets.interval_file import NAME, Annotated, read_intervals
 from anomalyclip.data.datasets.media import Kind, manifest_path
 from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.data.schema import Anomaly
 from anomalyclip.data.splits import keyed_part
-from anomalyclip.data.video import DecodeError, probe
+from anomalyclip.data.video import DecodeError
 
 TEST_FRACTION = 0.3
 
@@ -48,12 +50,13 @@ def folder(
 def _frames(clips: Sequence[Clip], root: Path) -> tuple[dict[str, int], dict[str, str]]:
     """Return the number of frames of each clip, as far as known, and a line for each that cannot be opened."""
     frames, unreadable = dict[str, int](), dict[str, str]()
-    for clip in clips:
-        try:
-            if clip.media.kind != Kind.FEATURES:
-                frames[clip.key] = probe(clip.media.path)
-        except DecodeError as error:
-            unreadable[clip.key] = f"cannot be opened: {str(error).replace(f'{root}/', '')}"
+    with closing(Decoder()) as decoder:
+        for clip in clips:
+            try:
+                if clip.media.kind != Kind.FEATURES:
+                    frames[clip.key] = decoder.probe(clip.media.path)
+            except DecodeError as error:
+                unreadable[clip.key] = f"cannot be opened: {str(error).replace(f'{root}/', '')}"
     return frames, unreadable
 
 

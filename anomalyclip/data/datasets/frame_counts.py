@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import local
 from typing import Any
 
 from anomalyclip.data.datasets.matching import Fault
 from anomalyclip.data.datasets.media import Kind, Media
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.manifest_checks import past_the_end
 from anomalyclip.data.schema import span
 from anomalyclip.data.video import DecodeError
@@ -14,6 +17,8 @@ from anomalyclip.errors import first_names
 
 # reading headers is waiting, not work
 THREADS = 8
+VIDEOS_A_THREAD = 50
+"""At least: each thread starts a decoder, which takes half a second."""
 
 Row = Mapping[str, Any]
 Count = Callable[[Path], int]
@@ -21,19 +26,41 @@ Counts = Mapping[str, int | DecodeError]
 """By video_id; feature files and videos that were not opened are missing."""
 
 
-def counts_of(rows: Sequence[Row], found: Mapping[str, Media], count: Count) -> Counts:
-    """Return the number of frames of each video that was found, or why it cannot be read."""
+def counts_of(rows: Sequence[Row], found: Mapping[str, Media], count: Count | None = None) -> Counts:
+    """Return the number of frames of each video that was found, or why it cannot be read.
 
-    def counted(video_id: str) -> int | DecodeError:
-        try:
-            return count(found[video_id].path)
-        except DecodeError as error:
-            return error
-
+    `count` opens a video; without it, a decoder does.
+    """
     ids = [row["video_id"] for row in rows if row["video_id"] in found]
     ids = [video_id for video_id in ids if found[video_id].kind != Kind.FEATURES]
-    with ThreadPoolExecutor(THREADS) as pool:
+    threads = min(THREADS, 1 + len(ids) // VIDEOS_A_THREAD)
+    with _probe_by_thread() as probe, ThreadPoolExecutor(threads) as pool:
+
+        def counted(video_id: str) -> int | DecodeError:
+            try:
+                return (count or probe)(found[video_id].path)
+            except DecodeError as error:
+                return error
+
         return dict(zip(ids, pool.map(counted, ids), strict=True))
+
+
+@contextmanager
+def _probe_by_thread() -> Iterator[Count]:
+    """Yield a function that opens videos in a decoder of each thread's own."""
+    own, started = local(), list[Decoder]()
+
+    def probe(path: Path) -> int:
+        if not hasattr(own, "decoder"):
+            own.decoder = Decoder()
+            started.append(own.decoder)
+        return int(own.decoder.probe(path))
+
+    try:
+        yield probe
+    finally:
+        for decoder in started:
+            decoder.close()
 
 
 def frame_faults(rows: Sequence[Row], counts: Counts, tolerance: int, root: Path) -> Iterator[Fault]:

@@ -10,7 +10,6 @@ from anomalyclip.data.datasets.matching import MISSING, Fault, Match, match
 from anomalyclip.data.datasets.media import Kind, Media, find_media, manifest_path
 from anomalyclip.data.datasets.official_lists import official_list
 from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
-from anomalyclip.data.video import probe
 from anomalyclip.errors import UsageError
 
 Row = Mapping[str, Any]
@@ -22,15 +21,15 @@ def official(
     frame_tolerance: int = 0,
     check: bool = True,
     allow_missing: bool = False,
-    count: Count = probe,
+    count: Count | None = None,
 ) -> DatasetManifest:
     """Return the manifest of `ucf-crime`, `shanghaitech` or `xd-violence` in a folder of its videos or of their frames.
 
     Videos are found by name, at any depth. If a tree holds neither videos nor folders of frames, its `.npy` files
-    stand in for them. Unless `check` is off, each video is opened: its own number of frames, which `count` gives, may
-    differ from the list's by `frame_tolerance`. `num_frames` is the list's number, and null if it has none: a
-    header's estimate would later be compared with the decoded frames as if it were the truth. With `allow_missing`,
-    videos of the list that are not there are left out.
+    stand in for them. Unless `check` is off, each video is opened: its own number of frames, by `count` or else a
+    decoder, may differ from the list's by `frame_tolerance`. `num_frames` is the list's number, and null if it has
+    none: a header's estimate would later be compared with the decoded frames as if it were the truth. With
+    `allow_missing`, videos of the list that are not there are left out.
     Raises one UsageError with everything that is wrong.
     """
     rows, notes = official_list(dataset)

@@ -1,6 +1,7 @@
 """UCSD Ped2: folders of frames. Its training part is all normal, so it is split again for weak supervision."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ from anomalyclip.data.datasets.media import manifest_path
 from anomalyclip.data.datasets.ped2_clips import Clip, Place, intervals, is_passed_on, others, pictures, places
 from anomalyclip.data.datasets.ped2_labels import frame_labels
 from anomalyclip.data.datasets.result import DatasetManifest, dataset_manifest, raise_faults
-from anomalyclip.data.frame_folder import PictureError, read_picture
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.splits import keyed_part
+from anomalyclip.data.video import DecodeError
 
 ANOMALY = "Anomaly"
 TEST_FRACTION = 0.5
@@ -48,11 +50,12 @@ def _base(root: Path) -> Path:
 def _masked(base: Path) -> tuple[list[Clip], list[str], list[str]]:
     """Return the clips with the intervals of their masks, and what is wrong."""
     clips, faults = list[Clip](), list[str]()
-    for place in places(base):
-        try:
-            clips.append(_read(place))
-        except (ValueError, PictureError) as error:
-            faults.append(str(error))
+    with closing(Decoder()) as decoder:
+        for place in places(base):
+            try:
+                clips.append(_read(place, decoder))
+            except (ValueError, DecodeError) as error:
+                faults.append(str(error))
     return clips, faults, []
 
 
@@ -75,15 +78,15 @@ def _labelled(base: Path, root: Path) -> tuple[list[Clip], list[str], list[str]]
     return [*clips[: -len(test)], *found], [], [f"anomalous frames are those of {source.relative_to(root)}"]
 
 
-def _read(place: Place) -> Clip:
-    """Return a clip and its anomalous frames; raises ValueError and PictureError, which name the place."""
+def _read(place: Place, decoder: Decoder) -> Clip:
+    """Return a clip and its anomalous frames; raises ValueError and DecodeError, which name the place."""
     frames = pictures(place.folder)
     if place.folder.parent.name == "Train":
         return Clip(*place, len(frames), [])
     masks = pictures(place.folder.with_name(f"{place.name}_gt"))
     if len(masks) != len(frames):
         raise ValueError(f"{place.folder}: {len(frames)} frames but {len(masks)} masks: their numbers must be equal")
-    return Clip(*place, len(frames), intervals([bool(read_picture(mask).any()) for mask in masks]))
+    return Clip(*place, len(frames), intervals([decoder.has_marks(mask) for mask in masks]))
 
 
 def _test_ids(clips: Sequence[Clip], seed: int) -> set[str]:

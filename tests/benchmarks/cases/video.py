@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalyclip.config import BackboneConfig, ExtractionConfig
+from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.video import VideoReader
 from anomalyclip.data.video_writer import video_writer
 from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.features.decoder import Decoder
 from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.store import FeatureStore
