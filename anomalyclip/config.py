@@ -77,6 +77,9 @@ class ExtractionConfig(Section):
     CPU of the worker's share of the cluster."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
+    part_frames: PositiveInt = 15_000
+    """Stored frames of a part of a long video, rounded up to whole row groups: parts are extracted and kept one by one,
+    so that a job that dies loses no more than those in work."""
     max_pixels: PositiveInt = 8192 * 4320
     """Most pixels of a frame (8K film). A video with more is refused before a frame is decoded, for its memory."""
 
