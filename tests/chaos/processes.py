@@ -88,10 +88,10 @@ class Job:
         return Path(self.errors.name).read_text(errors="replace")
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str], before: Sequence[str] = ()) -> Job:
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Job:
     """Start a Python program of this project; its output goes to files beside `log`."""
     output, errors = log.with_suffix(".out").open("w"), log.with_suffix(".err").open("w")
-    line = [*before, sys.executable, str(ROOT / command[0]), *command[1:]]
+    line = [sys.executable, str(ROOT / command[0]), *command[1:]]
     told = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), **environment}
     process = subprocess.Popen(
         line, stdout=output, stderr=errors, text=True, env=told, cwd=log.parent, start_new_session=True

@@ -22,7 +22,7 @@ from tests.chaos.traced import outside, traced
 from tests.chaos.world import World
 from tests.hostile import encode, hostile_files
 
-GOOD, BATCH = 20, 250
+GOOD, BATCH = 20, 1000
 NUMBER = int(os.environ.get("CHAOS_HOSTILE", "1000"))
 DECODE_SECONDS = 20
 """Without a sign of life, after which a video is given up."""
@@ -53,8 +53,8 @@ def _run(world: World, folder: Path, batch: int, case: str) -> Row:
     files = [path for path in bad if Path(path).is_file()]
     faults = _refused(world, folder / "refused", [*bad, *videos], len(bad) - len(files))
     mixed, memory = _watch(world, folder / "mixed", [*files, *videos])
-    decoders, strange = outside(folder / "mixed/calls", {*files, *videos})
-    faults += _judge(mixed, memory) + strange
+    decoders, strange = outside(folder / "mixed.calls", {*files, *videos})
+    faults += _judge(mixed, memory) + strange + ([] if decoders else ["no decoder was traced"])
     if not faults:
         expected, found = _features(world.template("extract"), videos), _features(folder / "mixed", videos)
         faults = [f"features of {Path(video).name} differ" for video in videos if found[video] != expected[video]]
@@ -79,7 +79,8 @@ def _watch(world: World, root: Path, videos: list[str]) -> tuple[Job, int]:
     rows = "\n".join(f"v{number},{video},train,,," for number, video in enumerate(videos))
     (root / "videos.csv").write_text(f"video_id,path,split,labels,anomalies,num_frames\n{rows}\n")
     line = ["workflows/extract.py", str(root / "videos.csv"), "--set", f"extraction.decode_timeout={DECODE_SECONDS}"]
-    job, memory = world.launch([*line, "--storage", str(root)], root / "log", traced(root / "calls")), 0
+    line += ["--storage", str(root)]
+    job, memory = world.launch(line, root / "log", traced(root.with_suffix(".calls"))), 0
     while job.process.poll() is None and job.seconds < HANG_SECONDS:
         for process in job.look():
             with suppress(psutil.Error):

@@ -75,15 +75,13 @@ class World:
         """Start a stage's command in the root as it is; its output goes to files of that name."""
         line = [*stage.line(self), "--storage", self.place or str(self.root)]
         line += ["--tracking-uri", self.tracking.address] if stage.server else []
-        return self.launch(line, self.folder / log, environment=environment)
+        return self.launch(line, self.folder / log, environment)
 
-    def launch(
-        self, line: Sequence[str], log: Path, before: Sequence[str] = (), environment: Mapping[str, str] | None = None
-    ) -> Job:
-        """Start any command of this project, on a Ray of its own, with `before` before its line."""
+    def launch(self, line: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Job:
+        """Start any command of this project, on a Ray of its own."""
         told = {"ANOMALYCLIP_SCRATCH": str(self.folder / "scratch"), "RAY_ADDRESS": "", "OMP_NUM_THREADS": "1"}
         told["RAY_gcs_rpc_server_reconnect_timeout_s"] = NO_GCS_SECONDS
-        return start(line, log, {**told, **(environment or {})}, before)
+        return start(line, log, {**told, **(environment or {})})
 
     def restore(self, stage: Stage) -> None:
         """Bring the root, which must not be a mount, to where a measured stage starts; empties the scratch folder."""
