@@ -4,12 +4,13 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
 from tests.chaos.draws import Case, Kill
 from tests.chaos.ledger import Row
-from tests.chaos.processes import POLL_SECONDS, Job, lives
+from tests.chaos.processes import POLL_SECONDS, Job, lives, title
 from tests.chaos.stages import STAGES, Stage
 from tests.chaos.state import PARTIAL, differences, read_state
 from tests.chaos.world import World
@@ -75,7 +76,6 @@ class Course:
             if not since:
                 return
             self.killed.append(kill.role)
-            self.said.append(f"{kill.role} killed after {since:.1f} s")
             if kill.role not in OUTLIVED:
                 return
 
@@ -84,8 +84,9 @@ class Course:
         while job.process.poll() is None:
             if job.seconds >= moment and (victims := self._victims(job, kill)):
                 job.look()
-                killed = job.seconds
+                killed, name = job.seconds, title(victims[0]).split(" ")[0]
                 end(victims)
+                self.said.append(f"{kill.role} ({Path(name).name}) killed after {killed:.1f} s")
                 self._serve_again(kill)
                 return killed
             time.sleep(POLL_SECONDS)
