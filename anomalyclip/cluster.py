@@ -22,6 +22,8 @@ log = logging.getLogger("anomalyclip")
 ANSWER_SECONDS = 5.0
 """Time in which a cluster must answer before it is joined; on its own, Ray would try for minutes."""
 JOIN_TRIES = "1"
+MOST_DECODERS = 32
+"""Per GPU; each takes 0.1 GB and two batches of frames."""
 NICENESS = "RAY_worker_niceness"
 _TEXTS = b"anomalyclip"
 _WRAPPED = "\n\nThe above exception was the direct cause of the following exception:"
@@ -44,6 +46,12 @@ def connect(tracking_uri: str = "") -> None:
     nodes = _alive_nodes()
     if nodes > 1 and tracking_uri.startswith("sqlite:"):
         raise UsageError(f"{nodes} nodes cannot share {tracking_uri}: start an MLflow server and give --tracking-uri")
+
+
+def is_own() -> bool:
+    """Return whether Ray runs on this machine alone, once it is started, because there is no cluster to join."""
+    asked = os.environ.get("RAY_ADDRESS", "")
+    return not ray.is_initialized() and (asked == "local" or (not asked and find_bootstrap_address(None) is None))
 
 
 def quieten() -> None:
@@ -92,6 +100,12 @@ def gpus() -> int:
 def extraction_workers(asked: int | None) -> int:
     """Return the number of extraction workers asked for; by default one per GPU, without GPUs one per node."""
     return asked or gpus() or max(1, _alive_nodes())
+
+
+def decode_processes(asked: int | None, workers: int) -> int:
+    """Return the number of videos that an extraction worker decodes at a time: a GPU takes what all its CPUs decode."""
+    cpus = int(ray.cluster_resources().get("CPU", 0)) // workers
+    return asked or (min(MOST_DECODERS, max(2, cpus)) if gpus() else 2)
 
 
 def trains_on_gpus(workers: int) -> bool:

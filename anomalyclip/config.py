@@ -64,15 +64,22 @@ class ExtractionConfig(Section):
     precision: Precision = "auto"
     """Precision of the image tower: auto is float32 on CPUs and bfloat16 on GPUs. float32 is exact on every GPU; tf32
     lets GPUs round the inputs of products to 10 bits, which is faster."""
+    compiled: bool = False
+    """Compile the image tower on GPUs: a worker starts 10 to 30 s later, and encodes faster. Features differ by
+    rounding."""
     workers: PositiveInt | None = None
     """Number of extraction workers; None is one per GPU, without GPUs one per machine."""
     cpus_per_worker: PositiveFloat = 0.9
     """CPUs that Ray reserves for a worker. From 1 up, the worker uses as many threads; below 1, small machines have
     room for other work, and the workers of a machine share its CPUs."""
-    decode_processes: PositiveInt = 2
-    """Videos that a worker decodes at the same time, each in its own process."""
+    decode_processes: PositiveInt | None = None
+    """Videos that a worker decodes at the same time, each in its own process; None is 2 on CPUs, and with a GPU one per
+    CPU of the worker's share of the cluster."""
     decode_timeout: PositiveFloat = 120.0
     """Seconds without a batch of frames after which the decoder of a video counts as hung."""
+    part_frames: PositiveInt = 15_000
+    """Stored frames of a part of a long video, rounded up to whole row groups: parts are extracted and kept one by one,
+    so that a job that dies loses no more than those in work."""
     max_pixels: PositiveInt = 8192 * 4320
     """Most pixels of a frame (8K film). A video with more is refused before a frame is decoded, for its memory."""
 

@@ -253,6 +253,16 @@ def test_extraction_has_a_worker_per_gpu_or_else_per_node(
 
 
 @pytest.mark.parametrize(
+    "asked, gpus, cpus, expected", [(None, 0, 16, 2), (None, 2, 32, 16), (None, 1, 1, 2), (3, 2, 32, 3)]
+)
+def test_a_worker_with_a_gpu_decodes_on_its_share_of_the_cpus(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, gpus: int, cpus: int, expected: int
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": float(cpus), "GPU": float(gpus)})
+    assert cluster.decode_processes(asked, max(1, gpus)) == expected
+
+
+@pytest.mark.parametrize(
     "gpus, workers, used, warned", [(0, 2, False, False), (1, 2, False, True), (2, 2, True, False)]
 )
 def test_training_uses_gpus_if_every_worker_gets_one(

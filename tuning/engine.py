@@ -71,11 +71,12 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
     its result. Without `draw` no trial is stopped early. An interrupt ends the trials that still run.
     """
     number = len(points) + (draw.number if draw else 0)
-    if not number:
-        return
-    _quieten()
     storage = Storage(study.base.storage_root)
     ray_folder = f"{study.base.key}/ray"
+    if not number:
+        storage.delete(ray_folder)  # left by a driver that was killed after the last trial
+        return
+    _quieten()
     training = study.base.config.training
     share = _share(training, number, study.threads)
     trainable = tune.with_parameters(_train, study=study, share=share)

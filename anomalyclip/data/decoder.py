@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from anomalyclip.data import decoder_process
 from anomalyclip.data.decoder_process import NEXT, PIXELS, STOP, Batch, End, Frame, Request, Slots
 from anomalyclip.data.frame_folder import PIXELS_VARIABLE, Pixels
+from anomalyclip.data.frame_ranges import Borders, FirstLook, FrameRange, FrameTable
 from anomalyclip.data.video import (
     MAX_PIXELS,
     DecodeError,
@@ -57,6 +58,7 @@ class Decoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Any = None
         self._info: VideoInfo | None = None
+        self._borders = Borders((), ())
         self._slots: Pixels
         self._in_work: Generator[Any] | None = None
 
@@ -71,6 +73,27 @@ class Decoder:
         """Yield uint8 RGB arrays (frames, height, width, 3); each is overwritten when the next is asked for."""
         self._info = None
         return self._begin(self._batches(path, sampling_rate, batch_size))
+
+    @property
+    def borders(self) -> Borders:
+        """Checksums of the frames around the borders of the range that was read last."""
+        return self._borders
+
+    def range_batches(
+        self, path: Path, wanted: FrameRange, sampling_rate: int, batch_size: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the batches of a range of a file like `batches`; `borders` are known at the end."""
+        return self._begin(self._range_batches(path, wanted, sampling_rate, batch_size))
+
+    def first_look(self, path: Path) -> FirstLook:
+        """Return what a file shows without reading it."""
+        found: FirstLook = self._end_of(Request(decoder_process.look, path))
+        return found
+
+    def frame_table(self, path: Path, spacing: int, look: FirstLook) -> FrameTable | None:
+        """Return the frames of a file, None if it can be decoded from its start only."""
+        found: FrameTable | None = self._end_of(Request(decoder_process.table, path, (spacing, look)))
+        return found
 
     def frames(self, path: Path, fps: float = 25.0, height: int | None = None) -> Iterator[TimedFrame]:
         """Yield frames like `timed_frames`; pixels can be asked for until the next frame is, and are overwritten."""
@@ -130,18 +153,30 @@ class Decoder:
         return work
 
     def _ask(self, function: Callable[[Path], Any], path: Path) -> Any:
-        request = Request(decoder_process.answer, path, (function,))
+        return self._end_of(Request(decoder_process.answer, path, (function,)))
+
+    def _end_of(self, request: Request) -> Any:
         *_, end = self._begin(self._messages(request, self._timeout))
         return end.value
 
     def _batches(self, path: Path, sampling_rate: int, batch_size: int) -> Generator[NDArray[np.uint8]]:
         request = Request(decoder_process.send_batches, path, (sampling_rate, batch_size))
-        for message in self._messages(request, self._timeout * sampling_rate):
+        self._info = yield from self._arrays(request, self._timeout * sampling_rate)
+
+    def _range_batches(
+        self, path: Path, wanted: FrameRange, sampling_rate: int, batch_size: int
+    ) -> Generator[NDArray[np.uint8]]:
+        request = Request(decoder_process.send_range, path, (wanted, sampling_rate, batch_size))
+        before = (wanted.start - wanted.first) // batch_size  # no batch comes before the range
+        self._borders = yield from self._arrays(request, self._timeout * (sampling_rate + before))
+
+    def _arrays(self, request: Request, timeout: float) -> Generator[NDArray[np.uint8], None, Any]:
+        """Yield the batches that answer a request, and return what is said at the end."""
+        for message in self._messages(request, timeout):
             if isinstance(message, Batch):
                 yield self._slots[message.slot, : message.frames]
-                self._send(path, None)
-            else:
-                self._info = message.value
+                self._send(request.path, None)
+        return message.value
 
     def _frames(self, path: Path, fps: float, height: int | None) -> Generator[TimedFrame]:
         messages = self._messages(Request(decoder_process.send_frames, path, (fps, height)), self._timeout)

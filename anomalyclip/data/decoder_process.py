@@ -6,7 +6,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from mmap import mmap
 from multiprocessing.connection import Connection
@@ -17,6 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anomalyclip.data.frame_folder import PictureError, Pixels, read_picture
+from anomalyclip.data.frame_ranges import (
+    Borders,
+    FirstLook,
+    FrameRange,
+    FrameTable,
+    RangeReader,
+    first_look,
+    frame_table,
+)
 from anomalyclip.data.video import DecodeError, DecoderKilledError, VideoInfo, VideoReader, timed_frames
 
 SLOTS = 2
@@ -107,6 +116,28 @@ def main() -> None:
 def send_batches(caller: Caller, path: Path, sampling_rate: int, batch_size: int) -> VideoInfo:
     """Send frames as a VideoReader gives them, a batch ahead of the replies."""
     reader = VideoReader(path, sampling_rate, batch_size, max_pixels=caller.max_pixels)
+    _send(caller, path, reader)
+    return reader.info
+
+
+def send_range(caller: Caller, path: Path, wanted: FrameRange, sampling_rate: int, batch_size: int) -> Borders:
+    """Send the frames of a range as a RangeReader gives them, a batch ahead of the replies."""
+    reader = RangeReader(path, wanted, sampling_rate, batch_size, caller.max_pixels)
+    _send(caller, path, reader)
+    return reader.info
+
+
+def look(caller: Caller, path: Path) -> FirstLook:
+    """Return what a file shows without reading it; raises DecodeError."""
+    return first_look(path, caller.max_pixels)
+
+
+def table(caller: Caller, path: Path, spacing: int, seen: FirstLook) -> FrameTable | None:
+    """Return the frames of a file, with signs of life; raises DecodeError."""
+    return frame_table(path, spacing, seen, lambda: caller.connection.send(Step(None)))
+
+
+def _send(caller: Caller, path: Path, reader: Iterable[Pixels]) -> None:
     in_use = 0
     slots: Pixels | None = None
     try:
@@ -123,7 +154,6 @@ def send_batches(caller: Caller, path: Path, sampling_rate: int, batch_size: int
         # replies that are still to come: they would be taken for the next request
         for _ in range(in_use):
             caller.connection.recv()
-    return reader.info
 
 
 def send_frames(caller: Caller, path: Path, fps: float, height: int | None) -> None:

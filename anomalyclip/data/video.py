@@ -1,6 +1,5 @@
 """Decoding of videos in constant memory: files with PyAV, folders of pictures with OpenCV."""
 
-import math
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from anomalyclip.data.containers import ContainerError, container_of
 from anomalyclip.data.frame_folder import PictureError, Pixels, frame_paths, is_folder, pictures
+from anomalyclip.data.orientation import Orientation, orientation_of
 from anomalyclip.data.timing import Timing, creation_time, uneven_times
 
 UNKNOWN_TIME = -(2**63)
@@ -25,6 +25,8 @@ PACKETS_A_SIGN = 1000
 """Packets from one number of `counted_frames` to the next."""
 MAX_PIXELS = 8192 * 4320
 """Most pixels of a frame, unless another number is given (`extraction.max_pixels`)."""
+MAX_BATCH_BYTES = 2**28
+"""Most bytes of a batch of several frames."""
 
 
 class DecodeError(Exception):
@@ -46,28 +48,6 @@ class VideoInfo(NamedTuple):
     timing: Timing | None = None
 
 
-class Orientation(NamedTuple):
-    """How players turn an encoded frame: mirrored first, left to right, then by quarter turns clockwise.
-
-    Phones keep a video as the sensor saw it, with a display matrix that says how to show it.
-    """
-
-    mirrored: bool = False
-    quarter_turns: int = 0
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Return the displayed frame, (height, width, 3), of an encoded one."""
-        # OpenCV was three to ten times faster than copying a turned view
-        if self.mirrored:
-            pixels = np.asarray(cv2.flip(pixels, 1), np.uint8)
-        if self.quarter_turns:
-            pixels = np.asarray(cv2.rotate(pixels, _TURNS[self.quarter_turns - 1]), np.uint8)
-        return pixels
-
-
-_TURNS = (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)
-
-
 def probe(path: str | PathLike[str]) -> int:
     """Return the number of frames of a local video, a file or a folder of pictures, without decoding it.
 
@@ -81,12 +61,12 @@ def probe(path: str | PathLike[str]) -> int:
 def counted_frames(path: str | PathLike[str]) -> Iterator[int]:
     """Yield how many frames of a local video are known so far, now and then; the last is what `probe` returns."""
     if is_folder(path):
-        with _errors_of(path, [0]):
+        with errors_of(path, [0]):
             next(pictures(path))()
             yield len(frame_paths(path))
         return
-    with _errors_of(path, reached := [0]), _open(path) as container:
-        stream = _video_stream(container)
+    with errors_of(path, reached := [0]), open_video(path) as container:
+        stream = video_stream(container)
         if not stream.frames:
             for packet in container.demux(stream):
                 reached[0] += packet.size > 0
@@ -99,15 +79,15 @@ def is_rotated(path: str | PathLike[str]) -> bool:
     """Return whether a local video is displayed rotated or mirrored, by its first frame; raises DecodeError."""
     if is_folder(path):
         return False
-    with _errors_of(path, [0]), _open(path) as container:
-        first, _ = _first(container, _video_stream(container))
-        return any(_orientation(first))
+    with errors_of(path, [0]), open_video(path) as container:
+        first, _ = first_frame(container, video_stream(container))
+        return any(orientation_of(first))
 
 
 def encoding(path: str | PathLike[str]) -> tuple[str, str, str]:
     """Return a local video's container (FFmpeg's name), codec and pixel format; raises DecodeError."""
-    with _errors_of(path, [0]), _open(path) as container:
-        context = _video_stream(container).codec_context
+    with errors_of(path, [0]), open_video(path) as container:
+        context = video_stream(container).codec_context
         return str(container.format.name), str(context.name), str(context.pix_fmt)
 
 
@@ -128,7 +108,7 @@ class VideoReader:
         path: str | PathLike[str],
         sampling_rate: int = 1,
         batch_size: int = 64,
-        max_batch_bytes: int = 2**28,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         if sampling_rate < 1 or batch_size < 1:
@@ -149,37 +129,47 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         self._info = None
-        with _errors_of(self.path, reached := [0]):
+        sizes = self.sampling_rate, self.batch_size, self.max_batch_bytes
+        with errors_of(self.path, reached := [0]):
             if is_folder(self.path):
-                yield from self._batches(pictures(self.path), reached)
+                yield from filled_batches(pictures(self.path), reached, *sizes)
                 self._info = VideoInfo(reached[0], 0.0)
                 return
-            with _open(self.path) as container:
-                stream = _video_stream(container)
-                _bound_pixels(container, stream, self.max_pixels)
-                first, frames = _first(container, stream)
-                orientation = _orientation(first)
+            with open_video(self.path) as container:
+                stream = video_stream(container)
+                bound_pixels(container, stream, self.max_pixels)
+                first, frames = first_frame(container, stream)
+                orientation = orientation_of(first)
                 stamps = array("q")
-                yield from self._batches(_decoded(frames, orientation, stamps), reached)
+                yield from filled_batches(_decoded(frames, orientation, stamps), reached, *sizes)
                 fps = float(stream.average_rate or stream.guessed_rate or 0)
-                self._info = VideoInfo(reached[0], fps, any(orientation), _timing(container, stream, stamps, fps))
+                self._info = VideoInfo(reached[0], fps, any(orientation), timing_of(container, stream, stamps, fps))
 
-    def _batches(self, frames: Iterator[Callable[[], Pixels]], reached: list[int]) -> Iterator[NDArray[np.uint8]]:
-        size = filled = 0
-        for frame in frames:
-            if reached[0] % self.sampling_rate == 0:
-                pixels = frame()
-                size = size or min(self.batch_size, max(1, self.max_batch_bytes // pixels.size))
-                if filled == 0:
-                    batch = np.empty((size, *pixels.shape), dtype=np.uint8)
-                batch[filled] = pixels
-                filled += 1
-            reached[0] += 1
-            if filled == size:
-                yield batch
-                filled = 0
-        if filled:
-            yield batch[:filled]
+
+def filled_batches(
+    frames: Iterator[Callable[[], Pixels]], reached: list[int], sampling_rate: int, batch_size: int, max_bytes: int
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames to keep as batches; `reached` has the number of the next frame, and counts."""
+    size = filled = 0
+    for frame in frames:
+        if reached[0] % sampling_rate == 0:
+            pixels = frame()
+            size = size or batch_frames(pixels.size, batch_size, max_bytes)
+            if filled == 0:
+                batch = np.empty((size, *pixels.shape), dtype=np.uint8)
+            batch[filled] = pixels
+            filled += 1
+        reached[0] += 1
+        if filled == size:
+            yield batch
+            filled = 0
+    if filled:
+        yield batch[:filled]
+
+
+def batch_frames(frame_bytes: int, batch_size: int, max_bytes: int = MAX_BATCH_BYTES) -> int:
+    """Return the frames of a batch, of so many bytes each in RGB."""
+    return min(batch_size, max(1, max_bytes // frame_bytes))
 
 
 class TimedFrame(NamedTuple):
@@ -198,25 +188,25 @@ def timed_frames(
     to it; only those whose pixels are asked for are converted. Raises DecodeError, also for frames of more than
     `max_pixels`.
     """
-    with _errors_of(path, reached := [0]):
+    with errors_of(path, reached := [0]):
         if is_folder(path):
             for read in pictures(path):
                 yield TimedFrame(reached[0] / fps, partial(_scaled_picture, read, height))
                 reached[0] += 1
             return
-        with _open(path) as container:
-            stream = _video_stream(container)
-            _bound_pixels(container, stream, max_pixels)
+        with open_video(path) as container:
+            stream = video_stream(container)
+            bound_pixels(container, stream, max_pixels)
             rate = float(stream.average_rate or stream.guessed_rate or fps)
-            first, frames = _first(container, stream)
-            orientation = _orientation(first)
+            first, frames = first_frame(container, stream)
+            orientation = orientation_of(first)
             size = scaled_size(first.width, first.height, height, orientation.quarter_turns % 2 == 1)
             reformatter = VideoReformatter()
             seconds = -1 / rate
             for frame in frames:
                 known = frame.time is not None and first.time is not None
                 seconds = max(seconds + 1e-3, frame.time - first.time) if known else seconds + 1 / rate
-                yield TimedFrame(seconds, partial(_pixels, reformatter, frame, size, orientation))
+                yield TimedFrame(seconds, partial(pixels_of, reformatter, frame, size, orientation))
                 reached[0] += 1
 
 
@@ -233,45 +223,50 @@ def _scaled_picture(read: Callable[[], Pixels], height: int | None) -> Pixels:
     return np.asarray(cv2.resize(pixels, (size["width"], size["height"]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _bound_pixels(container: Any, stream: Any, most: int) -> None:
+def bound_pixels(container: Any, stream: Any, most: int) -> None:
     """Refuse frames of more pixels: here by what the container says, later in the decoder by what they are."""
     if stream.width * stream.height > most:
         raise DecodeError(
-            f"{_name(container)}: frames of {stream.width} x {stream.height} pixels, more than "
+            f"{name_of(container)}: frames of {stream.width} x {stream.height} pixels, more than "
             f"extraction.max_pixels={most}"
         )
     stream.codec_context.options = {"max_pixels": str(most)}
 
 
-def _first(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
-    """Return a stream's first frame, and the iterator of all its frames."""
+def prepare_decoder(stream: Any) -> None:
+    """Set what the decoder of a stream is to do, before its first frame."""
     # more threads were slower than one
     stream.codec_context.thread_count = 1
     stream.thread_type = "NONE"
+    if stream.codec_context.name == "mjpeg":  # the only decoder that hides damage; others mark the frames
+        stream.codec_context.options = {"err_detect": "explode"}
+
+
+def first_frame(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:
+    """Return a stream's first frame, and the iterator of all its frames; raises DecodeError if it has none."""
+    prepare_decoder(stream)
     frames = _frames(container, stream)
     if (first := next(frames, None)) is None:
-        raise DecodeError(f"{_name(container)}: the video stream holds no frames")
+        raise DecodeError(f"{name_of(container)}: the video stream holds no frames")
     return first, chain([first], frames)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:
     """Yield the frames of a stream; raises DecodeError for one that is damaged, and for fewer than are promised."""
-    if stream.codec_context.name == "mjpeg":  # the only decoder that hides damage; others mark the frames
-        stream.codec_context.options = {"err_detect": "explode"}
     frames = packets = 0
     for packet in container.demux(stream):
         packets += packet.size > 0
         for frame in packet.decode():
             if frame.is_corrupt:
-                raise DecodeError(f"{_name(container)}: damaged data at frame {frames}")
+                raise DecodeError(f"{name_of(container)}: damaged data at frame {frames}")
             yield frame
             frames += 1
     # packets, not frames: edits of mp4 hide frames, and some codecs have packets without a frame of their own
     if packets < stream.frames:
-        raise DecodeError(f"{_name(container)}: {packets} frames, while the file says {stream.frames}")
+        raise DecodeError(f"{name_of(container)}: {packets} frames, while the file says {stream.frames}")
 
 
-def _timing(container: Any, stream: Any, stamps: "array[int]", fps: float) -> Timing | None:
+def timing_of(container: Any, stream: Any, stamps: "array[int]", fps: float) -> Timing | None:
     """Return the times of frames with these stamps and the time of day, None if neither tells anything."""
     times = None
     if UNKNOWN_TIME not in stamps:
@@ -291,32 +286,18 @@ def _decoded(frames: Iterator[Any], orientation: Orientation, stamps: "array[int
     for frame in frames:
         size = size or {"width": frame.width, "height": frame.height}
         stamps.append(UNKNOWN_TIME if frame.pts is None else frame.pts)
-        yield partial(_pixels, reformatter, frame, size, orientation)
+        yield partial(pixels_of, reformatter, frame, size, orientation)
 
 
-def _pixels(reformatter: Any, frame: Any, size: dict[str, int], orientation: Orientation) -> Pixels:
+def pixels_of(reformatter: Any, frame: Any, size: dict[str, int], orientation: Orientation) -> Pixels:
     """View of a frame in RGB, (height, width, 3), without the padding of its lines."""
     rgb = reformatter.reformat(frame, format="rgb24", **size)
     lines = np.frombuffer(rgb.planes[0], np.uint8).reshape(rgb.height, rgb.planes[0].line_size)
     return orientation.apply(lines[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3))
 
 
-def _orientation(frame: Any) -> Orientation:
-    """Return how players turn a frame, by its display matrix; another angle is taken as the nearest quarter turn.
-
-    The matrix puts column x and row y of the encoded frame at column a·x + c·y and row b·x + d·y.
-    """
-    try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV lists no side data if it does not know the kind of one of them, such as EXIF
-        return Orientation(quarter_turns=round(-frame.rotation / 90) % 4)
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist() if matrix else (1, 0, 0, 0, 1)
-    mirrored = a * d < b * c
-    sign = -1 if mirrored else 1
-    return Orientation(mirrored, round(math.atan2(sign * b, sign * a) / (math.pi / 2)) % 4)
-
-
-def _open(path: str | PathLike[str]) -> Any:
+def open_video(path: str | PathLike[str]) -> Any:
+    """Open a file as the container that it is; raises ContainerError, and what FFmpeg raises."""
     container = container_of(Path(path)).format
     # neither FFmpeg's own guess nor what a stream inside calls itself may open other files or addresses
     only = {"format_whitelist": container, "protocol_whitelist": "file"}
@@ -324,21 +305,23 @@ def _open(path: str | PathLike[str]) -> Any:
     return av.open(f"file:{Path(path)}", format=container, container_options=only, metadata_errors="replace")
 
 
-def _video_stream(container: Any) -> Any:
+def video_stream(container: Any) -> Any:
+    """Return the video stream of a container; raises DecodeError if it has none that can be decoded."""
     stream = container.streams.best("video")
     if stream is None:
-        raise DecodeError(f"{_name(container)}: no video stream")
+        raise DecodeError(f"{name_of(container)}: no video stream")
     if stream.codec_context is None:
-        raise DecodeError(f"{_name(container)}: its codec is unknown")
+        raise DecodeError(f"{name_of(container)}: its codec is unknown")
     return stream
 
 
-def _name(container: Any) -> str:
+def name_of(container: Any) -> str:
+    """Return the path of a container's file."""
     return str(container.name).removeprefix("file:")
 
 
 @contextmanager
-def _errors_of(path: str | PathLike[str], reached: list[int]) -> Iterator[None]:
+def errors_of(path: str | PathLike[str], reached: list[int]) -> Iterator[None]:
     """Raise what the decoder raises as a DecodeError that names the frame reached."""
     try:
         yield

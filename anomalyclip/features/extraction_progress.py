@@ -10,6 +10,7 @@ from datetime import timedelta
 import polars as pl
 
 from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.part_extraction import PartDone
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.progress import console
 
@@ -51,27 +52,57 @@ class Progress:
         self._bytes_left = int(missing.filter(pl.col("frames").is_null())["size"].clip(0).sum())  # of the others
         self._total = missing.height
         self._done = self._bytes = 0
+        self._begun = False
+        self._sizes = dict(missing.select("video", pl.col("size").clip(0)).iter_rows())
+        self._part_frames, self._part_bytes = Counter[str](), Counter[str]()
         self._new: list[ExtractionResult] = []
         self._started = self._working_since = self._recorded = self._logged = time.monotonic()
 
     def add(self, result: ExtractionResult, node: str) -> None:
         """Count a result that comes from a node."""
-        if self._done == 0:
-            self._working_since = time.monotonic() - result.seconds
+        self._start(result.seconds)
         self._new.append(result)
         self._done += 1
-        size = max(0, result.size)
+        size = max(0, result.size) - self._part_bytes.pop(result.video, 0)
         if result.video in self._frames:
             self._frames_left -= self._frames[result.video]
         else:
             self._bytes_left -= size
         if result.error is None:
             self.extracted += 1
-            self.frames += result.frames
-            self.nodes[node] += result.frames
-            self._bytes += size
+            self._count(result.frames - self._part_frames.pop(result.video, 0), size, node)
         else:
             log.warning("quarantined: %s", result.error)
+        self._tell()
+
+    def add_part(self, part: PartDone, node: str) -> None:
+        """Count a part of a video that comes from a node; its result comes later."""
+        self._start(part.seconds)
+        self._part_frames[part.video] += part.frames
+        if part.video in self._frames:
+            known = min(part.frames, self._frames[part.video])
+            self._frames[part.video] -= known
+            self._frames_left -= known
+            share = 0
+        else:
+            share = self._sizes[part.video] * part.frames // max(1, part.total)
+            self._part_bytes[part.video] += share
+            self._bytes_left -= share
+        if part.encoded:
+            self._count(part.encoded, share, node)
+        self._tell()
+
+    def _start(self, seconds: float) -> None:
+        if not self._begun:
+            self._working_since = time.monotonic() - seconds
+        self._begun = True
+
+    def _count(self, frames: int, size: int, node: str) -> None:
+        self.frames += frames
+        self.nodes[node] += frames
+        self._bytes += size
+
+    def _tell(self) -> None:
         now = time.monotonic()
         # as it runs: after a kill, videos that the index lacks have to be hashed again to find their features
         if now - self._recorded > RECORD_SECONDS:

@@ -60,6 +60,11 @@ class FeatureWriter:
         if sum(len(part) * part.shape[1] for part in self._pending) >= ROWS_A_GROUP:
             self._flush()
 
+    def append_group(self, features: Features) -> None:
+        """Add features that were a row group of another file as one of this file; nothing may wait from `append`."""
+        assert not self._pending
+        self._write(features)
+
     def describe(self, metadata: Mapping[str, str]) -> None:
         """Write the remaining features and the metadata of the file; at least one frame must have been appended."""
         self._flush()
@@ -108,7 +113,12 @@ def read_summary(file: Any) -> FeatureSummary:
 
 def read_file_timing(file: Any) -> Timing:
     """Return what an open file says of its frames' times; raises pyarrow.ArrowInvalid if it is damaged."""
-    return read_undamaged(file, lambda opened: read_timing(_known(pq.read_metadata(opened))))
+    return read_timing(read_file_metadata(file))
+
+
+def read_file_metadata(file: Any) -> Mapping[bytes, bytes]:
+    """Return the metadata of an open file; raises pyarrow.ArrowInvalid if it is damaged."""
+    return read_undamaged(file, lambda opened: _known(pq.read_metadata(opened)))
 
 
 def iterate_features(file: Any) -> Iterator[Features]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -73,12 +74,19 @@ class Preprocess:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return images (frames, 3, height, width), values in [0, 1], as the image tower needs them."""
-        mean, std = torch.tensor([self.mean, self.std], device=images.device)[..., None, None]
+        mean, std = _constants(self.mean, self.std, images.device)
         return (images - mean) / std
 
     def _resize(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         resize = resize_in_float if images.is_cuda else resize_in_uint8
         return resize(images, size, self.interpolation)
+
+
+@cache
+def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:
+    """Mean and deviation (2, 3, 1, 1), on the device once: each upload of numbers would wait for a GPU."""
+    with torch.inference_mode(False):  # training uses them too
+        return torch.tensor([mean, std], device=device)[..., None, None]
 
 
 def resize_in_uint8(images: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:

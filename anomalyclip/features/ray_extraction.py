@@ -1,21 +1,18 @@
 """Extraction of the videos of a manifest on the workers of a Ray cluster."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, get_type_hints
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
@@ -30,9 +27,10 @@ from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.extraction_blocks import blocks
 from anomalyclip.features.extraction_progress import ExtractionProgress, Progress
-from anomalyclip.features.feature_file import Features
 from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.part_extraction import PartDone, PartTask, cut_source, extract_part, may_have_parts
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.features.video_copies import VideoCopies
 from anomalyclip.full_disk import disk_errors
 from anomalyclip.progress import Bar, bar
 from anomalyclip.storage import Storage
@@ -40,26 +38,22 @@ from anomalyclip.storage import Storage
 log = logging.getLogger("anomalyclip")
 
 TASKS_AHEAD = 8
-"""Blocks that wait at a worker per block in work: Ray Data needs 0.2 s to send more."""
+"""Blocks that wait at a worker per block in work: Ray Data needs 0.2 s to send more. None if there may be parts, which
+take minutes: the worker that starts first would get all of them."""
 
 
-_RESULT = pa.struct(
-    [
-        ("video", pa.string()),
-        ("size", pa.int64()),
-        ("mtime", pa.int64()),
-        ("hash", pa.string()),
-        ("frames", pa.int64()),
-        ("num_frames", pa.int64()),
-        ("fps", pa.float64()),
-        ("rotated", pa.bool_()),
-        ("seconds", pa.float64()),
-        ("error", pa.string()),
-        ("killed", pa.bool_()),
-    ]
+_COLUMNS = {str: pa.string(), str | None: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def _struct(kind: type) -> Any:
+    return pa.struct([(name, _COLUMNS[hint]) for name, hint in get_type_hints(kind).items()])
+
+
+_WORK = pa.schema([("sources", pa.list_(pa.string())), ("part", _struct(PartTask))])
+_RESULTS = pa.schema(
+    [("results", pa.list_(_struct(ExtractionResult))), ("part", _struct(PartDone)), ("node", pa.string())]
 )
-_RESULTS = pa.schema([("results", pa.list_(_RESULT)), ("node", pa.string())])
-"""A row per block of videos."""
+"""A row per block of videos, or per part of a long one: `part`, else null."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +87,17 @@ def extract_missing(
 ) -> ExtractionReport:
     """Extract the features of a manifest's videos (columns `source`, `num_frames`) that the store lacks.
 
-    `retry` tries quarantined videos again; `backbone` saves loading the configured one. Ray must be running.
+    `retry` tries quarantined videos again; `backbone` saves loading the configured one. A Ray cluster is joined; where
+    there is none, Ray is started only if something is missing.
     Raises JobError if the work itself fails; a video that fails is quarantined.
     """
     backbone = backbone or load_backbone(config.backbone)
     save_backbone(backbone, storage)
     settings = config.extraction
-    precision = resolve_precision(settings.precision, torch.device("cuda" if cluster.gpus() else "cpu"))
+    if not (own := cluster.is_own()):
+        cluster.connect()
+    device = resolve_device() if own else torch.device("cuda" if cluster.gpus() else "cpu")
+    precision = resolve_precision(settings.precision, device)
     store = FeatureStore(storage, feature_fingerprint(backbone, precision, settings.step, settings.crops))
     sources = manifest["source"].unique(maintain_order=True)
     missing = store.missing(sources.to_list(), retry).join(
@@ -111,8 +109,11 @@ def extract_missing(
     with store.merging(), bar(missing.height, "videos") as shown:
         progress = Progress(store, missing, partial(_show, shown))
         try:
-            for result, node in _results(missing, store, backbone.identity, precision, settings):
-                progress.add(result, node)
+            for outcome, node in _results(missing, store, backbone.identity, precision, settings):
+                if isinstance(outcome, PartDone):
+                    progress.add_part(outcome, node)
+                else:
+                    progress.add(outcome, node)
         finally:
             progress.record()
     if progress.frames:
@@ -145,47 +146,60 @@ class _Worker:
         identity: str,
         precision: ResolvedPrecision,
         settings: ExtractionConfig,
+        decoders: int,
         workers_on_node: int,
         deaths: Any,
     ) -> None:
         ray.get(deaths.start.remote())
         # a core per video beat several threads per video, and Ray would leave a worker one thread on any node
-        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // settings.decode_processes))
+        torch.set_num_threads(max(1, cluster.threads(workers_on_node) // decoders))
         storage = Storage(root)
         self._store = FeatureStore(storage, fingerprint)
         self._settings = settings
         self._deaths = deaths
         self._node = cluster.node()
-        device = resolve_device()
-        self._encoder = FrameEncoder(load_stored_backbone(storage, identity), precision, device, settings.crops)
-        # two batches at once need more memory and gain nothing on a GPU; on CPUs they were 1.5 times faster
-        self._encoding = threading.BoundedSemaphore(settings.decode_processes if device.type == "cpu" else 1)
+        self._copies = VideoCopies()
+        backbone = load_stored_backbone(storage, identity)
+        self._encoder = FrameEncoder(
+            backbone, precision, resolve_device(), settings.crops, settings.batch_size, settings.compiled
+        )
         self._decoders = SimpleQueue[Decoder]()
-        for _ in range(settings.decode_processes):
+        for _ in range(decoders):
             self._decoders.put(Decoder(settings.decode_timeout, settings.max_pixels))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Extract the videos of a block, which is one row, and return its ExtractionResults and this node."""
+        """Do a row of work; returns its ExtractionResults, those of a part too, and this node."""
         decoder = self._decoders.get()
         try:
-            sources = batch.column("sources").combine_chunks().flatten().to_pylist()
+            (row,) = batch.to_pylist()
             with disk_errors([self._store.storage]):
-                results = [
-                    asdict(self._extract(source, decoder, before)) for before, source in pairwise([None, *sources])
-                ]
-            self._deaths.end.remote(sources[-1])
+                if row["part"] is None:
+                    found = {"results": self._extract_block(row["sources"], decoder), "part": None}
+                else:
+                    found = self._extract_part(PartTask(**row["part"]), decoder)
         finally:
             self._decoders.put(decoder)
-        return pa.Table.from_pylist([{"results": results, "node": self._node}], schema=_RESULTS)
+        return pa.Table.from_pylist([{**found, "node": self._node}], schema=_RESULTS)
+
+    def _extract_block(self, sources: list[str], decoder: Decoder) -> list[dict[str, Any]]:
+        befores = [None, *sources[:-1]]
+        results = [
+            asdict(self._extract(source, decoder, before)) for before, source in zip(befores, sources, strict=True)
+        ]
+        self._deaths.end.remote(sources[-1])
+        return results
+
+    def _extract_part(self, task: PartTask, decoder: Decoder) -> dict[str, Any]:
+        name = f"{task.video} (part {task.number + 1} of {task.count})"
+        ray.get(self._deaths.begin.remote(name))
+        part, result = extract_part(task, self._encoder, self._store, self._settings, decoder, self._copies)
+        self._deaths.end.remote(name)
+        return {"results": [asdict(result)] if result else [], "part": asdict(part)}
 
     def _extract(self, source: str, decoder: Decoder, before: str | None) -> ExtractionResult:
         # counted before anything can kill this process; one request per video, as each costs half a millisecond
         ray.get(self._deaths.begin.remote(source, before))
-        return extract_video(source, self._encode, self._store, self._settings, decoder)
-
-    def _encode(self, frames: NDArray[np.uint8]) -> Features:
-        with self._encoding:
-            return self._encoder(frames)
+        return extract_video(source, self._encoder, self._store, self._settings, decoder)
 
 
 def _kept_frames(sampling_rate: int) -> pl.Expr:
@@ -198,30 +212,50 @@ def _show(shown: Bar, state: ExtractionProgress) -> None:
 
 
 def _results(
+    missing: pl.DataFrame, store: FeatureStore, identity: str, precision: ResolvedPrecision, settings: ExtractionConfig
+) -> Iterator[tuple[ExtractionResult | PartDone, str]]:
+    """Run the workers; yields results and parts as they arrive, each with its node."""
+    job = store, identity, precision, settings
+    cut, joined = set[str](), set[str]()
+    for outcome, node in _run(missing, may_have_parts(missing, settings), *job):
+        if isinstance(outcome, PartDone):
+            cut.add(outcome.video)
+        elif outcome.video in cut:
+            if outcome.video in joined:  # two workers did so at the same time
+                continue
+            joined.add(outcome.video)
+        yield outcome, node
+    yield from _run(missing.filter(pl.col("video").is_in(list(cut - joined))), set(), *job)
+
+
+def _run(
     missing: pl.DataFrame,
+    candidates: set[str],
     store: FeatureStore,
     identity: str,
     precision: ResolvedPrecision,
     settings: ExtractionConfig,
-) -> Iterator[tuple[ExtractionResult, str]]:
-    """Run the workers; yields results as they arrive, each with its node."""
+) -> Iterator[tuple[ExtractionResult | PartDone, str]]:
+    """Run the workers once; `candidates` are the videos that are cut into parts if they are long."""
     if missing.is_empty():
         return
+    cluster.connect()
     workers = cluster.extraction_workers(settings.workers)
     _quieten()
     # started again with its node; then it counts from the beginning
     deaths = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(WorkerDeaths).remote(workers)
-    slots = workers * settings.decode_processes
-    waiting = ray.data.read_datasource(_Waiting(missing, slots), override_num_blocks=1, num_cpus=0)
+    decoders = cluster.decode_processes(settings.decode_processes, workers)
+    plan = _Plan(workers * decoders, frozenset(candidates), store.storage.root, store.fingerprint, settings)
+    waiting = ray.data.read_datasource(_Waiting(missing, plan), override_num_blocks=1, num_cpus=0)
     waiting.context.target_max_block_size = 1  # a row is a block
     dataset = waiting.map_batches(
         _Worker,
-        batch_size=None,
+        batch_size=1,  # a block; with GPUs, Ray Data refuses None
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
-            size=min(workers, missing.height),
-            max_concurrent_calls_per_actor=settings.decode_processes,
-            max_tasks_in_flight_per_actor=TASKS_AHEAD * settings.decode_processes,
+            size=workers if candidates else min(workers, missing.height),
+            max_concurrent_calls_per_actor=decoders,
+            max_tasks_in_flight_per_actor=(1 if candidates else TASKS_AHEAD) * decoders,
             # decoding and encoding overlap across videos without a queue of our own
             enable_true_multi_threading=True,
         ),
@@ -231,6 +265,7 @@ def _results(
             identity,
             precision,
             settings,
+            decoders,
             cluster.processes_per_node(workers),
             deaths,
         ),
@@ -241,18 +276,32 @@ def _results(
     try:
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in table.to_pylist():
+                if row["part"] is not None:
+                    yield PartDone(**row["part"]), row["node"]
                 yield from ((ExtractionResult(**result), row["node"]) for result in row["results"])
     except ray.exceptions.RayError as error:
         raise JobError(f"extraction failed: {cluster.reason(error)}; run the same command to continue") from error
 
 
-class _Waiting(Datasource):  # type: ignore[misc]
-    """The videos that wait for a worker: a row per block of videos, made when a worker has room for it."""
+@dataclass(frozen=True)
+class _Plan:
+    """How videos become work."""
 
-    def __init__(self, missing: pl.DataFrame, slots: int) -> None:
+    slots: int
+    candidates: frozenset[str]
+    """Videos that are cut into parts if they are long."""
+    root: str
+    fingerprint: str
+    settings: ExtractionConfig
+
+
+class _Waiting(Datasource):  # type: ignore[misc]
+    """The videos that wait for a worker: a row per block of videos or part, made when a worker has room for it."""
+
+    def __init__(self, missing: pl.DataFrame, plan: _Plan) -> None:
         super().__init__()
         self._missing = ray.put(missing.select("video", "size", "frames"))
-        self._slots = slots
+        self._plan = plan
 
     def estimate_inmemory_data_size(self) -> None:
         """Say that the size is not known."""
@@ -260,12 +309,26 @@ class _Waiting(Datasource):  # type: ignore[misc]
     def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
         """Return one task, which yields a block at a time."""
         unknown = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None)
-        return [ReadTask(partial(_waiting, self._missing, self._slots), unknown)]
+        return [ReadTask(partial(_waiting, self._missing, self._plan), unknown)]
 
 
-def _waiting(missing: Any, slots: int) -> Iterator[pa.Table]:
-    for block in blocks(ray.get(missing), slots):
-        yield pa.table({"sources": [block]})
+def _waiting(missing: Any, plan: _Plan) -> Iterator[pa.Table]:
+    store = FeatureStore(Storage(plan.root), plan.fingerprint)
+    with closing(Decoder(plan.settings.decode_timeout, plan.settings.max_pixels)) as decoder:
+        for block in blocks(ray.get(missing), plan.slots):
+            whole = list[str]()
+            for source in block:
+                parts = cut_source(source, store, plan.settings, decoder) if source in plan.candidates else []
+                for part in parts:
+                    yield _work([], part)
+                if not parts:
+                    whole.append(source)
+            if whole:
+                yield _work(whole, None)
+
+
+def _work(sources: list[str], part: PartTask | None) -> pa.Table:
+    return pa.Table.from_pylist([{"sources": sources, "part": part and asdict(part)}], schema=_WORK)
 
 
 def _quieten() -> None:

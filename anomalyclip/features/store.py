@@ -89,14 +89,14 @@ class FeatureStore:
     def summary(self, content: str) -> FeatureSummary | None:
         """Return the figures of the object of a content's hash; None if it is missing or damaged."""
         try:
-            with self._open(self.object_key(content)) as file:
+            with self.open(self.object_key(content)) as file:
                 return read_summary(file)
         except (FileNotFoundError, ArrowInvalid):
             return None
 
     def timing(self, key: str) -> Timing:
         """Return what the object of a key says of the times of its video's frames."""
-        with self._open(key) as file:
+        with self.open(key) as file:
             return read_file_timing(file)
 
     def publish(self, local: Path, content: str) -> None:
@@ -111,7 +111,7 @@ class FeatureStore:
         """
         key = source if source.startswith(f"{self.key}/") else self._object_of(source)
         try:
-            with self._open(key) as file:
+            with self.open(key) as file:
                 yield from iterate_features(file)
         except (FileNotFoundError, ArrowInvalid) as error:
             raise self._without(key, error) from None
@@ -153,5 +153,6 @@ class FeatureStore:
             raise UsageError(f"no features of {source} in {self.storage.uri(self.key)}: run extract first")
         return str(found.item(0, "object"))
 
-    def _open(self, key: str) -> Any:
+    def open(self, key: str) -> Any:
+        """Open the file of a key, to read it; raises FileNotFoundError."""
         return self.storage.filesystem.open_input_file(self.storage.path(key))

@@ -11,10 +11,11 @@ from anomalyclip.errors import UsageError
 from anomalyclip.features.imported import PREFIX
 from anomalyclip.features.sources import removed_sources
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.features.video_parts import FOLDER
 from anomalyclip.housekeeping.garbage import is_old, names_of
 from anomalyclip.housekeeping.inventory import Entry, newest
 from anomalyclip.housekeeping.records import RunRecord
-from anomalyclip.housekeeping.removal import Removal
+from anomalyclip.housekeeping.removal import Removal, whole_folder
 from anomalyclip.storage import Storage, StoredFile
 
 TABLES = ("index.parquet", "quarantine.parquet")
@@ -68,6 +69,20 @@ def stale_features(storage: Storage, entries: Iterable[Entry], named: Named, bef
     """
     found = (_stale(storage, entry, named, before) for entry in entries if entry.kind == "features" and entry.name)
     return [removal for removal in found if removal is not None]
+
+
+def left_parts(entries: Iterable[Entry], before: float) -> list[Removal]:
+    """Return the folders of long videos' parts that no job has added to since a time."""
+    found: dict[str, list[StoredFile]] = {}
+    for entry in entries:
+        if entry.kind == "features":
+            for file in entry.below(f"{entry.key}/{FOLDER}"):
+                found.setdefault("/".join(file.key.split("/")[:4]), []).append(file)
+    return [
+        whole_folder(folder, files, "parts of a video whose extraction was not finished")
+        for folder, files in found.items()
+        if is_old(newest(files), before)
+    ]
 
 
 def _stale(storage: Storage, entry: Entry, named: Named, before: float) -> Removal | None:

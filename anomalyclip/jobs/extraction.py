@@ -4,7 +4,6 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from anomalyclip import cluster
 from anomalyclip.errors import JobError
 from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.estimate import ExtractionEstimate, estimate
@@ -38,7 +37,6 @@ def dry_run(job: Job, prepared: Extraction) -> ExtractionEstimate:
 
 def run(job: Job, prepared: Extraction) -> ExtractionReport:
     """Extract what is missing; raises JobError if no video could be read."""
-    cluster.connect()
     table, backbone = prepared.source.table, prepared.backbone
     report = extract_missing(table, job.config, job.storage, retry=job.retry, backbone=backbone)
     if report.quarantined == report.videos:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyclip.errors import UsageError
-from anomalyclip.housekeeping.feature_garbage import named_features, sources_of, stale_features
+from anomalyclip.housekeeping.feature_garbage import left_parts, named_features, sources_of, stale_features
 from anomalyclip.housekeeping.garbage import (
     deleted_runs,
     idle_backbones,
@@ -120,6 +120,7 @@ def find_garbage(job: Job, tracked: Tracked, sources: set[str], before: float) -
     entries = without(holdings.entries, going)
     records = [record for record in holdings.records if record.key not in going]
     removals += spent_checkpoints(entries)
+    removals += left_parts(entries, before)
     removals += torn_uploads(entries, before)
     backbones, doubt = idle_backbones(entries, records, tracked, before, backbone_of)
     removals += backbones

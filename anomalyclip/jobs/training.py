@@ -327,14 +327,13 @@ def _show(shown: Bar, row: EpochMetrics) -> None:
 
 
 def _fit(tracking: TrackedRun, plan: FitPlan, prefix: str = "") -> None:
-    epochs = plan.stop_after or plan.config.training.num_epochs
+    epochs = plan.epochs
     training = plan.config.training
     steps = steps_per_epoch(plan.train, training)
     log.info(
         "training on %d videos, %d held out: %d epochs of %d steps (%d in all), batches of %d videos, workers: %d",
         len(plan.train), len(plan.validation), epochs, steps, epochs * steps, training.batch_size, training.workers,
     )  # fmt: skip
-    checkpoints = plan.checkpoints()
-    with bar(epochs, "epochs") as shown, tracking.following(checkpoints.history, prefix, partial(_show, shown)):
-        if len(checkpoints.history()) < epochs:
-            fit_on_ray(plan)
+    history = plan.checkpoints().history
+    with bar(epochs, "epochs") as shown, tracking.following(history, prefix, partial(_show, shown)):
+        fit_on_ray(plan)

@@ -36,6 +36,11 @@ class FitPlan:
     """Source of each video of the fit, by its id: the key to its stored features."""
     stop_after: int | None = None
 
+    @property
+    def epochs(self) -> int:
+        """Number of epochs after which the fit has ended."""
+        return self.stop_after or self.config.training.num_epochs
+
     def final(self, epochs: int) -> "FitPlan":
         """Return the fit on all training videos, with those held out, for the chosen number of epochs."""
         # the number of epochs was chosen with them held out; without validation nothing is left to choose by

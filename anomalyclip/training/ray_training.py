@@ -31,6 +31,8 @@ _CUT_OFF = re.compile(r"gloo/transport.*(closed|reset|refused|broken)|ncclRemote
 def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent_fits: int = 1) -> None:
     """Run a fit on the cluster that this process is connected to; its checkpoints are the result.
 
+    Nothing is left to run if they hold all epochs.
+
     `callbacks` receive the reports of the workers; `concurrent_fits` is the number of fits that share the cluster.
     Raises JobError if the workers fail more often than the configuration allows, or the cluster has no room for them.
     """
@@ -38,6 +40,9 @@ def fit_on_ray(plan: FitPlan, callbacks: Sequence[UserCallback] = (), concurrent
     training = plan.config.training
     storage = Storage(plan.storage_root)
     ray_folder = f"{plan.key}/ray"
+    if len(plan.checkpoints().history()) >= plan.epochs:
+        storage.delete(ray_folder)  # left by a driver that was killed after the last epoch
+        return
     name, on_gpus = uuid.uuid4().hex, cluster.trains_on_gpus(training.workers)
     trainer = TorchTrainer(
         _worker,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.clock import Clock
-from tests.chaos.kills import PACES, PATIENCE_SECONDS, SEED, again, end_as_unbroken, last_line, traceback
+from tests.chaos.draws import SEED
+from tests.chaos.kills import PACES, PATIENCE_SECONDS, again, end_as_unbroken, last_line, traceback
 from tests.chaos.ledger import Row
 from tests.chaos.objects import in_object_store
 from tests.chaos.processes import Job

@@ -5,7 +5,7 @@ import os
 import platform
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,13 @@ class Row:
     note: str = ""
     seconds: float = 0.0
     when: str = ""
+    killed: list[str] = field(default_factory=list)
+    """The roles that were killed one after the other; empty in rows from before kills came in a row."""
+
+    @property
+    def broken(self) -> list[str]:
+        """What was broken, in this order; empty if all of it came too late."""
+        return (self.killed or [self.what]) if self.done else []
 
 
 class Ledger:
@@ -59,18 +66,19 @@ class Ledger:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return the rows, counted, as a table in Markdown."""
+    """Return what was broken, counted, as a table in Markdown; of kills in a row each counts."""
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row.kind, row.stage, row.what].append(row)
+        for what in row.broken:
+            groups[row.kind, row.stage, what].append(row)
     lines = [
-        "| kind | command | what | cases | broken in time | ended as unbroken | differed |",
+        "| kind | command | what | broken | in a row | ended as unbroken | differed |",
         "|---|---|---|--:|--:|--:|--:|",
     ]
-    for (kind, stage, what), cases in sorted(groups.items()):
-        done = [row for row in cases if row.done]
-        bad = sum(bool(row.faults) for row in done)
-        lines.append(f"| {kind} | {stage} | {what} | {len(cases)} | {len(done)} | {len(done) - bad} | {bad} |")
+    for (kind, stage, what), broken in sorted(groups.items()):
+        in_a_row = sum(len(row.broken) > 1 for row in broken)
+        bad = sum(bool(row.faults) for row in broken)
+        lines.append(f"| {kind} | {stage} | {what} | {len(broken)} | {in_a_row} | {len(broken) - bad} | {bad} |")
     return "\n".join(lines)
 
 

@@ -20,15 +20,18 @@ GONE_SECONDS = 30.0
 """Time that the rest of a family gets to notice a death."""
 
 
-def _title(process: psutil.Process) -> str:
-    return " ".join(process.cmdline())
+def title(process: psutil.Process) -> str:
+    """Return its command line, which Ray replaces by what a worker does; empty if it has ended."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return " ".join(process.cmdline())
+    return ""
 
 
 SERVANTS = re.compile(r"IDLE|Agent|_StatsActor")
 """Ray's own processes with the names of workers."""
 ROLES: Mapping[str, Callable[[psutil.Process], bool]] = {
-    "worker": lambda process: _title(process).startswith("ray::") and not SERVANTS.search(_title(process)),
-    "decoder": lambda process: "anomalyclip.data.decoder_process import main" in _title(process),
+    "worker": lambda process: title(process).startswith("ray::") and not SERVANTS.search(title(process)),
+    "decoder": lambda process: "anomalyclip.data.decoder_process import main" in title(process),
     "raylet": lambda process: process.name() == "raylet",
     "GCS": lambda process: process.name() == "gcs_server",
 }
@@ -54,7 +57,7 @@ class Job:
         """Return its living descendants, and remember them."""
         with suppress(psutil.NoSuchProcess):
             self.family.update(psutil.Process(self.process.pid).children(recursive=True))
-        return {process for process in self.family if _lives(process)}
+        return {process for process in self.family if lives(process)}
 
     def victims(self, role: str) -> list[psutil.Process]:
         """Return the living processes of a role, the oldest first."""
@@ -99,7 +102,8 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
     return Job(process, output, errors)
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that nobody has waited for has."""
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

@@ -12,7 +12,8 @@ import pytest
 
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
-from tests.chaos.kills import SEED, last_line, traceback
+from tests.chaos.draws import SEED
+from tests.chaos.kills import last_line, traceback
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.processes import Job
 from tests.chaos.stages import STAGES

@@ -4,25 +4,29 @@ import os
 
 import pytest
 
-from tests.chaos.kills import Kill, draw, run
+from tests.chaos.draws import Case, Kill, draw
+from tests.chaos.kills import run
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.world import World
 
-COUNT = int(os.environ.get("CHAOS_KILLS", "300"))
-SMALL = [Kill(0, "import", "driver", 0.8, True), Kill(1, "extract", "driver", 0.7, True)]
+KILLS = int(os.environ.get("CHAOS_KILLS", "300"))
+SMALL = [
+    Case(0, "import", (Kill("driver", 0.8), Kill("driver", 0.5), Kill("driver", 0.9)), True),
+    Case(1, "extract", (Kill("driver", 0.7),), True),
+]
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("kill", list(draw(COUNT)), ids=lambda kill: f"{kill.case}-{kill.stage}-{kill.role}")
-def test_a_killed_command_ends_as_an_unbroken_one(world: World, ledger: Ledger, kill: Kill) -> None:
-    row = ledger.get(kill.case) or ledger.keep(run(world, kill))
+@pytest.mark.parametrize("case", list(draw(KILLS)), ids=lambda case: f"{case.name}-{case.stage}-{case.roles}")
+def test_a_killed_command_ends_as_an_unbroken_one(world: World, ledger: Ledger, case: Case) -> None:
+    row = ledger.get(case.name) or ledger.keep(run(world, case))
     assert_unbroken(row)
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("kill", SMALL, ids=lambda kill: f"{kill.stage}-{kill.role}")
-def test_a_small_draw_of_kills(world: World, kill: Kill) -> None:
-    row = run(world, kill)
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.stage}-{case.roles}")
+def test_a_small_draw_of_kills(world: World, case: Case) -> None:
+    row = run(world, case)
     assert row.done, row.note
     assert_unbroken(row)
 

@@ -1,6 +1,7 @@
 """The comparison of two roots sees what is lost, doubled or changed."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +11,9 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
-from tests.chaos.kills import draw
-from tests.chaos.ledger import Ledger, Row
+from tests.chaos.draws import ALONE, WANTED, draw
+from tests.chaos.ledger import Ledger, Row, table
+from tests.chaos.stages import STAGES
 from tests.chaos.state import differences, read_state
 
 TABLES = """
@@ -84,7 +86,30 @@ def test_a_file_that_nobody_reads_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_longer_draw_starts_with_the_shorter_one() -> None:
-    assert list(draw(300))[:20] == list(draw(20))
+    longer = list(draw(300))
+    for kills in (20, 120):
+        shorter = list(draw(kills))
+        assert longer[: len(shorter)] == shorter
+
+
+def test_a_draw_holds_as_many_kills_as_asked_and_every_role_of_every_command_often() -> None:
+    cases = list(draw(300))
+    kills = Counter((case.stage, kill.role) for case in cases for kill in case.kills)
+    assert 300 <= kills.total() <= 302
+    assert min(kills[name, role] for name, stage in STAGES.items() for role in stage.roles) >= WANTED
+    assert {len(case.kills) for case in cases if case.number < ALONE} == {1}
+
+
+def test_kills_in_a_row_count_one_by_one_in_the_table() -> None:
+    rows = [
+        Row("kill", "train", "worker, driver, GCS", "kill-0099", True, [], killed=["worker", "driver"]),
+        Row("kill", "train", "driver", "kill-0001", True, ["a file too many"]),
+        Row("kill", "train", "driver", "kill-0002", False, []),
+    ]
+    assert table(rows).splitlines()[2:] == [
+        "| kill | train | driver | 2 | 1 | 1 | 1 |",
+        "| kill | train | worker | 1 | 1 | 1 | 0 |",
+    ]
 
 
 def test_what_ended_well_is_not_done_again_and_what_differed_or_came_too_late_is(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.chaos.tracking import Tracking
 from tests.drawn import draw_demo
 
 DAY = 86_400
+NO_GCS_SECONDS = "10"
+"""Time that a Ray without its GCS waits for another one, which never comes here; by itself a minute of every kill."""
 
 
 @dataclass
@@ -78,6 +80,7 @@ class World:
     def launch(self, line: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Job:
         """Start any command of this project, on a Ray of its own."""
         told = {"ANOMALYCLIP_SCRATCH": str(self.folder / "scratch"), "RAY_ADDRESS": "", "OMP_NUM_THREADS": "1"}
+        told["RAY_gcs_rpc_server_reconnect_timeout_s"] = NO_GCS_SECONDS
         return start(line, log, {**told, **(environment or {})})
 
     def restore(self, stage: Stage) -> None:

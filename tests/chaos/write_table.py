@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tests.chaos.kills import SEED
+from tests.chaos.draws import SEED
 from tests.chaos.ledger import Ledger, machine, table
 
 ASKED = 300
@@ -14,8 +14,10 @@ def write(folder: Path, page: Path) -> None:
     """Replace what stands between the two marks of a page."""
     rows = Ledger(folder / "rows").rows()
     wrong = [row for row in rows if row.faults and row.done]
-    kills = sum(row.kind == "kill" and row.done for row in rows)
-    said = f"{machine()}; `make chaos`, seed {SEED}. {kills} kills so far, of the {ASKED} that are asked for."
+    killed = [row.broken for row in rows if row.kind == "kill"]
+    kills, in_a_row = sum(map(len, killed)), sum(len(roles) for roles in killed if len(roles) > 1)
+    said = f"{machine()}; `make chaos`, seed {SEED}. {kills} kills so far, of the {ASKED} that are asked for; "
+    said += f"{in_a_row} of them came in a row of two or three."
     parts = [said, table(rows)]
     if wrong:
         parts.append("Differed:")

@@ -1,5 +1,6 @@
 import dataclasses
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from anomalyclip.config import BackboneConfig
 from anomalyclip.device import ResolvedPrecision
 from anomalyclip.errors import JobError
 from anomalyclip.features import encoder as module
-from anomalyclip.features.backbone import Backbone, load_backbone
-from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint
+from anomalyclip.features.backbone import Backbone, load_backbone, new_backbone
+from anomalyclip.features.encoder import FrameEncoder, feature_fingerprint, round_weights
 
 CPU = torch.device("cpu")
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 60, 80, 3), dtype=np.uint8)
@@ -34,6 +35,19 @@ def test_bfloat16_stays_near_float32(tiny: Backbone) -> None:
     exact, rough = (FrameEncoder(tiny, precision, CPU)(FRAMES) for precision in ("float32", "bfloat16"))
     assert rough.dtype == np.float16 and not np.array_equal(exact, rough)
     np.testing.assert_allclose(rough, exact, atol=0.03 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "RN50", "convnext_base", "coca_ViT-B-32"])
+def test_weights_rounded_once_give_the_numbers_of_autocast(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # CPUs alone have a fast path of attention that autocast does not change
+    monkeypatch.setattr(torch.backends.mha, "_is_fastpath_enabled", False)
+    model = new_backbone(name).model
+    pixels = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = model.encode_image(pixels)
+        round_weights(model)
+        assert torch.equal(model.encode_image(pixels), expected)
+    assert sum(value.dtype == torch.bfloat16 for value in model.visual.state_dict().values()) > 20
 
 
 def test_read_only_and_strided_frames_are_encoded_without_a_warning(tiny: Backbone) -> None:
@@ -91,8 +105,19 @@ def test_fingerprint_is_the_same_for_the_same_backbone(tiny: Backbone) -> None:
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
 def test_gpu_features_stay_near_those_of_the_cpu(tiny: Backbone, precision: str) -> None:
     exact = FrameEncoder(tiny, "float32", CPU)(FRAMES)
-    got = FrameEncoder(tiny, precision, torch.device("cuda"))(FRAMES)
-    np.testing.assert_allclose(got, exact, atol=0.05 * np.abs(exact).max())
+    encoder = FrameEncoder(tiny, precision, torch.device("cuda"))
+    got = encoder(FRAMES)
+    with ThreadPoolExecutor(8) as pool:
+        others = list(pool.map(encoder, [FRAMES, FRAMES[::-1]] * 20))
+    assert all(np.array_equal(other, got if number % 2 == 0 else got[::-1]) for number, other in enumerate(others))
+    recorded = FrameEncoder(tiny, precision, torch.device("cuda"), batch_size=len(FRAMES))
+    np.testing.assert_array_equal(recorded(FRAMES), got)
+    for features, expected in (
+        (got, exact),
+        (recorded(FRAMES[:2]), exact[:2]),
+        (recorded(FRAMES.repeat(2, 0))[::2], exact),
+    ):
+        np.testing.assert_allclose(features, expected, atol=0.05 * np.abs(exact).max())
     assert next(tiny.model.parameters()).device.type == "cpu"
 
 

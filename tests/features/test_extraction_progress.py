@@ -5,6 +5,7 @@ import pytest
 
 from anomalyclip.features.extraction_progress import ExtractionProgress, Progress
 from anomalyclip.features.index import ExtractionResult
+from anomalyclip.features.part_extraction import PartDone
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
 
@@ -50,3 +51,22 @@ def test_before_the_first_good_video_the_time_left_goes_by_their_number(storage:
     bad = ExtractionResult("a", 5, 0, "a", error="a: not a video", seconds=10.0)
     step = after(storage, [("a", 5, None), ("b", 1, None), ("c", 1, None)], bad)
     assert step.seconds_left == pytest.approx(20, rel=0.05)
+
+
+def test_parts_count_their_frames_and_the_video_counts_the_rest(storage: Storage) -> None:
+    videos = [("known", 1_000, 400), ("other", 1_000, None)]
+    missing = pl.DataFrame([(name, size, 0, frames) for name, size, frames in videos], schema=SCHEMA, orient="row")
+    steps: list[ExtractionProgress] = []
+    progress = Progress(FeatureStore(storage, "print"), missing, steps.append)
+
+    progress.add_part(PartDone("other", 50, 50, 100, seconds=50.0), "here")
+    assert (steps[-1].done, steps[-1].frames) == (0, 50)
+    assert steps[-1].seconds_left == pytest.approx(450, rel=0.01)  # 50 frames of this video, 400 of the other
+    progress.add_part(PartDone("known", 300, 0, 400, seconds=0.0), "there")  # there before
+    assert (steps[-1].frames, steps[-1].seconds_left) == (50, pytest.approx(150, rel=0.01))
+    progress.add_part(PartDone("known", 100, 100, 400, seconds=0.0), "there")
+    progress.add(done("known", 1_000, 400), "there")
+    progress.add_part(PartDone("other", 50, 50, 100, seconds=0.0), "here")
+    progress.add(done("other", 1_000, 100), "here")
+    assert (steps[-1].done, steps[-1].frames, steps[-1].seconds_left) == (2, 200, 0)
+    assert progress.nodes == {"here": 100, "there": 100}

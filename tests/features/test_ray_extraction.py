@@ -23,6 +23,7 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.progress import Bar
 from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
+from tests.long_footage import REFRESH, draw_long
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_session")]
 
@@ -158,3 +159,31 @@ def test_two_workers_share_the_videos(draw_video: DrawVideo, storage: Storage, t
 
     index = FeatureStore(storage, report.fingerprint).index()
     assert (report.extracted, index["frames"].to_list(), index["num_frames"].to_list()) == (4, [5] * 4, [24] * 4)
+
+
+LONG = build_config(
+    RunConfig(),
+    None,
+    ["extraction.part_frames=200", "extraction.batch_size=8", "extraction.crops=10", "extraction.workers=2"],
+)
+"""Parts of 208 frames."""
+
+
+def test_parts_of_a_long_video_are_spread_over_workers_and_give_the_file_of_one_pass(
+    draw_video: DrawVideo, storage: Storage, tmp_path: Path, steps: list[ExtractionProgress]
+) -> None:
+    long = draw_long(tmp_path / "long.mp4", 450, size=(48, 32))
+    uncut = draw_long(tmp_path / "uncut.mp4", 220, size=(48, 32), options=REFRESH)  # its second part fails
+    short, other = draw_video(tmp_path / "short.mp4"), Storage(str(tmp_path / "other"))
+
+    report = extract_missing(manifest([long, uncut, short]), LONG, storage)
+    shown = list(steps)
+    whole = extract_missing(manifest([long]), build_config(LONG, None, ["extraction.part_frames=100000"]), other)
+
+    assert (report.extracted, report.quarantined, report.frames) == (3, 0, 450 + 220 + 24)
+    found, expected = (FeatureStore(root, whole.fingerprint).index() for root in (storage, other))
+    assert found.filter(pl.col("video") == str(long)).equals(expected)
+    assert storage.read(expected.item(0, "object")) == other.read(expected.item(0, "object"))
+    assert not [file.key for file in storage.files() if "/long/" in file.key]
+    assert (shown[-1].done, shown[-1].total, shown[-1].seconds_left) == (3, 3, 0)
+    assert len(shown) > 3  # parts tell of themselves

@@ -15,10 +15,12 @@ from tests.housekeeping.conftest import MLFLOW, Root
 Say = Callable[..., None]
 
 WHOLE = ("one", "two", COMPLETE)
+LEFT_PARTS = ("frames.parquet", "part-00000.parquet", "part-00001.parquet.0123abcd.partial")
 GARBAGE = {
     "features/f/orphan.parquet",
     "features/f/gone.parquet",
     "features/f/here.parquet.0123abcd.partial",
+    *(f"features/f/long/left-0123/{name}" for name in LEFT_PARTS),
     *(f"backbones/idle/{name}" for name in WHOLE),
     *(f"backbones/torn/{name}" for name in ("one", "two")),
     *(f"runs/done/{part}epoch-0003/{name}" for part in ("checkpoints/", "final/checkpoints/")
@@ -51,6 +53,8 @@ def build(root: Root, mlflow_says: Say) -> Root:
     root.features("imported-theirs", {"theirs": root.video("theirs", exists=False)})
     root.features("lost", {"x": "", "y": ""})
     root.storage.write("features/f/here.parquet.0123abcd.partial", b"f")
+    for name in LEFT_PARTS:
+        root.storage.write(f"features/f/long/left-0123/{name}", b"f")
     needs = {"digest": "d", "fingerprint": "f", "backbone": "of-run", "objects": ["of-run", "replaced"]}
     root.run("runs/done", needs={**needs, "manifest": str(manifest)})
     for part in ("runs/done/checkpoints", "runs/done/final/checkpoints"):
@@ -190,6 +194,10 @@ YOUNG = {
     "a backbone": ("backbones/idle/one", "backbones/idle/"),
     "an object": ("features/f/orphan.parquet",) * 2,
     "features of a removed video": ("features/f/gone.parquet",) * 2,
+    "a part of a long video": (
+        "features/f/long/left-0123/frames.parquet",
+        "features/f/long/left-0123/part-00000.parquet",
+    ),
     "a partial file": ("features/f/here.parquet.0123abcd.partial",) * 2,
 }
 
@@ -260,6 +268,7 @@ def test_a_run_that_does_not_say_what_it_needs_keeps_all_features_and_backbones(
     root.touch()
     result = root.gc(given(root))
     kept = {name for name in GARBAGE if name.startswith("features/") and not name.endswith(".partial")}
+    kept -= {name for name in GARBAGE if "/long/" in name}
     assert removed(result) == GARBAGE - kept - {name for name in GARBAGE if name.startswith("backbones/idle")}
     assert len(result["doubts"]) == 2
     assert all(f"stay: {key} may use any" in doubt for doubt in result["doubts"])

@@ -27,6 +27,8 @@ from anomalyclip.runs import TENSORS
 from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import Checkpoint, learnt_state
+from anomalyclip.training.fit_plan import FitPlan
+from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 from anomalyclip.training.setup import build_model
 
 NewJob = Callable[..., Job]
@@ -189,3 +191,13 @@ def test_the_bundle_scores_with_the_checkpoints_weights(
     assert card.backbone_identity == training.backbone.identity
     assert storage.is_complete(f"{training.run.key}/model")
     assert "prompts.context" in load_file(bundle / TENSORS)
+
+
+def test_what_a_driver_left_that_was_killed_after_the_last_epoch_is_removed(storage: Storage) -> None:
+    config = build_config(RunConfig(), None, ["training.epochs=3", "training.batch_size=2"])
+    bags = [Bag("a", 0), Bag("b", NORMAL_LABEL)]
+    plan = FitPlan(config, storage.root, "runs/fit", ["Arson", "Normal"], bags, (), None, "made-up", {})
+    plan.checkpoints().save(Checkpoint(2, {}, {}, [{"epoch": epoch} for epoch in range(3)]), keep=())
+    storage.write_json("runs/fit/ray/of-the-dead/trainer.json", {})
+    training_job._fit(MagicMock(), plan)
+    assert storage.list("runs/fit") == ["checkpoints"]

@@ -1,11 +1,13 @@
-"""How a search judges trials that ended before; no cluster is started."""
+"""How a search judges trials that ended before, and what it removes; no cluster is started."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
 from anomalyclip.config import RunConfig
-from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Draw, _asha, _optuna
+from anomalyclip.storage import Storage
+from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Draw, _asha, _optuna, run_trials
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
 from anomalyclip.tuning.trials import EndedTrial
 
@@ -60,3 +62,12 @@ def test_the_scheduler_lets_trials_end_by_themselves() -> None:
     epochs = range(1, TRAINING.epochs + 1)
     verdicts = [scheduler.on_trial_result(None, trial, {EPOCHS: epoch, OBJECTIVE: 0.5}) for epoch in epochs]
     assert set(verdicts) == {TrialScheduler.CONTINUE}
+
+
+def test_what_a_driver_left_that_was_killed_after_the_last_trial_is_removed(storage: Storage) -> None:
+    storage.write_json("searches/tiny/trials.json", {})
+    storage.write_json("searches/tiny/ray/of-the-dead/tuner.json", {})
+    study: Any = SimpleNamespace(base=SimpleNamespace(storage_root=storage.root, key="searches/tiny"))
+    nobody: Any = None
+    run_trials(study, [], nobody)
+    assert storage.list("searches/tiny") == ["trials.json"]

@@ -1,5 +1,6 @@
 """The extraction job: what it refuses, leaves out and foretells, and that killing it changes nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from anomalyclip import cluster
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage
@@ -81,7 +83,12 @@ def test_dry_run_counts_without_ray_and_writes_nothing(
 
 @pytest.mark.cluster
 def test_bad_videos_do_not_fail_the_job(
-    ray_session: None, manifest: Path, storage: Storage, draw_video: DrawVideo, tmp_path: Path
+    ray_session: None,
+    manifest: Path,
+    storage: Storage,
+    draw_video: DrawVideo,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad = damage(draw_video(tmp_path / "good.mp4"), tmp_path)
     write(manifest, "good.mp4", *(video.name for video in bad))
@@ -96,6 +103,10 @@ def test_bad_videos_do_not_fail_the_job(
     assert set(quarantine["video"]) == {str(video) for video in bad}
     assert all(video in reason for video, reason in quarantine.select("video", "reason").iter_rows())
     assert "last extraction" in main([*command, "--dry-run"])["rate_source"]
+
+    monkeypatch.setattr(cluster, "is_own", lambda: True)
+    monkeypatch.setattr(cluster, "connect", None)  # nothing to do needs no Ray
+    assert main(command) == {**second, "seconds": pytest.approx(0, abs=60)}
 
 
 @pytest.mark.cluster
@@ -144,3 +155,14 @@ def test_killed_extraction_continues_where_it_was(
     for name in names:
         video = str(tmp_path / name)
         assert store.read_features(video).tobytes() == whole.read_features(video).tobytes()
+
+
+def test_workers_of_a_cluster_with_gpus_extract(manifest: Path, storage: Storage, draw_video: DrawVideo) -> None:
+    videos = [str(draw_video(manifest.with_name(f"{seed}.mp4"), num_frames=20, seed=seed)) for seed in range(3)]
+    # Ray counts a GPU where none is: its workers, which find none either, use the CPU
+    told = {**os.environ, "RAY_OVERRIDE_RESOURCES": '{"CPU": 4, "GPU": 1}', "RAY_ADDRESS": ""}
+    line = [sys.executable, str(SCRIPT), str(write(manifest, *videos)), "--storage", storage.root]
+    done = subprocess.run(line, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["extracted"], report["frames"]) == (3, 60)
