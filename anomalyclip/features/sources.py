@@ -4,6 +4,7 @@ A source is a file, or a folder that directly holds pictures, its frames.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ class Stamp(NamedTuple):
 ABSENT = Stamp(-1, -1)
 STORE_ERRORS = (OSError, ValueError, NotImplementedError)
 """What Arrow raises for a store that does not answer, refuses, or is not known to it."""
+KERNEL = ("/proc/", "/sys/")
 _ANSWERS = Answers()
 LISTING_THREADS = 16
 """Requests at a time for single files of a store that did not answer for all of them."""
@@ -162,7 +164,8 @@ def content_hash(path: Path) -> str:
 
 
 def _sha256(path: Path) -> Any:
-    if not S_ISREG(path.stat().st_mode):
+    # the kernel's own files look regular, and fail, block or never end when they are read
+    if not S_ISREG(path.stat().st_mode) or os.path.realpath(path).startswith(KERNEL):
         raise PermissionError(EPERM, "not a regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")

@@ -193,6 +193,11 @@ def test_a_store_that_does_not_answer_proves_nothing_gone(tmp_path: Path) -> Non
     assert removed_sources(["foo://bucket/b.mp4", str(tmp_path / "b.mp4")]) == set()
 
 
+def test_a_link_to_the_kernels_own_files_is_a_row_with_an_error(extract: Extract, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("/proc/self/mem")  # regular by its mode; reading it is an error of input
+    assert "not a regular file" in str(extract(str(tmp_path / "a.mp4")).error)
+
+
 def test_a_bucket_that_does_not_answer_makes_no_row_wait_after_the_third(
     extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
