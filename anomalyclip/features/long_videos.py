@@ -16,6 +16,7 @@ from pyarrow import ArrowInvalid
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.frame_folder import frame_paths, is_folder
+from anomalyclip.data.frame_ranges import FirstLook
 from anomalyclip.data.timing import Timing, timing_metadata
 from anomalyclip.data.video import DecodeError, DecoderKilledError, VideoInfo
 from anomalyclip.errors import JobError
@@ -82,15 +83,20 @@ def cut_frames(video: Path, decoder: Decoder, parts: VideoParts) -> CutFrames | 
         if (known := parts.frames()) is not None:
             return known
     look = decoder.first_look(video)
-    length = part_length(settings, batch_of(settings, look))
-    if look.frames <= length * settings.step:
+    if not is_long(look, settings):
         return None
+    length = part_length(settings, batch_of(settings, look))
     table = decoder.frame_table(video, length * settings.step, look)
     if table is None or len(table.stamps) <= length * settings.step:
         return None
     cut = CutFrames(table, length, settings.step)
     parts.write_frames(cut)
     return cut
+
+
+def is_long(look: FirstLook, settings: ExtractionConfig) -> bool:
+    """Return whether a video has more frames than a part, by its first look."""
+    return look.frames > part_length(settings, batch_of(settings, look)) * settings.step
 
 
 def may_be_long(size: int, settings: ExtractionConfig, bytes_a_frame: int = LEAST_BYTES_A_FRAME) -> bool:

@@ -13,11 +13,12 @@ from pyarrow import ArrowInvalid
 
 from anomalyclip.config import ExtractionConfig
 from anomalyclip.data.decoder import Decoder
+from anomalyclip.data.frame_folder import is_folder
 from anomalyclip.data.video import DecodeError, DecoderKilledError
 from anomalyclip.features.extraction import displayed_hash
 from anomalyclip.features.extraction_blocks import BYTES_A_FRAME
 from anomalyclip.features.index import ExtractionResult
-from anomalyclip.features.long_videos import LEAST_BYTES_A_FRAME, Encoder, cut_frames, join, write_part
+from anomalyclip.features.long_videos import Encoder, cut_frames, is_long, join, write_part
 from anomalyclip.features.sources import STORE_ERRORS, content_hash, fetch, stamp
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.features.video_copies import VideoCopies
@@ -25,6 +26,10 @@ from anomalyclip.features.video_parts import CutFrames, VideoParts
 from anomalyclip.storage import scratch
 
 log = logging.getLogger("anomalyclip")
+
+LOOKED_AT_BYTES_A_FRAME = 512
+"""A file with less for each frame of a part is left to one worker, which may find it long all the same: a look costs
+milliseconds, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def may_have_parts(missing: pl.DataFrame, settings: ExtractionConfig) -> set[str
     Copies of one size are left out: one worker takes them one after the other.
     """
     # looking at a video of an object store means to fetch it
-    least = pl.when(pl.col("video").str.contains("://")).then(BYTES_A_FRAME).otherwise(LEAST_BYTES_A_FRAME)
+    least = pl.when(pl.col("video").str.contains("://")).then(BYTES_A_FRAME).otherwise(LOOKED_AT_BYTES_A_FRAME)
     frames = pl.col("frames").fill_null(pl.col("size").clip(0) // least)
     found = missing.filter((frames > settings.part_frames) & ~pl.col("size").is_duplicated())
     return set(found["video"].to_list())
@@ -70,7 +75,11 @@ def cut_source(source: str, store: FeatureStore, settings: ExtractionConfig, dec
     with TemporaryDirectory(dir=scratch(), prefix="extract-") as folder:
         try:
             size, mtime = stamp(source)
-            content = content_hash(path := fetch(source, Path(folder)))
+            path = fetch(source, Path(folder))
+            # looked at before it is read for its hash: most videos are not long
+            if is_folder(path) or not is_long(decoder.first_look(path), settings):
+                return []
+            content = content_hash(path)
             cut = cut_frames(path, decoder, VideoParts(store, content, settings))
         except (DecodeError, *STORE_ERRORS):
             return []

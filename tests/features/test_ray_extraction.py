@@ -176,7 +176,10 @@ def test_parts_of_a_long_video_are_spread_over_workers_and_give_the_file_of_one_
     uncut = draw_long(tmp_path / "uncut.mp4", 220, size=(48, 32), options=REFRESH)  # its second part fails
     short, other = draw_video(tmp_path / "short.mp4"), Storage(str(tmp_path / "other"))
 
-    report = extract_missing(manifest([long, uncut, short]), LONG, storage)
+    # so small that they are taken for short, were their frames not known
+    known = manifest([long, uncut, short]).with_columns(num_frames=pl.Series([450, 220, None]))
+
+    report = extract_missing(known, LONG, storage)
     shown = list(steps)
     whole = extract_missing(manifest([long]), build_config(LONG, None, ["extraction.part_frames=100000"]), other)
 
