@@ -21,10 +21,13 @@ def command(name: str) -> Command:
     return run
 
 
-ablate, compare, demo, evaluate, extract, import_features, make_manifest, review, score, search, storage, train = map(
+(
+    ablate, compare, demo, estimate, evaluate, extract, import_features, make_manifest, review, score, search, storage,
+    train,
+) = map(
     command,
     (
-        "ablate", "compare", "demo", "evaluate", "extract",
+        "ablate", "compare", "demo", "estimate", "evaluate", "extract",
         "import_features", "make_manifest", "review", "score", "search", "storage", "train",
     ),
 )  # fmt: skip
