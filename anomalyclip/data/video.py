@@ -239,7 +239,7 @@ def prepare_decoder(stream: Any) -> None:
     stream.codec_context.thread_count = 1
     stream.thread_type = "NONE"
     if stream.codec_context.name == "mjpeg":  # the only decoder that hides damage; others mark the frames
-        stream.codec_context.options = {"err_detect": "explode"}
+        stream.codec_context.options = {**stream.codec_context.options, "err_detect": "explode"}
 
 
 def first_frame(container: Any, stream: Any) -> tuple[Any, Iterator[Any]]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader, is_rotated, probe
+from anomalyclip.data.video import DecodeError, VideoInfo, VideoReader, is_rotated, probe, timed_frames
 
 
 def encode(
@@ -254,3 +254,11 @@ def test_a_name_that_looks_like_a_protocol_and_broken_tags_are_no_obstacle(
         container.mux(stream.encode())
     Path("http:clip.mkv").write_bytes((tmp_path / "tagged.mkv").read_bytes().replace(b"MARK", b"\xff\xfe\xfd\xfc"))
     assert sum(len(batch) for batch in VideoReader("http:clip.mkv")) == 1
+
+
+def test_a_frame_that_grows_in_the_middle_is_bounded_in_mjpeg_too(tmp_path: Path) -> None:
+    small, large = (cv2.imencode(".jpg", np.zeros((side, side, 3), np.uint8))[1].tobytes() for side in (64, 640))
+    (tmp_path / "grows.mjpeg").write_bytes(small + large)
+    assert len(list(timed_frames(tmp_path / "grows.mjpeg"))) == 2
+    with pytest.raises(DecodeError, match=r"grows\.mjpeg"):
+        list(timed_frames(tmp_path / "grows.mjpeg", max_pixels=10_000))
