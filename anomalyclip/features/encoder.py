@@ -43,9 +43,10 @@ class FrameEncoder:
         batch_size: int = 0,
         compiled: bool = False,
     ) -> None:
-        """Create an encoder of batches of any size; on a GPU, those up to `batch_size` cost the host least.
+        """Create an encoder of batches of any size; on a GPU, those of about `batch_size` frames cost the host least.
 
-        `compiled` compiles the image tower on a GPU, where that is possible; features then differ by rounding.
+        `compiled` compiles the image tower for such batches on a GPU, where that is possible; features then differ by
+        rounding.
         """
         self._preprocess = backbone.preprocess
         self._precision = precision
@@ -56,10 +57,10 @@ class FrameEncoder:
         # on a GPU, kernels of two batches side by side gain nothing; on CPUs batches side by side were 1.5 times faster
         self._turn: Any = nullcontext() if device.type == "cpu" else threading.Lock()
         self._graph: _Graph | None = None
-        if device.type == "cuda" and compiled:
-            self._compile(batch_size)
+        # a recording always encodes a whole batch: half an empty one would cost more than launching kernels one by one
+        self._least = batch_size // 2 + 1
         if device.type == "cuda" and batch_size:
-            self._graph = self._record(batch_size)
+            self._graph = (self._compile(batch_size) if compiled else None) or self._record(batch_size)
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -83,7 +84,7 @@ class FrameEncoder:
         return torch.stack([self._features(pixels).to(torch.float16, copy=True) for pixels in views], dim=1)
 
     def _features(self, pixels: Tensor) -> Tensor:
-        if self._graph is not None and len(pixels) <= len(self._graph.pixels):
+        if self._graph is not None and self._least <= len(pixels) <= len(self._graph.pixels):
             return self._graph(pixels)
         return self._eager(pixels)
 
@@ -97,15 +98,17 @@ class FrameEncoder:
         pixels = torch.zeros(batch_size, 3, self._preprocess.size, self._preprocess.size, device=self._device)
         return _Graph(self._eager, pixels)
 
-    @torch.inference_mode()
-    def _compile(self, batch_size: int) -> None:
+    def _compile(self, batch_size: int) -> "_Graph | None":
         plain = self._tower
         self._tower = torch.compile(plain, dynamic=False)
         try:
-            self._record(batch_size or 1)
+            graph = self._record(batch_size)
         except Exception as error:  # of a compiler, a driver or Triton
             log.warning("the image tower cannot be compiled here: %s", " ".join(str(error).split())[:200])
             self._tower = plain
+            return None
+        self._least = 1  # another size would be compiled anew, in the middle of the work
+        return graph
 
     def _on_gpu(self, frames: NDArray[np.uint8]) -> Tensor:
         buffers = self._buffers_of(frames)

@@ -82,6 +82,25 @@ def test_tf32_encodes_only_where_it_is_asked_for(
     assert (used, torch.backends.cudnn.conv.fp32_precision) == ([arithmetic], "ieee")
 
 
+def test_a_recording_serves_batches_that_fill_more_than_half_of_it(
+    tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    class Recording:  # as on a GPU
+        pixels = torch.zeros(4, 3, 64, 64)
+
+        def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+            used.append(len(pixels))
+            return torch.zeros(len(pixels), 64)
+
+    encoder = FrameEncoder(tiny, "float32", CPU, batch_size=4)
+    monkeypatch.setattr(encoder, "_graph", Recording())
+    for frames in (1, 2, 3, 4, 8):
+        assert encoder(np.resize(FRAMES, (frames, *FRAMES.shape[1:]))).any() == (frames not in (3, 4))
+    assert used == [3, 4]
+
+
 def test_fingerprint_follows_all_that_decides_the_numbers(tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     other = load_backbone(BackboneConfig(name="clip-tiny"))
     other.preprocess.__dict__["resize_mode"] = "shortest"
