@@ -1,11 +1,13 @@
 """Estimate of an extraction: frames, time and space."""
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import polars as pl
 
@@ -20,6 +22,7 @@ from anomalyclip.features.store import FeatureStore
 from anomalyclip.storage import Storage, free_bytes, scratch
 
 MEASURED_BATCHES = 3
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ def estimate(
     if rate is None:
         encoder = FrameEncoder(backbone, precision, resolve_device(), settings.crops)
         readable = (source for source, count in zip(missing, frames, strict=True) if count)
-        rate, origin = _measure(readable, encoder, config), "measured here on one video, one worker"
-    needed, free = total * settings.crops * (backbone.dim * 2 + 4), free_bytes(storage)
+        rate = measured(readable, partial(_rate, encoder=encoder, settings=settings)) or 0.0
+        origin = "measured here on one video, one worker"
+    needed, free = feature_bytes(total, settings.crops, backbone.dim), free_bytes(storage)
     return ExtractionEstimate(
         videos=manifest["source"].n_unique(),
         missing=len(missing),
@@ -92,7 +96,24 @@ def _kept_frames(source: str, sampling_rate: int, decoder: Decoder) -> int | Non
             return None
 
 
-def _measure_one(path: Path, encoder: FrameEncoder, settings: ExtractionConfig) -> float:
+def measured(sources: Iterable[str], measure: Callable[[Path], Result]) -> Result | None:
+    """Return what `measure` says of the first video that can be read; None without one.
+
+    `measure` raises DecodeError or OSError for a video that cannot be read.
+    """
+    for source in sources:
+        with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder, suppress(DecodeError, OSError):
+            return measure(fetch(source, Path(folder)))
+    return None
+
+
+def feature_bytes(frames: int, crops: int, dim: int) -> int:
+    """Return the bytes that the features of so many frames take in the store."""
+    return frames * crops * (dim * 2 + 4)
+
+
+def _rate(path: Path, encoder: FrameEncoder, settings: ExtractionConfig) -> float:
+    """Return frames per second over a few batches after the first, which warms up."""
     with closing(Decoder(settings.decode_timeout, settings.max_pixels)) as decoder:
         batches = decoder.batches(path, settings.step, settings.batch_size)
         first = next(batches).copy()  # its memory is used again
@@ -103,16 +124,3 @@ def _measure_one(path: Path, encoder: FrameEncoder, settings: ExtractionConfig) 
             encoder(batch)
             frames += len(batch)
         return frames / (time.perf_counter() - started)
-
-
-def _measure(sources: Iterator[str], encoder: FrameEncoder, config: RunConfig) -> float:
-    """Return frames per second over a few batches after the first, which warms up; 0 without a video."""
-    settings = config.extraction
-    for source in sources:
-        with TemporaryDirectory(dir=scratch(), prefix="probe-") as folder:
-            try:
-                path = fetch(source, Path(folder))
-                return _measure_one(path, encoder, settings)
-            except (DecodeError, OSError):
-                continue
-    return 0.0

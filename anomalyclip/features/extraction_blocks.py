@@ -22,9 +22,7 @@ def blocks(missing: pl.DataFrame, slots: int) -> Iterator[list[str]]:
     `missing` has the columns video, size (bytes) and frames: to encode, null if not known before.
     """
     # largest first: a long video started last would keep one worker busy while the others wait
-    ordered = missing.sort("size", descending=True, maintain_order=True).with_columns(
-        cost=pl.col("frames").fill_null(pl.col("size").clip(0) // BYTES_A_FRAME)
-    )
+    ordered = missing.sort("size", descending=True, maintain_order=True).with_columns(cost=likely_frames())
     most = min(BLOCK_FRAMES, int(ordered["cost"].sum()) // (slots * BLOCKS_A_SLOT))
     videos = min(BLOCK_VIDEOS, max(1, ordered.height // (slots * BLOCKS_A_SLOT)))
     block, cost = list[str](), 0
@@ -35,6 +33,11 @@ def blocks(missing: pl.DataFrame, slots: int) -> Iterator[list[str]]:
         block, cost = block + group, cost + group_cost
     if block:
         yield block
+
+
+def likely_frames(known: str = "frames", bytes_a_frame: int | pl.Expr = BYTES_A_FRAME) -> pl.Expr:
+    """The frames of videos: those of a column, where they are null by the column `size` (bytes)."""
+    return pl.col(known).fill_null(pl.col("size").clip(0) // bytes_a_frame)
 
 
 def _groups(ordered: pl.DataFrame) -> list[tuple[list[str], int]]:

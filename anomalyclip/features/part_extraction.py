@@ -16,7 +16,7 @@ from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.frame_folder import is_folder
 from anomalyclip.data.video import DecodeError, DecoderKilledError
 from anomalyclip.features.extraction import displayed_hash
-from anomalyclip.features.extraction_blocks import BYTES_A_FRAME
+from anomalyclip.features.extraction_blocks import BYTES_A_FRAME, likely_frames
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.long_videos import Encoder, cut_frames, is_long, join, write_part
 from anomalyclip.features.sources import STORE_ERRORS, content_hash, fetch, stamp
@@ -65,7 +65,7 @@ def may_have_parts(missing: pl.DataFrame, settings: ExtractionConfig) -> set[str
     """
     # looking at a video of an object store means to fetch it
     least = pl.when(pl.col("video").str.contains("://")).then(BYTES_A_FRAME).otherwise(LOOKED_AT_BYTES_A_FRAME)
-    frames = pl.col("frames").fill_null(pl.col("size").clip(0) // least)
+    frames = likely_frames(bytes_a_frame=least)
     found = missing.filter((frames > settings.part_frames) & ~pl.col("size").is_duplicated())
     return set(found["video"].to_list())
 

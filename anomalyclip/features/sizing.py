@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyclip.config import ExtractionConfig
+from anomalyclip.features.estimate import feature_bytes
 from anomalyclip.features.extraction_blocks import BLOCK_FRAMES, BLOCK_VIDEOS
 
 BLOCK_SECONDS = 0.008
@@ -66,31 +68,35 @@ class Sizing:
         return self.schedules[-1].gpu_hours * price
 
 
-def size(frames: Frames, step: int, rates: Rates, dim: int, gpus: Sequence[int], cores_per_gpu: int = 0) -> Sizing:
-    """Return what videos with so many frames each need, of which every `step`-th is stored.
+def size(
+    frames: Frames, settings: ExtractionConfig, rates: Rates, dim: int, gpus: Sequence[int], cores_per_gpu: int = 0
+) -> Sizing:
+    """Return what videos with so many frames each need.
 
     `dim` is the size of a feature; `cores_per_gpu` are as many as feed a GPU if it is 0.
     """
+    step = settings.step
     stored = -(-frames // step)
     feeding = int(np.ceil(rates.encode * step / rates.decode))
     rate = min(rates.encode, (cores_per_gpu or feeding) * rates.decode / step)
-    blocks = block_frames(stored)
+    blocks = block_frames(stored, settings.part_frames)
     schedules = [_schedule(blocks, count, rate, rates.decode / step) for count in gpus]
     good = [schedule.gpus for schedule in schedules if schedule.efficiency >= STILL_SCALES]
     return Sizing(
         videos=len(frames),
         frames=int(stored.sum()),
         cores_per_gpu=feeding,
-        gigabytes=float(stored.sum()) * (2 * dim + 4) / 1e9,
+        gigabytes=feature_bytes(int(stored.sum()), settings.crops, dim) / 1e9,
         requests=REQUESTS_A_VIDEO * len(frames),
         schedules=schedules,
         scales_to=max(good, default=0),
     )
 
 
-def block_frames(stored: Frames) -> Frames:
-    """Return the stored frames of each block of videos, in the order in which blocks are handed out."""
-    ordered = np.sort(stored)[::-1]
+def block_frames(stored: Frames, part_frames: int) -> Frames:
+    """Return the stored frames of each part of a long video and block of others, in the order of being handed out."""
+    whole, left = np.full(int((stored // part_frames).sum()), part_frames), stored % part_frames
+    ordered = np.sort(np.concatenate([whole, left[left > 0]]))[::-1]
     alone = ordered[ordered > BLOCK_FRAMES // 2]
     small = ordered[len(alone) :]
     if not len(small):

@@ -3,9 +3,9 @@
 import logging
 import time
 from argparse import Namespace
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,13 +15,13 @@ import polars as pl
 from anomalyclip.config import ExtractionConfig, RunConfig
 from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.manifest import load_manifest
-from anomalyclip.data.uris import is_uri
 from anomalyclip.data.video import DecodeError
 from anomalyclip.device import resolve_device, resolve_precision
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.encoder import FrameEncoder
-from anomalyclip.features.extraction_blocks import BYTES_A_FRAME
+from anomalyclip.features.estimate import MEASURED_BATCHES, measured
+from anomalyclip.features.extraction_blocks import likely_frames
 from anomalyclip.features.sizing import Frames, Rates, Sizing, size
 from anomalyclip.features.sources import stamps
 from anomalyclip.presets import preset
@@ -29,7 +29,8 @@ from anomalyclip.settings import build_config
 
 log = logging.getLogger("anomalyclip")
 
-MEASURED_BATCHES = 4
+MOST, MOST_GPUS = 100_000_000, 100_000
+"""Videos, frames of a video, and GPUs: more would take minutes and all memory to simulate."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Question:
     frames: Frames
     """Of each video."""
     videos: list[str]
-    """Files on which rates can be measured."""
+    """Sources on which rates can be measured."""
     gpus: list[int]
     encode: float | None
     decode: float | None
@@ -55,19 +56,23 @@ def prepare(options: Namespace) -> Question:
     wrong = [name for name in named if (value := getattr(options, name)) is not None and not value > 0]
     if wrong:
         raise UsageError(f"--{wrong[0]} {getattr(options, wrong[0]):g} must be above 0")
+    if options.gpus > MOST_GPUS:
+        raise UsageError(f"--gpus {options.gpus} are more than {MOST_GPUS:,}")
     if (options.manifest is None) == (options.hours is None):
         raise UsageError("give either MANIFEST or --hours")
     if options.hours is not None:
         if options.encode is None or options.decode is None:
             raise UsageError("--hours needs --encode and --decode: there is no video to measure them on")
-        videos = max(1, round(options.hours * 60 / options.minutes))
-        frames, files = np.full(videos, max(1, round(options.minutes * 60 * options.fps))), list[str]()
+        count, length = options.hours * 60 / options.minutes, options.minutes * 60 * options.fps
+        if max(count, length) > MOST:
+            raise UsageError(f"--hours {options.hours:g} are more than {MOST:,} videos, or frames of one: size a part")
+        frames, videos = np.full(max(1, round(count)), max(1, round(length))), list[str]()
     else:
         table = load_manifest(options.manifest, config.data.frame_tolerance, config.data.buckets)
         table = table.unique("source", maintain_order=True)
-        frames, files = _frames(table), [source for source in table["source"] if not is_uri(source)]
+        frames, videos = _frames(table), table["source"].to_list()
     powers = [2**exponent for exponent in range(options.gpus.bit_length()) if 2**exponent < options.gpus]
-    return Question(config, frames, files, [*powers, options.gpus], options.encode, options.decode,
+    return Question(config, frames, videos, [*powers, options.gpus], options.encode, options.decode,
                     options.cores or 0, options.price)  # fmt: skip
 
 
@@ -79,17 +84,12 @@ def run(question: Question) -> Sizing:
     if encode is None or decode is None:
         precision = resolve_precision(settings.precision, resolve_device())
         encoder = FrameEncoder(backbone, precision, resolve_device(), settings.crops, settings.batch_size)
-        measured = _measure(question.videos, encoder, settings)
-        encode, decode = encode or measured.encode, decode or measured.decode
-        log.info("measured here: %.0f frames/s encoded, %.0f decoded by a process", measured.encode, measured.decode)
-    sizing = size(
-        question.frames,
-        settings.step,
-        Rates(encode, decode),
-        backbone.dim * settings.crops,
-        question.gpus,
-        question.cores,
-    )
+        here = measured(question.videos, partial(_rates, encoder=encoder, settings=settings))
+        if here is None:
+            raise JobError("no video can be read, or all are too short to be measured: give --encode and --decode")
+        encode, decode = encode or here.encode, decode or here.decode
+        log.info("measured here: %.0f frames/s encoded, %.0f decoded by a process", here.encode, here.decode)
+    sizing = size(question.frames, settings, Rates(encode, decode), backbone.dim, question.gpus, question.cores)
     log.info("%s", _table(sizing, question))
     return sizing
 
@@ -99,37 +99,26 @@ def _frames(table: pl.DataFrame) -> Frames:
     rows = table.select(pl.col("source").alias("video"), "num_frames").join(
         stamps(table["source"].to_list()).select("video", "size"), on="video", maintain_order="left"
     )
-    guessed = (pl.col("size").clip(0) // BYTES_A_FRAME).clip(1)
     unknown = rows["num_frames"].null_count()
     if unknown:
         log.warning("frames of %d of %d videos are not in the manifest: taken from their bytes", unknown, rows.height)
-    return rows.select(pl.col("num_frames").fill_null(guessed))["num_frames"].to_numpy().astype(np.int64)
+    return rows.select(likely_frames("num_frames").clip(1)).to_series().to_numpy().astype(np.int64)
 
 
-def _measure(videos: list[str], encoder: FrameEncoder, settings: ExtractionConfig) -> Rates:
-    for rates in _measurements(videos, encoder, settings):
-        return rates
-    raise JobError("no video of the manifest could be read to measure rates on: give --encode and --decode")
-
-
-def _measurements(videos: list[str], encoder: FrameEncoder, settings: ExtractionConfig) -> Iterator[Rates]:
-    """Yield the rates of the videos that can be read, after a batch that warms up."""
+def _rates(path: Path, encoder: FrameEncoder, settings: ExtractionConfig) -> Rates:
+    """Return the rates of encoding and of decoding a video, each alone, after a batch that warms up."""
     with closing(Decoder(settings.decode_timeout, settings.max_pixels)) as decoder:
-        for video in videos:
-            try:
-                batches = decoder.batches(Path(video), settings.step, settings.batch_size)
-                encoder(first := next(batches).copy())
-                started, decoded = time.perf_counter(), 0
-                for batch in islice(batches, MEASURED_BATCHES):
-                    decoded += len(batch) * settings.step
-                ended = time.perf_counter()
-                for _ in range(MEASURED_BATCHES):
-                    encoder(first)
-                seconds = time.perf_counter() - ended
-            except (DecodeError, StopIteration):
-                continue
-            if decoded:
-                yield Rates(MEASURED_BATCHES * len(first) / seconds, decoded / (ended - started))
+        batches = decoder.batches(path, settings.step, settings.batch_size)
+        encoder(first := next(batches).copy())
+        started = time.perf_counter()
+        decoded = sum(len(batch) for batch in islice(batches, MEASURED_BATCHES)) * settings.step
+        ended = time.perf_counter()
+        if not decoded:
+            raise DecodeError(f"{path} is too short to be measured")
+        for _ in range(MEASURED_BATCHES):
+            encoder(first)
+        encoding = time.perf_counter() - ended
+        return Rates(MEASURED_BATCHES * len(first) / encoding, decoded / (ended - started))
 
 
 def _table(sizing: Sizing, question: Question) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalyclip.errors import UsageError
+from anomalyclip.errors import JobError, UsageError
 from tests.commands import estimate
 
 RATES = ["--encode", "5000", "--decode", "1000"]
@@ -31,6 +31,14 @@ def test_a_manifests_videos_are_sized_by_rates_that_are_measured_on_one(
     assert [row["gpus"] for row in found["schedules"]] == [1]
 
 
+def test_videos_that_cannot_be_measured_are_a_failure_in_one_line(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    (tmp_path / "b.mp4").write_bytes(b"x" * 40_960)
+    manifest.write_text("video_id,path,split,labels,anomalies,num_frames\nb,b.mp4,train,,,\n")
+    with pytest.raises(JobError, match="give --encode and --decode"):
+        estimate([str(manifest)])
+
+
 @pytest.mark.parametrize(
     "options, said",
     [
@@ -38,6 +46,10 @@ def test_a_manifests_videos_are_sized_by_rates_that_are_measured_on_one(
         (["--hours", "10"], "--encode and --decode"),
         (["--hours", "-1", *RATES], "--hours -1 must be above 0"),
         (["--hours", "1", "--gpus", "0", *RATES], "--gpus 0 must be above 0"),
+        (["--hours", "inf", *RATES], "size a part"),
+        (["--hours", "1", "--fps", "1e9", *RATES], "size a part"),
+        (["--hours", "nan", *RATES], "--hours nan must be above 0"),
+        (["--hours", "1", "--gpus", "1000000", *RATES], "more than 100,000"),
         (["no.csv"], "no.csv"),
     ],
 )
