@@ -1,6 +1,6 @@
 """What a GPU does: frames encoded per second, and training steps per second, each beside its baseline in the same run.
 
-python -m tests.benchmarks.gpu [encode] [train]
+python -m tests.benchmarks.gpu [encode] [extract] [train]
 """
 
 import copy
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from anomalyclip.config import RunConfig
-from anomalyclip.data.video_writer import video_writer
 from anomalyclip.device import tf32_allowed
 from anomalyclip.features.backbone import Backbone, new_backbone
 from anomalyclip.features.encoder import FrameEncoder
@@ -32,6 +31,7 @@ from anomalyclip.presets import preset
 from anomalyclip.settings import build_config
 from anomalyclip.training.fit import StepInput, step_loss
 from anomalyclip.training.setup import build_model
+from tests.benchmarks.cases.video import draw_clip
 
 GPU = torch.device("cuda")
 BATCH, BATCHES, THREADS, TURNS = 64, 40, 8, 3
@@ -71,8 +71,9 @@ def encoding(name: str) -> None:
 def extraction() -> None:
     """Print how many frames `workflows/extract.py` takes per second, from files, on all CPUs and one GPU."""
     with TemporaryDirectory() as folder:
+        clips = [Path(folder) / f"v{number:03}.mp4" for number in range(CLIPS)]
         with ProcessPoolExecutor() as pool:
-            list(pool.map(_draw, [Path(folder) / f"v{number:03}.mp4" for number in range(CLIPS)]))
+            list(pool.map(draw_clip, clips, [FRAMES] * CLIPS, range(CLIPS)))
         manifest = Path(folder) / "manifest.csv"
         lines = [f"v{number:03},v{number:03}.mp4,train,,,{FRAMES}" for number in range(CLIPS)]
         manifest.write_text("\n".join(["video_id,path,split,labels,anomalies,num_frames", *lines]))
@@ -88,14 +89,6 @@ def extraction() -> None:
                     f"| extract.py, {setting} | {report['frames']} frames, {report['seconds']:.1f} s, {rate} frames/s |"
                 )
             sys.stdout.flush()
-
-
-def _draw(clip: Path) -> None:
-    noise = np.random.default_rng(hash(clip.name) % 2**32).integers(0, 255, (24, 32, 3), dtype=np.uint8)
-    noise = noise.repeat(10, 0).repeat(10, 1)
-    with video_writer(clip) as writer:
-        for number in range(FRAMES):
-            writer.write(np.roll(noise, number, axis=1), number / 25)
 
 
 def training() -> None:

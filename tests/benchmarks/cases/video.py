@@ -27,10 +27,7 @@ FRAMES = 750
 def cases(folder: Path) -> Iterator[Case]:
     """Yield the cases of videos."""
     clip = folder / "clip.mp4"
-    noise = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
-    with video_writer(clip) as writer:
-        for number in range(FRAMES):
-            writer.write(np.roll(noise, number, axis=1), number / 25)
+    draw_clip(clip, FRAMES)
     backbone = load_backbone(BackboneConfig())
     encoder = FrameEncoder(backbone, "float32", torch.device("cpu"))
     batches = [np.array(batch) for batch in VideoReader(clip)]
@@ -43,6 +40,14 @@ def cases(folder: Path) -> Iterator[Case]:
         "extraction of a video", lambda: _extracted(clip, encoder, folder),
         "decode and encode in one process", lambda: [encoder(batch) for batch in VideoReader(clip)],
     )  # fmt: skip
+
+
+def draw_clip(clip: Path, frames: int, seed: int = 0) -> None:
+    """Draw noise of large squares that moves, 320 x 240."""
+    noise = np.random.default_rng(seed).integers(0, 255, (24, 32, 3), dtype=np.uint8).repeat(10, 0).repeat(10, 1)
+    with video_writer(clip) as writer:
+        for number in range(frames):
+            writer.write(np.roll(noise, number, axis=1), number / 25)
 
 
 def _decoded(clip: Path) -> int:
