@@ -82,8 +82,11 @@ def run(question: Question) -> Sizing:
     backbone = load_backbone(question.config.backbone)
     encode, decode = question.encode, question.decode
     if encode is None or decode is None:
-        precision = resolve_precision(settings.precision, resolve_device())
-        encoder = FrameEncoder(backbone, precision, resolve_device(), settings.crops, settings.batch_size)
+        device = resolve_device()
+        if device.type == "cpu" and encode is None:
+            log.warning("no GPU here: this machine's CPUs stand for one; give --encode for a GPU's rate")
+        precision = resolve_precision(settings.precision, device)
+        encoder = FrameEncoder(backbone, precision, device, settings.crops, settings.batch_size)
         here = measured(question.videos, partial(_rates, encoder=encoder, settings=settings))
         if here is None:
             raise JobError("no video can be read, or all are too short to be measured: give --encode and --decode")
@@ -124,13 +127,13 @@ def _rates(path: Path, encoder: FrameEncoder, settings: ExtractionConfig) -> Rat
 def _table(sizing: Sizing, question: Question) -> str:
     cost = "" if question.price is None else f", cost {sizing.cost(question.price):,.0f}"
     lines = [
-        f"{sizing.videos:,} videos, {sizing.frames:,} frames to encode, {sizing.gigabytes:,.1f} GB of features, "
+        f"{sizing.videos:,} videos, {sizing.frames:,} frames to encode, {sizing.gigabytes:,.4g} GB of features, "
         f"{sizing.requests:,} requests if in an object store",
-        f"a GPU is fed by {sizing.cores_per_gpu} cores{cost}",
+        f"cores that feed a GPU: {sizing.cores_per_gpu}{cost}",
         "  GPUs        hours    GPU hours   of their speed",
     ]
     lines += [
-        f"  {row.gpus:>4} {row.hours:>12,.2f} {row.gpu_hours:>12,.2f} {row.efficiency:>15.0%}"
+        f"  {row.gpus:>4} {row.hours:>12,.4g} {row.gpu_hours:>12,.4g} {row.efficiency:>15.0%}"
         for row in sizing.schedules
     ]
     return "\n".join(lines)
