@@ -27,7 +27,7 @@ from anomalyclip.evaluation.scoring import bundle_scorer, score_manifest, with_f
 from anomalyclip.events.alarms import AlarmTable, save_alarms
 from anomalyclip.events.detection import find_events
 from anomalyclip.events.event import EVENTS
-from anomalyclip.features import extraction, local_extraction
+from anomalyclip.features import local_extraction
 from anomalyclip.features.extraction import extract_video
 from anomalyclip.features.imported import ImportedFeatures, save_import
 from anomalyclip.features.index import ExtractionResult
@@ -63,7 +63,7 @@ def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _without_decoding_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Videos are opened in the decoder's process, also for reports, clips and copies."""
-    monkeypatch.setattr(video, "_open", lambda path: pytest.fail(f"{path} was opened in this process"))
+    monkeypatch.setattr(video, "open_video", lambda path: pytest.fail(f"{path} was opened in this process"))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_videos_whose_decoder_was_killed_are_tried_again_on_request(
         raise DecoderKilledError("a.mp4: the decoder was killed")
 
     with monkeypatch.context() as short_of_memory, pytest.raises(JobError, match="2 of 2 videos could not be read"):
-        short_of_memory.setattr(extraction, "_decode_once", killed)
+        short_of_memory.setattr(Decoder, "batches", killed)
         score(new_job(storage), bundle, footage)
     with pytest.raises(JobError, match="2 of 2 videos could not be read"):
         score(new_job(storage), bundle, footage)
