@@ -47,7 +47,7 @@ def test_extraction_training_search_and_promotion_on_two_nodes(
     policy.write_text(yaml.safe_dump({"evaluation": {"manifest": manifest}, **POLICY}))
     code, said = two_nodes.submit("workflows/promote.py", "anomalyclip", "--policy", str(policy))
     assert code == 0, said
-    client = MlflowClient(two_nodes.tracking_uri)
+    client = MlflowClient(two_nodes.tracking_uri, two_nodes.tracking_uri)
     assert client.get_model_version_by_alias("anomalyclip", "champion").version == "2"
     storage(["gc", "--storage", two_nodes.root, "--tracking-uri", two_nodes.tracking_uri])
     assert not two_nodes.storage.list("runs/across/checkpoints")
