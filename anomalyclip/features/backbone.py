@@ -222,7 +222,10 @@ def _tokenizer(source: str, name: str) -> Tokenizer:
         reason = " ".join(str(error).split())[:200]
 
     def refuse(texts: list[str]) -> Tensor:
-        raise UsageError(f"backbone {name} has no tokenizer here: {reason}")
+        raise UsageError(
+            f"backbone {name} has no tokenizer here: {reason}; it comes from the Hugging Face hub by the package "
+            "transformers: fetch it once, or train without texts (model.directions=free model.zero_shot=false)"
+        )
 
     return refuse
 
