@@ -56,5 +56,5 @@ class WordTokenizer:
 
     def __call__(self, texts: list[str]) -> Tensor:
         rows = [[crc32(word.encode()) % (WORDS - 10) + 10 for word in re.findall(r"\w+", text)] for text in texts]
-        whole = [[*self.start, *row][: self.window - 1] + [self.end] for row in rows]
+        whole = [[*[*self.start, *row][: self.window - 1], self.end] for row in rows]
         return torch.tensor([row + [self.padding] * (self.window - len(row)) for row in whole])
