@@ -1,7 +1,6 @@
-import os
-
 """What counts as a video below a folder, and under which name."""
 
+import os
 from pathlib import Path
 
 import pytest
