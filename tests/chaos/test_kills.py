@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.chaos.draws import Case, Kill, draw
+from tests.chaos.draws import Case, Kill, draw, draw_long
 from tests.chaos.kills import run
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.world import World
@@ -17,7 +17,9 @@ SMALL = [
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("case", list(draw(KILLS)), ids=lambda case: f"{case.name}-{case.stage}-{case.roles}")
+@pytest.mark.parametrize(
+    "case", [*draw(KILLS), *draw_long()], ids=lambda case: f"{case.name}-{case.stage}-{case.roles}"
+)
 def test_a_killed_command_ends_as_an_unbroken_one(world: World, ledger: Ledger, case: Case) -> None:
     row = ledger.get(case.name) or ledger.keep(run(world, case))
     assert_unbroken(row)
