@@ -10,6 +10,7 @@ from tests.chaos.ledger import Ledger, Row
 from tests.chaos.world import World
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "300"))
+CASES = [*draw(KILLS), *draw_long()]
 SMALL = [
     Case(0, "import", (Kill("driver", 0.8), Kill("driver", 0.5), Kill("driver", 0.9)), True),
     Case(1, "extract", (Kill("driver", 0.7),), True),
