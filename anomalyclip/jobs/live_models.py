@@ -32,6 +32,12 @@ class LiveModels:
         self._features: tuple[object, ...] = ()
         self._encode: Encode | None = None
 
+    @property
+    def may_move(self) -> bool:
+        """Whether the name is an alias, which may stand for another version later."""
+        found = registered(self._name)
+        return found is not None and found[2] is not None
+
     def look(self) -> Model | None:
         """Return the model that the name stands for now, ready to score; None if it is the one returned last.
 
