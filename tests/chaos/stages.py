@@ -54,8 +54,8 @@ def _extract_long(world: "World") -> list[str]:
     if not manifest.exists():
         manifest.parent.mkdir()
         names = [draw_long(manifest.parent / f"long_{number}.mp4", frames=LONG).stem for number in range(3)]
-        rows = [{"video_id": name, "path": f"{name}.mp4", "split": "train", "label": "Normal"} for name in names]
-        pl.DataFrame(rows).write_csv(manifest)
+        lines = [f"{name},{name}.mp4,train,,,{LONG}" for name in names]
+        manifest.write_text("\n".join(["video_id,path,split,labels,anomalies,num_frames", *lines]) + "\n")
     return ["workflows/extract.py", str(manifest), *_set(f"extraction.part_frames={LONG // 16}")]
 
 
