@@ -223,8 +223,8 @@ def _folder(job: Job, output: Path | None) -> Path:
         raise UsageError("clips and waiting messages need a folder of this machine: give --output FOLDER")
     folder = Path(job.storage.path(FOLDER)) if output is None else output.expanduser().absolute()
     try:
-        Storage(str(folder)).check_usable()
-    except (UsageError, NotADirectoryError) as error:
+        Storage(str(folder.parent)).check_usable()
+    except UsageError as error:
         raise UsageError(f"--output {folder}: {error}") from None
     ours = (folder / OUTBOX).exists() or not folder.exists()
     if not ours and (not folder.is_dir() or any(not is_lock(file.name) for file in folder.iterdir())):
