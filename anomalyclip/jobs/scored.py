@@ -10,7 +10,7 @@ import polars as pl
 
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import Scorer, score_tracks
-from anomalyclip.evaluation.tables import aligned, spreadsheet_text
+from anomalyclip.evaluation.tables import aligned, spreadsheet_text, write_spreadsheet
 from anomalyclip.events.detection import OperatingPoint, find_events
 from anomalyclip.events.event import Event, Track, events_table
 from anomalyclip.features.store import FeatureStore
@@ -115,8 +115,7 @@ def write_events(folder: Path, events: Sequence[Event]) -> None:
     """Write the events as one JSON object per line, and as CSV for spreadsheets."""
     table = events_table(events)
     table.write_ndjson(folder / EVENTS_JSONL)
-    shown = pl.col(pl.String).map_elements(spreadsheet_text, return_dtype=pl.String)
-    table.with_columns(shown).write_csv(folder / EVENTS_CSV)
+    write_spreadsheet(table, folder / EVENTS_CSV)
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
