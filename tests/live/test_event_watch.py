@@ -15,7 +15,6 @@ from anomalyclip.events.detection import OperatingPoint, find_events
 from anomalyclip.events.event import Event, Track, frame_edges
 from anomalyclip.live.changes import Change
 from anomalyclip.live.event_watch import EventWatch
-from anomalyclip.live.moving_mean import Frame, MovingMean
 from anomalyclip.live.scorer import Scored
 
 CLASSES = ("Arson", "Normal", "Riot")
@@ -156,15 +155,13 @@ def test_memory_does_not_grow_with_an_event() -> None:
     assert len(watch._mean._frames) < 40
 
 
-def test_a_clock_that_is_set_back_stands_still() -> None:
-    mean = MovingMean(0.2)
-    frames = [
-        Frame(number, start, 0.5, np.zeros(2)) for number, start in enumerate([0, 0.1, 0.2, 0.05, 0.15, 0.25, 0.3])
-    ]
-    found = [one for frame in frames for one in mean.push(frame)] + [*mean.finish(np.inf)]
-    assert [one.number for one in found] == list(range(7))
-    assert [one.start for one in found] == [0, 0.1, 0.2, 0.2, 0.2, 0.25, 0.3]
-    assert all(one.end >= one.start and one.smoothed == 0.5 for one in found)
+def test_a_clock_that_is_set_back_ends_what_is_open() -> None:
+    watch = EventWatch("door", CLASSES, POINT, 0)
+    changes = watch.push(scored([0.6] * 10, 7200.0)) + watch.push(scored([0.6] * 10, 3600.0, first=10))
+    assert [change.kind for change in changes] == ["new", "end", "new"]
+    assert changes[1].after.end == pytest.approx(7201.0)
+    (last,) = watch.close(3700.0)
+    assert (last.id, last.after.start_frame, last.after.end) == ("3600.000-door", 10, pytest.approx(3601.0))
 
 
 def test_a_pause_counts_with_all_that_is_in_it() -> None:
