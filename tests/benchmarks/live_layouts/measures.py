@@ -95,15 +95,3 @@ def _events(stream: Stream, taken: Taken, classes: tuple[str, ...]) -> VideoEven
     ]
     track = Track(stream.name, classes, taken.scores, taken.probabilities, edges)
     return VideoEvents(track, stream.anomalous, [], true, true)
-
-
-def alarms_per_stream(
-    streams: Sequence[Stream], taken: Sequence[Taken], classes: tuple[str, ...], point: OperatingPoint
-) -> NDArray[np.int64]:
-    """Return the events without a true frame in each stream: (streams,)."""
-    counts = []
-    for stream, each in zip(streams, taken, strict=True):
-        flags = stream.anomalous
-        spans = [(round(begin * FPS), round(end * FPS)) for begin, end, _ in told(stream, each, classes, point)]
-        counts.append(sum(not flags[first:stop].any() for first, stop in spans))
-    return np.array(counts)

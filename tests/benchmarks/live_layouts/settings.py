@@ -11,4 +11,10 @@ CONSIDERED = [
     Setting(BY_NAME["dense"], 16, 64, 16),
     *(Setting(BY_NAME["dense"], 8, 8, least) for least in (8, 32, 64)),
 ]
-CHOSEN = [Setting(pattern, 16, 16, 16) for pattern in PATTERNS]
+CHOSEN = [
+    *(Setting(pattern, 16, 8, 16) for pattern in PATTERNS),
+    Setting(BY_NAME["dense"], 16, 0, 16),
+    Setting(BY_NAME["dense"], 8, 8, 16),
+    Setting(BY_NAME["dense"], 16, 32, 16),
+]
+"""The default, and beside it what differs in one thing."""

@@ -1,20 +1,21 @@
 """Tables of layouts: means of three seeds, with 95 % intervals over streams."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from anomalyclip.benchmark.footage.videos import FPS
 from anomalyclip.evaluation.intervals import Replicates, averaged, difference, logit_interval
-from anomalyclip.evaluation.scoring import bundle_scorer, score_stored
+from anomalyclip.events.detection import runs
 from anomalyclip.methods import load_bundle
+from anomalyclip.model.bundle import load_card
 from tests.benchmarks.live_layouts.footage import Stream
 from tests.benchmarks.live_layouts.measures import RATES, Figures, figures
-from tests.benchmarks.live_layouts.windows import Pattern, Taken, windows_of
+from tests.benchmarks.live_layouts.thresholds import offline_scores
+from tests.benchmarks.live_layouts.windows import Pattern, windows_of
 
 
 class Setting(NamedTuple):
@@ -54,42 +55,34 @@ class Models:
 
     def offline(self, streams: Sequence[Stream]) -> list[Figures]:
         """Return the figures of each model that scores whole streams, in parts where they are long."""
-        found = []
-        for bundle in self.bundles:
-            scorer = bundle_scorer(bundle, torch.device("cpu"))
-            scored = [score_stored(scorer, [each.features], len(each.features)) for each in streams]
-            taken = [Taken(*each, np.full(len(each[0]), len(each[0]))) for each in scored]
-            found.append(figures(streams, taken, scorer.classes, online=False))
-        return found
+        classes = load_card(self.bundles[0]).classes
+        return [figures(streams, offline_scores(bundle, streams), classes, online=False) for bundle in self.bundles]
 
 
 HEADER = (
     "| window | hop | delay | least | AUC | Δ | within | Δ | recall at 1/h | Δ | recall at 10/h | delay (s) | 90 % |"
 )
+SHOWN: tuple[Callable[[Figures], Replicates | None], ...] = (
+    lambda each: each.auc,
+    lambda each: each.within,
+    lambda each: each.recall[RATES[0]],
+    lambda each: each.recall[RATES[1]],
+)
+"""Figures in the order of the table; all but the last are compared with offline."""
 RULE = "|---|--:|--:|--:|---|---|---|---|---|---|---|--:|--:|"
 
 
-def row(name: str, own: Sequence[Figures], offline: Sequence[Figures] | None) -> tuple[str, dict[str, Any]]:
-    """Return a setting's line of the table, and its numbers."""
-    of = {
-        "auc": (lambda each: each.auc),
-        "within": (lambda each: each.within),
-        "recall": (lambda each: each.recall[RATES[0]]),
-        "recall10": (lambda each: each.recall[RATES[1]]),
-    }
-    cells, numbers = [], {"name": name}
-    for key, get in of.items():
+def row(name: str, own: Sequence[Figures], offline: Sequence[Figures] | None) -> str:
+    """Return a setting's line of the table, with its differences from offline, paired by stream."""
+    cells = []
+    for place, get in enumerate(SHOWN):
         ours = averaged([get(each) for each in own])
         cells.append(_text(ours))
-        numbers[key] = None if ours is None else ours.point
-        if key != "recall10":
-            theirs = averaged([get(each) for each in offline]) if offline else None
-            cells.append(_difference(ours, theirs))
+        if place < len(SHOWN) - 1:
+            cells.append(_difference(ours, averaged([get(each) for each in offline])) if offline else "")
     delays = [delay for each in own for delay in each.delays]
-    quantiles = [float(np.quantile(delays, share)) for share in (0.5, 0.9)] if delays else [None, None]
-    cells += ["" if each is None else f"{each:.1f}" for each in quantiles]
-    numbers |= {"delay": quantiles[0], "delay90": quantiles[1]}
-    return f"| {name} | {' | '.join(cells)} |", numbers
+    cells += [f"{np.quantile(delays, share):.1f}" if delays else "" for share in (0.5, 0.9)]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def _text(replicates: Replicates | None) -> str:
@@ -107,15 +100,12 @@ def _difference(ours: Replicates | None, theirs: Replicates | None) -> str:
     return f"{found.value:+.3f}" + (f" ({bounds.low:+.3f} to {bounds.high:+.3f})" if bounds else "")
 
 
-def table(models: Models, settings: Sequence[Setting], streams: Sequence[Stream], part: str, target: Path) -> str:
-    """Measure settings on streams; returns the table, and keeps it with its numbers."""
+def table(models: Models, settings: Sequence[Setting], streams: Sequence[Stream], part: str) -> str:
+    """Measure settings on streams; returns the table."""
     offline = models.offline(streams)
-    rows = [row("offline | | | ", offline, None)]
-    rows += [row(setting.name, found, offline) for setting, found in models.live(settings, streams, part)]
-    hours = sum(len(each.features) for each in streams) / 12 / 3600
-    events = sum(int((np.diff(each.anomalous.astype(int)) == 1).sum()) for each in streams)
-    title = f"{part}: {len(streams)} streams, {hours * 60:.0f} minutes, {events} events"
-    text = "\n".join([title, "", HEADER, RULE, *(line for line, _ in rows), ""])
-    target.write_text(text)
-    target.with_suffix(".json").write_text(json.dumps([numbers for _, numbers in rows], indent=1))
-    return text
+    lines = [row("offline | | | ", offline, None)]
+    lines += [row(setting.name, found, offline) for setting, found in models.live(settings, streams, part)]
+    minutes = sum(len(each.features) for each in streams) / FPS / 60
+    events = sum(len(runs(each.anomalous)[0]) for each in streams)
+    title = f"{part}: {len(streams)} streams, {minutes:.0f} minutes, {events} events"
+    return "\n".join([title, "", HEADER, RULE, *lines, ""])
