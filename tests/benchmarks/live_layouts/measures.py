@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anomalyclip.benchmark.footage.videos import FPS
 from anomalyclip.config import EventsConfig
