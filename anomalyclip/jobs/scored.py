@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import Scorer, score_tracks
@@ -16,6 +19,8 @@ from anomalyclip.events.event import Event, Track, events_table
 from anomalyclip.features.store import FeatureStore
 
 EVENTS_JSONL, EVENTS_CSV, FAILURES = "events.jsonl", "events.csv", "failures.csv"
+NEW_CLASSES = "new_classes.parquet"
+"""Probabilities of new classes by frame, apart from those of the trained ones in the predictions table."""
 MOST_ROWS = 20
 """Most videos in the table for the log."""
 
@@ -41,6 +46,8 @@ class Summary:
     """Highest score of a frame."""
     label: str
     """Class of the event with the highest peak; empty without events."""
+    new_label: str = ""
+    """New class that fits it better, if one does."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,12 @@ class Scored:
         """Yield the scores of videos, and keep their events and figures."""
         for video in videos:
             events, track = video.events, video.track
-            label = max(events, key=lambda event: event.peak).label if events else ""
+            highest = max(events, key=lambda event: event.peak, default=None)
+            labels = (highest.label, highest.new_label or "") if highest else ("", "")
             alerts = sum(event.severity == "alert" for event in events)
             peak = float(track.scores.max())
             self.events += events
-            self.videos.append(Summary(track.video_id, track.seconds, len(events), alerts, peak, label))
+            self.videos.append(Summary(track.video_id, track.seconds, len(events), alerts, peak, *labels))
             yield track
 
     def table(self) -> str:
@@ -105,16 +113,42 @@ class Scored:
         ordered = sorted(self.videos, key=lambda video: -video.peak)
         rows = [["video", "length", "events", "alerts", "peak", "class"]]
         for video in ordered[:MOST_ROWS]:
-            counts = [str(video.events), str(video.alerts), f"{video.peak:.3f}", video.label]
+            label = f"{video.label}, or rather {video.new_label}" if video.new_label else video.label
+            counts = [str(video.events), str(video.alerts), f"{video.peak:.3f}", label]
             rows.append([video.video_id, _length(video.seconds), *counts])
         left = len(ordered) - MOST_ROWS
         return aligned(rows, right={1, 2, 3, 4}) + (f"\n  and {left} more" if left > 0 else "")
 
 
-def write_events(folder: Path, events: Sequence[Event]) -> None:
-    """Write the events as one JSON object per line, and as CSV for spreadsheets."""
-    table = events_table(events)
+def with_new_table(path: Path, names: Sequence[str], tracks: Iterable[Track]) -> Iterator[Track]:
+    """Yield the tracks, and write the probabilities of new classes of each, a row group per video; nothing without any.
+
+    The columns are those of the predictions table: video_id, frame, and `p_<name>`.
+    """
+    if not names:
+        yield from tracks
+        return
+    columns = [pa.field(f"p_{name}", pa.float32()) for name in names]
+    schema = pa.schema([pa.field("video_id", pa.string()), pa.field("frame", pa.int32()), *columns])
+    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+        for track in tracks:
+            frames = len(track.scores)
+            own = [pa.repeat(track.video_id, frames), pa.array(np.arange(frames, dtype=np.int32))]
+            found = [pa.array(np.asarray(track.new[name], dtype=np.float32)) for name in names]
+            writer.write_table(pa.table([*own, *found], schema=schema))
+            yield track
+
+
+def write_events(folder: Path, events: Sequence[Event], new_classes: Sequence[str] = ()) -> None:
+    """Write the events as one JSON object per line, and as CSV for spreadsheets.
+
+    The CSV has a column `new_share_<name>` for each new class.
+    """
+    table = events_table(events, new_classes)
     table.write_ndjson(folder / EVENTS_JSONL)
+    if new_classes:
+        shares = [pl.col("new_shares").struct.field(name).alias(f"new_share_{name}") for name in new_classes]
+        table = table.with_columns(shares).drop("new_shares")
     shown = pl.col(pl.String).map_elements(spreadsheet_text, return_dtype=pl.String)
     table.with_columns(shown).write_csv(folder / EVENTS_CSV)
 
