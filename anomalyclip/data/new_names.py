@@ -7,6 +7,7 @@ from anomalyclip.errors import UsageError
 
 LONGEST = 100
 """Most characters of a name: a text tower reads a few words."""
+MOST = 30
 SEPARATORS = "|;:"
 """No label of a manifest holds one."""
 
@@ -16,6 +17,8 @@ def asked_names(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     names = tuple(name.strip() for name in text.split(","))
+    if len(names) > MOST:
+        raise UsageError(f"--classes has {len(names)} names: give at most {MOST}")
     for name in names:
         if not name:
             raise UsageError(f"--classes {text[:LONGEST]!r}: a name is empty; give names with commas between them")
@@ -32,12 +35,13 @@ def refuse_known(names: Sequence[str], trained: Iterable[str]) -> None:
 
     Case does not count, and `_` is a space: both make the same text.
     """
-    known = {_text(name): f"{name} is a class of the model already" for name in trained}
+    known = {text_of(name): f"{name} is a class of the model already" for name in trained}
     for name in names:
-        if (text := _text(name)) in known:
+        if (text := text_of(name)) in known:
             raise UsageError(f"--classes {name}: {known[text]}; leave it out")
         known[text] = "it is given twice"
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """Return what is compared of a name: its words, without case."""
     return " ".join(name.replace("_", " ").casefold().split())

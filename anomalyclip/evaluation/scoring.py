@@ -17,6 +17,7 @@ from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
+from anomalyclip.evaluation.new_table import NEW_TABLE, with_new_table
 from anomalyclip.evaluation.parts import PartLengths, part_lengths, score_in_parts
 from anomalyclip.evaluation.predictions import Digests, FrameLabels, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
@@ -181,8 +182,12 @@ def _started(row: Mapping[str, Any]) -> datetime | None:
 def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
-    """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
-    write_tracks(scorer, manifest, manifest_digest, store, score_tracks(scorer, manifest, store), target)
+    """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table.
+
+    The table of new classes, if the scorer has any, is written beside it.
+    """
+    tracks = with_new_table(target.with_name(NEW_TABLE), scorer.new_classes, score_tracks(scorer, manifest, store))
+    write_tracks(scorer, manifest, manifest_digest, store, tracks, target)
 
 
 def write_tracks(

@@ -1,16 +1,25 @@
 """Classes that nobody trained, asked for by their names: checked against a model before any work."""
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from anomalyclip.data.new_names import refuse_known
 from anomalyclip.errors import UsageError
+from anomalyclip.evaluation.new_classes import FIGURES, new_class_figures
+from anomalyclip.evaluation.new_table import NEW_TABLE, read_new_table
+from anomalyclip.evaluation.predictions import Predictions
+from anomalyclip.evaluation.tables import aligned
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate, model_backbone
 from anomalyclip.methods import NewNames, load_with_names
 from anomalyclip.model.bundle import load_card, load_tensors
 from anomalyclip.model.new_classes import why_no_names
+
+if TYPE_CHECKING:
+    from anomalyclip.tracking.runs import TrackedRun
 
 log = logging.getLogger("anomalyclip")
 
@@ -36,3 +45,34 @@ def new_names(job: Job, candidate: Candidate, names: Sequence[str]) -> NewNames 
             "expect it wherever %s is", near.name, near.trained, near.cosine, near.trained,
         )  # fmt: skip
     return new
+
+
+NEW_FIGURES = "new_classes.json"
+"""File of an evaluation: the figures of new classes."""
+TAG = "new_classes"
+"""Tag of a run and of a model's version: which names it was tried with, on which data, and how well."""
+
+
+def report_new(
+    tracking: "TrackedRun", folder: Path, names: Sequence[str], predictions: Predictions, dataset: str
+) -> None:
+    """Write the figures of new classes beside their table in an evaluation's folder, log them, and tag the run."""
+    found = new_class_figures(predictions, read_new_table(folder / NEW_TABLE, names))
+    values = {each.name: each.values() for each in found}
+    (folder / NEW_FIGURES).write_text(json.dumps(values, indent=2))
+    rows = [["new class", *FIGURES.values()], *([each.name, *each.texts()] for each in found)]
+    log.info("new classes, by their names alone:\n\n%s\n", aligned(rows))
+    for each in found:
+        if each.is_ignored:
+            log.warning("%s: the model does not tell it from other anomalies: it ignores the name", each.name)
+        if each.auc is None:
+            log.warning("%s does not occur in the test videos: only its false names are known", each.name)
+    tracking.log_tags({TAG: json.dumps({name: _brief(of_name, dataset) for name, of_name in values.items()})})
+
+
+def _brief(values: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """Return the figures without their intervals but that of the AUC, rounded, for a tag."""
+    brief = {name: round(found["value"], 4) for name, found in values.items() if found}
+    auc = values["auc"] or {}
+    ends = {f"auc_{end}": round(auc[end], 4) for end in ("low", "high") if auc.get(end) is not None}
+    return {"dataset": dataset, **brief, **ends}

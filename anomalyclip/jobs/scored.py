@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import Scorer, score_tracks
@@ -19,8 +16,6 @@ from anomalyclip.events.event import Event, Track, events_table
 from anomalyclip.features.store import FeatureStore
 
 EVENTS_JSONL, EVENTS_CSV, FAILURES = "events.jsonl", "events.csv", "failures.csv"
-NEW_CLASSES = "new_classes.parquet"
-"""Probabilities of new classes by frame, apart from those of the trained ones in the predictions table."""
 MOST_ROWS = 20
 """Most videos in the table for the log."""
 
@@ -118,25 +113,6 @@ class Scored:
             rows.append([video.video_id, _length(video.seconds), *counts])
         left = len(ordered) - MOST_ROWS
         return aligned(rows, right={1, 2, 3, 4}) + (f"\n  and {left} more" if left > 0 else "")
-
-
-def with_new_table(path: Path, names: Sequence[str], tracks: Iterable[Track]) -> Iterator[Track]:
-    """Yield the tracks, and write the probabilities of new classes of each, a row group per video; nothing without any.
-
-    The columns are those of the predictions table: video_id, frame, and `p_<name>`.
-    """
-    if not names:
-        yield from tracks
-        return
-    columns = [pa.field(f"p_{name}", pa.float32()) for name in names]
-    schema = pa.schema([pa.field("video_id", pa.string()), pa.field("frame", pa.int32()), *columns])
-    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
-        for track in tracks:
-            frames = len(track.scores)
-            own = [pa.repeat(track.video_id, frames), pa.array(np.arange(frames, dtype=np.int32))]
-            found = [pa.array(np.asarray(track.new[name], dtype=np.float32)) for name in names]
-            writer.write_table(pa.table([*own, *found], schema=schema))
-            yield track
 
 
 def write_events(folder: Path, events: Sequence[Event], new_classes: Sequence[str] = ()) -> None:

@@ -14,6 +14,7 @@ from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.new_table import NEW_TABLE, with_new_table
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import bundle_scorer, write_tracks
 from anomalyclip.events.detection import OperatingPoint
@@ -30,11 +31,9 @@ from anomalyclip.jobs.scored import (
     EVENTS_CSV,
     EVENTS_JSONL,
     FAILURES,
-    NEW_CLASSES,
     Failure,
     Scored,
     ScoredVideos,
-    with_new_table,
     write_events,
     write_failures,
 )
@@ -53,7 +52,7 @@ RESULTS = {
     "events": EVENTS_CSV,
     "events_jsonl": EVENTS_JSONL,
     "failures": FAILURES,
-    "new_classes": NEW_CLASSES,
+    "new_classes": NEW_TABLE,
     "report": f"{REPORT}/{page.REPORT}",
     "clips": CLIPS,
     "annotated": ANNOTATED,
@@ -253,7 +252,7 @@ def _write(scoring: Scoring, extracted: Extracted, failures: Sequence[Failure]) 
             with stage("score", f"{extracted.manifest.height} videos"):
                 videos = scoring.videos(extracted)
                 tracks, digest_of_footage = scored.counted(videos), scoring.footage.digest
-                tracks = with_new_table(folder / NEW_CLASSES, videos.scorer.new_classes, tracks)
+                tracks = with_new_table(folder / NEW_TABLE, videos.scorer.new_classes, tracks)
                 table = folder / PREDICTIONS
                 write_tracks(videos.scorer, videos.manifest, digest_of_footage, videos.store, tracks, table)
             write_events(folder, scored.events, scoring.new.names if scoring.new else ())

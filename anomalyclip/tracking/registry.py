@@ -16,6 +16,7 @@ from anomalyclip.evaluation.figures import headlines
 from anomalyclip.model.bundle import bundle_digest, load_card
 from anomalyclip.runs import TENSORS
 from anomalyclip.tracking import pages
+from anomalyclip.tracking.files import version_of
 from anomalyclip.tracking.pyfunc_model import model_signature
 from anomalyclip.tracking.runs import TrackedRun, logged_model
 from anomalyclip.tracking.verification import DIGEST, LOADER
@@ -74,6 +75,14 @@ def register_model(tracking: TrackedRun, model_id: str, name: str, standing: str
     _link(client, model_id, name, str(created.version))
     log.info("registered models:/%s/%s", name, created.version)
     return str(created.version)
+
+
+def copy_to_version(tracking: TrackedRun, model: str, tag: str) -> None:
+    """Add what a tag of the run holds, a JSON object, to that of the registered version `model`; others have none."""
+    if (found := version_of(tracking.client, model)) is None:
+        return
+    kept = json.loads(found.tags.get(tag, "{}")) | json.loads(tracking.read().data.tags[tag])
+    tracking.client.set_model_version_tag(found.name, found.version, tag, json.dumps(kept))
 
 
 def _link(client: mlflow.MlflowClient, model_id: str, name: str, version: str) -> None:

@@ -142,5 +142,5 @@ def test_another_text_tower_is_refused(tmp_path: Path, backbone: Backbone) -> No
 def test_a_name_of_too_many_tokens_is_refused(tmp_path: Path, backbone: Backbone, settings: Any) -> None:
     _, bundle = new_bundle(tmp_path, backbone, **settings)
     load_with_names(bundle, NewNames(("q " * 50,), backbone))
-    with pytest.raises(UsageError, match="(is too long for|exceeds) the text tower"):
+    with pytest.raises(UsageError, match=r"(is too long for|exceeds) the text tower"):
         load_with_names(bundle, NewNames(("q " * 74,), backbone))
