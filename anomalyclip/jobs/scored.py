@@ -10,7 +10,7 @@ import polars as pl
 
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import Scorer, score_tracks
-from anomalyclip.evaluation.tables import aligned, spreadsheet_text
+from anomalyclip.evaluation.tables import aligned, spreadsheet_text, write_spreadsheet
 from anomalyclip.events.detection import OperatingPoint, find_events
 from anomalyclip.events.event import Event, Track, events_table
 from anomalyclip.features.store import FeatureStore
@@ -125,8 +125,7 @@ def write_events(folder: Path, events: Sequence[Event], new_classes: Sequence[st
     if new_classes:
         shares = [pl.col("new_shares").struct.field(name).alias(f"new_share_{name}") for name in new_classes]
         table = table.with_columns(shares).drop("new_shares")
-    shown = pl.col(pl.String).map_elements(spreadsheet_text, return_dtype=pl.String)
-    table.with_columns(shown).write_csv(folder / EVENTS_CSV)
+    write_spreadsheet(table, folder / EVENTS_CSV)
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
