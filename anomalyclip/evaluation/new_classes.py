@@ -60,11 +60,12 @@ class NewClassFigures:
 
     def values(self) -> dict[str, Any]:
         """Return the figures as JSON-like values: each with the two ends of its interval."""
-        found: dict[str, Estimate | None] = {each: getattr(self, each) for each in FIGURES}
-        return {
-            each: None if estimate is None else {"value": estimate.value, **interval_values(estimate.interval)}
-            for each, estimate in found.items()
-        }
+        return {each: estimate_values(getattr(self, each)) for each in FIGURES}
+
+
+def estimate_values(estimate: Estimate | None) -> dict[str, float | None] | None:
+    """Return a figure and the two ends of its interval under their names in JSON; None if it is undefined."""
+    return None if estimate is None else {"value": estimate.value, **interval_values(estimate.interval)}
 
 
 def new_class_figures(predictions: Predictions, new: Mapping[str, FloatArray]) -> list[NewClassFigures]:
@@ -115,10 +116,14 @@ def _named(p: Predictions, share: FloatArray) -> BoolArray:
     joint = np.column_stack([trained * (1 - share)[:, None], p.scores * share])
     wins = []
     for video in range(len(p.video_ids)):
-        frames = joint[p.frames_of(video)]
-        pooled = np.sort(frames, axis=0)[-(len(frames) // POOLED + 1) :].mean(axis=0)
-        wins.append(int(pooled.argmax()) == joint.shape[1] - 1)
+        wins.append(int(pooled(joint[p.frames_of(video)]).argmax()) == joint.shape[1] - 1)
     return np.array(wins)
+
+
+def pooled(frames: FloatArray) -> FloatArray:
+    """Return what stands for a video `(classes,)`: the mean of each column's highest values, of `(frames, classes)`."""
+    highest: FloatArray = np.sort(frames, axis=0)[-(len(frames) // POOLED + 1) :]
+    return highest.mean(axis=0)
 
 
 def _share_of(named: BoolArray, videos: BoolArray) -> Replicates | None:

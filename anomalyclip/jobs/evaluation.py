@@ -26,7 +26,7 @@ from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_
 from anomalyclip.jobs.evaluation_report import write_test_report
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
-from anomalyclip.jobs.new_classes import TAG, new_names, report_new
+from anomalyclip.jobs.new_classes import new_names, report_new
 from anomalyclip.jobs.operating import refuse_other_events
 from anomalyclip.jobs.sources import Source, load_source
 from anomalyclip.methods import METHODS, NewNames
@@ -34,7 +34,7 @@ from anomalyclip.model.bundle import load_card
 from anomalyclip.runs import ALARMS, EVALUATION, MODEL, PREDICTIONS, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import below, scratch
 from anomalyclip.tracking.pages import run_note
-from anomalyclip.tracking.registry import copy_to_version
+from anomalyclip.tracking.registry import tag_new_classes
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 from anomalyclip.tracking.runs import TrackedRun
 
@@ -134,7 +134,7 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
                 scorer = _with_alarms(job, model, scorer, extracted, evaluation.new)
             measured = evaluate(tracking, folder, source, extracted, scorer, candidate.model_id, evaluation.new)
         if evaluation.new is not None and measured:
-            copy_to_version(tracking, model, TAG)
+            tag_new_classes(tracking, model)
         if evaluation.makers and measured:
             with stage("baselines", "those of the model on the same videos"):
                 log_standing(make_and_compare(tracking, folder, source, extracted, measured, evaluation.makers))

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from anomalyclip.data.new_names import refuse_known
 from anomalyclip.errors import UsageError
-from anomalyclip.evaluation.new_classes import FIGURES, new_class_figures
+from anomalyclip.evaluation.base_novel import GROUPS, TITLES, base_novel_figures
+from anomalyclip.evaluation.declarations import Estimate
+from anomalyclip.evaluation.new_classes import FIGURES, estimate_values, new_class_figures
 from anomalyclip.evaluation.new_table import NEW_TABLE, read_new_table
 from anomalyclip.evaluation.predictions import Predictions
 from anomalyclip.evaluation.tables import aligned
+from anomalyclip.evaluation.text import UNDEFINED, value_text
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import Candidate, model_backbone
 from anomalyclip.methods import NewNames, load_with_names
@@ -49,8 +52,6 @@ def new_names(job: Job, candidate: Candidate, names: Sequence[str]) -> NewNames 
 
 NEW_FIGURES = "new_classes.json"
 """File of an evaluation: the figures of new classes."""
-TAG = "new_classes"
-"""Tag of a run and of a model's version: which names it was tried with, on which data, and how well."""
 
 
 def report_new(
@@ -59,15 +60,25 @@ def report_new(
     """Write the figures of new classes beside their table in an evaluation's folder, log them, and tag the run."""
     found = new_class_figures(predictions, read_new_table(folder / NEW_TABLE, names))
     values = {each.name: each.values() for each in found}
-    (folder / NEW_FIGURES).write_text(json.dumps(values, indent=2))
+    groups = base_novel_figures(predictions, read_new_table(folder / NEW_TABLE, names))
+    of_groups = {name: estimate_values(estimate) for name, estimate in groups.items()}
+    (folder / NEW_FIGURES).write_text(json.dumps({"classes": values, "groups": of_groups}, indent=2))
+    tracking.log_metrics({f"open/{name}": estimate.value for name, estimate in groups.items() if estimate})
     rows = [["new class", *FIGURES.values()], *([each.name, *each.texts()] for each in found)]
     log.info("new classes, by their names alone:\n\n%s\n", aligned(rows))
+    if any(each.auc for each in found):
+        text = [[group, *(_text(groups[f"{group}_{name}"]) for name in TITLES)] for group in GROUPS]
+        log.info("trained and new classes together:\n\n%s\n", aligned([["classes", *TITLES.values()], *text]))
     for each in found:
         if each.is_ignored:
             log.warning("%s: the model does not tell it from other anomalies: it ignores the name", each.name)
         if each.auc is None:
             log.warning("%s does not occur in the test videos: only its false names are known", each.name)
-    tracking.log_tags({TAG: json.dumps({name: _brief(of_name, dataset) for name, of_name in values.items()})})
+    tracking.log_tags({"new_classes": json.dumps({name: _brief(of_name, dataset) for name, of_name in values.items()})})
+
+
+def _text(estimate: Estimate | None) -> str:
+    return value_text(estimate.value, estimate.interval) if estimate else UNDEFINED
 
 
 def _brief(values: dict[str, Any], dataset: str) -> dict[str, Any]:

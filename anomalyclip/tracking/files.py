@@ -61,7 +61,7 @@ def version_of(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
     if (named := registered(name)) is None:
         return None
     model, number, alias = named
-    return client.get_modelversion_of(model, number) if number else client.get_model_version_by_alias(model, alias)
+    return client.get_model_version(model, number) if number else client.get_model_version_by_alias(model, alias)
 
 
 def _is_model(name: str) -> bool:

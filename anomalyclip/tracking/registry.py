@@ -24,10 +24,12 @@ from anomalyclip.tracking.verification import DIGEST, LOADER
 log = logging.getLogger("anomalyclip")
 
 EXAMPLE_FRAMES = 4
+NEW_CLASSES = "new_classes"
+"""Tag of a run and of a version: which names of new classes it was tried with, on which data, and how well."""
 VERSION_TAGS = (
     "dataset", "demonstration", "backbone", "imported_features", "protocol", "classes", "above_chance",
     "detection_threshold", "alert_threshold", "operating_point", DIGEST,
-    *(baseline.gate for baseline in BASELINES.values()), pages.WARNING,
+    *(baseline.gate for baseline in BASELINES.values()), pages.WARNING, NEW_CLASSES,
 )  # fmt: skip
 """Tags that a version copies from its run."""
 
@@ -77,12 +79,12 @@ def register_model(tracking: TrackedRun, model_id: str, name: str, standing: str
     return str(created.version)
 
 
-def copy_to_version(tracking: TrackedRun, model: str, tag: str) -> None:
-    """Add what a tag of the run holds, a JSON object, to that of the registered version `model`; others have none."""
+def tag_new_classes(tracking: TrackedRun, model: str) -> None:
+    """Add what the run's tag of new classes holds to that of the registered version `model`, if it is one."""
     if (found := version_of(tracking.client, model)) is None:
         return
-    kept = json.loads(found.tags.get(tag, "{}")) | json.loads(tracking.read().data.tags[tag])
-    tracking.client.set_model_version_tag(found.name, found.version, tag, json.dumps(kept))
+    kept = json.loads(found.tags.get(NEW_CLASSES, "{}")) | json.loads(tracking.read().data.tags[NEW_CLASSES])
+    tracking.client.set_model_version_tag(found.name, found.version, NEW_CLASSES, json.dumps(kept))
 
 
 def _link(client: mlflow.MlflowClient, model_id: str, name: str, version: str) -> None:

@@ -35,7 +35,7 @@ Kept = dict[str, dict[str, Any]]
 
 
 def measure(drawn: Footage, bundle: Path, case: Case, split: str = "test") -> Kept:
-    """Return replicates of every figure by way and figure, of the left-out class; of a training of all, of each class."""
+    """Return replicates by way and figure of the left-out class; of a training of all classes, those of each."""
     loaded, card = load_bundle(bundle)
     assert isinstance(loaded, AnomalyCLIP)
     videos = list(drawn.manifest.filter(pl.col("split") == split).iter_rows(named=True))
@@ -45,9 +45,8 @@ def measure(drawn: Footage, bundle: Path, case: Case, split: str = "test") -> Ke
         table = _predictions(loaded, videos, features)
         return {name: _kept(*_as_new(table, trained, name)) for name in trained}
     ways = _ways(drawn, loaded, load_tensors(bundle), case, trained)
-    model = loaded.with_new_classes(
-        [f"{way}|{name}" for way, name, *_ in ways], torch.stack([each[2] for each in ways])
-    )
+    rows = [f"{way}|{name}" for way, name, *_ in ways]
+    model = loaded.with_new_classes(rows, torch.stack([each[2] for each in ways]))
     assert model.new is not None and isinstance(model.new.selector, Selector)
     norm = model.new.selector.batch_norm
     norm.running_mean, norm.running_var = (torch.stack([each[place] for each in ways]) for place in (3, 4))
