@@ -39,7 +39,7 @@ def version(name: str, tracking_uri: str) -> str:
     """Return the address `models:/NAME/VERSION` that a registered name stands for now; raises UsageError if none."""
     client = reach(tracking_uri)
     with mlflow_errors(tracking_uri):
-        found = _version(client, name)
+        found = version_of(client, name)
     assert found is not None
     return f"models:/{found.name}/{found.version}"
 

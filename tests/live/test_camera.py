@@ -6,8 +6,8 @@ import av
 import cv2
 import numpy as np
 
-from tests.streams import FPS, draw, http_server, number_in, numbers_in, rtsp_server
 from tests.cameras import watching
+from tests.streams import FPS, draw, http_server, number_in, numbers_in, rtsp_server
 
 
 def test_a_file_is_played_once_at_its_own_pace(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from tests.streams import draw, http_server, numbers_in
 from tests.cameras import process_of, watching
+from tests.streams import draw, http_server, numbers_in
 
 CALLER = """
 import sys
