@@ -10,8 +10,8 @@ import pytest
 from anomalyclip.live import connection
 from anomalyclip.live.connection import connected, stamped
 from anomalyclip.live.sources import Source, parse_sources
+from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in, rtsp_server
-from tests.watched import process_of, watching
 
 
 def source(address: str) -> Source:

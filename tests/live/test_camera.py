@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.cameras import watching
 from tests.streams import FPS, draw, http_server, number_in, numbered, numbers_in, rtsp_server
-from tests.watched import watching
 
 
 def test_a_file_is_played_once_at_its_own_pace(tmp_path: Path) -> None:

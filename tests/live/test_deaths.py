@@ -8,8 +8,8 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in
-from tests.watched import process_of, watching
 
 CALLER = """
 import sys
