@@ -78,12 +78,11 @@ class Receiver:
 
     def _receive(self, connection: Connection) -> None:
         pace = Clock()
-        started = time.time()
         barren = 0
         for packet in connection.packets():
             now = time.time()
             self.alive = time.monotonic()
-            _anchor(pace, connection, packet, started, now)
+            _anchor(pace, connection, packet, now)
             frames = self._decoded(connection, packet)
             self._keep(connection, packet, pace, now)
             barren = 0 if frames else barren + 1
@@ -135,13 +134,13 @@ class Receiver:
             time.sleep(min(1.0, left))
 
 
-def _anchor(pace: Clock, connection: Connection, packet: Any, started: float, now: float) -> None:
-    if connection.recorded:
-        if not pace.anchored and packet.pts is not None:
-            pace.anchor(float(packet.pts * packet.time_base), started)
-        return
+def _anchor(pace: Clock, connection: Connection, packet: Any, now: float) -> None:
     stamp = packet.dts if packet.dts is not None else packet.pts
-    if connection.timed and stamp is not None:
+    if stamp is None or not connection.timed:
+        return
+    if connection.recorded:
+        pace.play(float((stamp if packet.pts is None else packet.pts) * packet.time_base), now)
+    else:
         pace.anchor(float(stamp * packet.time_base), now)
 
 

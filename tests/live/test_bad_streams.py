@@ -87,6 +87,20 @@ def test_a_stream_may_change_its_size(video: Path, tmp_path: Path) -> None:
     assert found == list(range(len(found)))  # of the first size alone
 
 
+@pytest.mark.accept
+def test_a_recording_may_change_its_size_and_stamps_in_the_middle(tmp_path: Path) -> None:
+    parts = draw(tmp_path / "a.ts", 30), draw(tmp_path / "b.ts", 30, (640, 360))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with watching(joined, clip_before=10) as watched:
+        watched.frames(20)
+        watched.camera.record("a", watched.times[-1], tmp_path / "a.mp4")
+        watched.until(lambda: watched.ended)
+    assert watched.sizes == [(180, 320)] * 30 + [(360, 640)] * 30
+    assert 2.2 < watched.times[-1] - watched.times[0] < 3.0
+    assert numbers_in(tmp_path / "a.mp4") == list(range(30))
+
+
 def test_a_picture_too_large_is_refused(video: Path) -> None:
     with http_server(video) as server, watching(server.address("live.ts"), max_pixels=100 * 100) as watched:
         watched.until(lambda: "max_pixels" in watched.camera.fault)
