@@ -21,6 +21,7 @@ from anomalyclip.live.packets import PacketRing, Stored
 from anomalyclip.live.recorder import Recorder
 from anomalyclip.live.sight import PictureWatch
 from anomalyclip.live.sources import Source
+from anomalyclip.redaction import redact
 
 LONGEST_PAUSE = 30.0
 """Seconds between two attempts to connect; the first is 1, and each twice the one before."""
@@ -99,7 +100,7 @@ class Receiver:
     def _decoded(self, connection: Connection, packet: Any) -> list[Any]:
         try:
             return [frame for frame in packet.decode() if not frame.is_corrupt]
-        except av.error.InvalidDataError:  # one damaged packet is no reason to lose the stream
+        except av.error.FFmpegError:  # one damaged packet is no reason to lose the stream
             return []
 
     def _keep(self, connection: Connection, packet: Any, pace: Clock, now: float) -> None:
@@ -107,7 +108,11 @@ class Receiver:
             return
         encoding = connection.encoding(self._connections)
         self.suffix = encoding.suffix
-        for each in connection.filtered(packet):
+        try:
+            filtered = connection.filtered(packet)
+        except av.error.FFmpegError:
+            return
+        for each in filtered:
             pts, dts = each.pts, each.dts
             if not connection.timed:
                 pts = dts = round(now / encoding.time_base)
@@ -146,4 +151,4 @@ def _anchor(pace: Clock, connection: Connection, packet: Any, now: float) -> Non
 
 def _last_part(error: Exception) -> str:
     """Return a message without the address in front of it."""
-    return str(error).rpartition(": ")[2]
+    return redact(str(error).rpartition(": ")[2])

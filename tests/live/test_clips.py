@@ -84,6 +84,20 @@ def test_a_clip_goes_on_in_time_when_a_camera_sets_its_stamps_anew(tmp_path: Pat
     assert numbers_in(clip.target) == [*range(50), *range(50)]
 
 
+def test_a_clip_goes_on_at_a_key_frame_where_packets_are_gone(tmp_path: Path) -> None:
+    packets = ring_of(draw(tmp_path / "a.mp4", 100)).since(0)
+    ring = PacketRing(1.0)
+    clip = Clip(tmp_path / "clip.mp4", BEGAN, 60.0)
+    for packet in packets[:30]:
+        ring.add(packet)
+    clip.catch_up(ring, BEGAN)
+    for packet in packets[30:]:  # the ring forgets some of them in the meantime
+        ring.add(packet)
+    clip.catch_up(ring, BEGAN)
+    clip.finish()
+    assert numbers_in(clip.target) == [*range(30), *range(50, 100)]
+
+
 def test_a_clip_without_packets_is_no_file(tmp_path: Path) -> None:
     clip = Clip(tmp_path / "clip.mp4", 0.0, 1.0)
     assert not clip.catch_up(PacketRing(1.0), 0.5) and clip.catch_up(PacketRing(1.0), 2.0)
