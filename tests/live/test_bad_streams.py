@@ -40,6 +40,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up(video: Path, monkeypatch:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.accept
 def test_damage_costs_some_frames_and_not_the_stream(tmp_path: Path) -> None:
     moving = draw(tmp_path / "a.mp4", 400, picture=lambda number: noise(number), crf="30")
     with http_server(moving) as server:
@@ -69,6 +70,7 @@ def test_a_slow_consumer_costs_frames_that_are_counted(video: Path) -> None:
     assert watched.seen == watched.numbers
 
 
+@pytest.mark.accept
 def test_a_stream_may_change_its_size(video: Path, tmp_path: Path) -> None:
     larger = draw(tmp_path / "b.mp4", 400, (640, 360))
     with http_server(video) as server, watching(server.address("live.ts"), max_pixels=640 * 360) as watched:
@@ -83,6 +85,20 @@ def test_a_stream_may_change_its_size(video: Path, tmp_path: Path) -> None:
     assert watched.seen[-1] == len([size for size in watched.sizes if size == (360, 640)]) - 1 + watched.dropped
     found = numbers_in(tmp_path / "a.mp4")
     assert found == list(range(len(found)))  # of the first size alone
+
+
+@pytest.mark.accept
+def test_a_recording_may_change_its_size_and_stamps_in_the_middle(tmp_path: Path) -> None:
+    parts = draw(tmp_path / "a.ts", 30), draw(tmp_path / "b.ts", 30, (640, 360))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with watching(joined, clip_before=10) as watched:
+        watched.frames(20)
+        watched.camera.record("a", watched.times[-1], tmp_path / "a.mp4")
+        watched.until(lambda: watched.ended)
+    assert watched.sizes == [(180, 320)] * 30 + [(360, 640)] * 30
+    assert 2.2 < watched.times[-1] - watched.times[0] < 3.0
+    assert numbers_in(tmp_path / "a.mp4") == list(range(30))
 
 
 def test_a_picture_too_large_is_refused(video: Path) -> None:

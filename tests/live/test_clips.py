@@ -74,6 +74,30 @@ def test_a_clip_is_of_constant_speed_and_goes_on_in_time_over_a_cut(tmp_path: Pa
     assert 7.8 < steps[49] < 8.2
 
 
+def test_a_clip_goes_on_in_time_when_a_camera_sets_its_stamps_anew(tmp_path: Path) -> None:
+    ring = PacketRing(100.0)
+    for packet in ring_of(draw(tmp_path / "a.mp4", 50, bf="2"), connections=2).since(0):
+        ring.add(packet._replace(encoding=packet.encoding._replace(connection=0)))
+    clip = Clip(tmp_path / "clip.mp4", BEGAN, 60.0)
+    clip.catch_up(ring, BEGAN + 12)
+    clip.finish()
+    assert numbers_in(clip.target) == [*range(50), *range(50)]
+
+
+def test_a_clip_goes_on_at_a_key_frame_where_packets_are_gone(tmp_path: Path) -> None:
+    packets = ring_of(draw(tmp_path / "a.mp4", 100)).since(0)
+    ring = PacketRing(1.0)
+    clip = Clip(tmp_path / "clip.mp4", BEGAN, 60.0)
+    for packet in packets[:30]:
+        ring.add(packet)
+    clip.catch_up(ring, BEGAN)
+    for packet in packets[30:]:  # the ring forgets some of them in the meantime
+        ring.add(packet)
+    clip.catch_up(ring, BEGAN)
+    clip.finish()
+    assert numbers_in(clip.target) == [*range(30), *range(50, 100)]
+
+
 def test_a_clip_without_packets_is_no_file(tmp_path: Path) -> None:
     clip = Clip(tmp_path / "clip.mp4", 0.0, 1.0)
     assert not clip.catch_up(PacketRing(1.0), 0.5) and clip.catch_up(PacketRing(1.0), 2.0)
