@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> cli.Result:
                          help="place of clips, pictures and waiting messages (else live/ in the storage)")  # fmt: skip
     command.add_argument("--reload", type=float, default=60, metavar="SECONDS",
                          help="time from one look at the model's alias to the next (default 60; 0: never)")  # fmt: skip
+    command.add_argument("--ray", action="store_true", help="watch on a Ray cluster: a process per GPU or machine")
     cli.add_setting_option(command)
     arguments = command.parse_intermixed_args(argv)  # SOURCE may stand behind options
     if not 0 <= arguments.reload <= DAY:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     asked = operating.Asked(arguments.false_alarms_per_hour, arguments.threshold)
     prepared = watching.prepare(
         job, arguments.model, arguments.sources, asked, arguments.webhook, arguments.mqtt, arguments.output,
-        arguments.reload,
+        arguments.reload, arguments.ray,
     )  # fmt: skip
     return watching.run(job, prepared)
 

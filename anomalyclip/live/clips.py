@@ -1,5 +1,6 @@
 """Clips of a live camera: its packets as they came, written while they come."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Clip:
         self._cursor: int | None = None
         self._first: Stored
         self._last_dts = -1
+        self._latest = -math.inf
         self._complete = False
 
     def catch_up(self, ring: PacketRing, now: float) -> bool:
@@ -45,7 +47,8 @@ class Clip:
                 return now > self.end
             self._cursor = first.number
         for packet in ring.since(self._cursor):
-            if packet.time > self.end or not self._write(packet):
+            # all frames up to the latest have come when a later one comes: it may be decoded before them
+            if self.end < self._latest < packet.time or not self._write(packet):
                 self._complete = True
                 break
             self._cursor = packet.number + 1
@@ -77,11 +80,13 @@ class Clip:
         pts, dts = packet.pts + self._shift, packet.dts + self._shift
         if pts < self._from:  # of an open group of pictures: what it was made from is not in the clip
             return True
+        self._latest = max(self._latest, packet.time)
         dts = self._last_dts = max(dts, self._last_dts + 1)
         muxed = av.Packet(packet.data)
         muxed.stream = self._stream
         muxed.time_base = self._encoding.time_base
         muxed.pts, muxed.dts, muxed.is_keyframe = max(pts, dts), dts, packet.key
+        muxed.duration = packet.duration
         self._container.mux(muxed)
         return True
 

@@ -4,6 +4,8 @@ JUMP = 2.0
 """Seconds by which stamps may leave the time of receipt before they count as set anew."""
 DRIFT = 1e-3
 """Seconds per second by which a camera's clock may be slow."""
+TOLERANCE = 0.1
+"""Part of a step by which a frame may come early: times waver."""
 STEP = 1e-3
 """Seconds between two frames that seem to come at once."""
 
@@ -39,3 +41,22 @@ class Clock:
 def rising(time: float, before: float) -> float:
     """Return a time that is after the one before, unless the machine's clock was set back."""
     return max(time, before + STEP) if before - time < JUMP else time
+
+
+class Thinning:
+    """Chooses the frames of a lower rate; None takes all."""
+
+    def __init__(self, fps: float | None) -> None:
+        self._step = None if fps is None else 1 / fps
+        self._due = 0.0
+
+    def takes(self, time: float) -> bool:
+        """Return whether the frame of this time (seconds) is one of them."""
+        if self._step is None:
+            return True
+        if not self._due - 2 * self._step <= time < self._due + self._step:  # a gap, or a clock that was set
+            self._due = time
+        if time < self._due - TOLERANCE * self._step:
+            return False
+        self._due += self._step
+        return True

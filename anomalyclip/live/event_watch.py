@@ -1,5 +1,6 @@
 """Events of one camera while its scores come: `events.detection.find_events` of a stream that has no end."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -59,14 +60,24 @@ class EventWatch:
         self._abnormal = [place for place, each in enumerate(classes) if each != NORMAL]
         self._names = [classes[place] for place in self._abnormal]
         self._leaving = leaving(point.detection, point.events.leave)
+        self._newest = -math.inf
+        """Unix time of the newest frame."""
         self._reset()
 
     def push(self, scored: Scored) -> list[Change]:
-        """Add the next frames; returns what is certain by now, in order."""
+        """Add the next frames; returns what is certain by now, in order.
+
+        Where times fall, as a clock was set back, what is open ends.
+        """
         masses = scored.probabilities[:, self._abnormal].astype(np.float64)
+        changes: list[Change] = []
         rows = zip(scored.numbers.tolist(), scored.times.tolist(), scored.scores.tolist(), masses, strict=True)
-        frames = (Frame(number, time - self._began, score, own) for number, time, score, own in rows)
-        return self._follow(certain for frame in frames for certain in self._mean.push(frame))
+        for number, time, score, own in rows:
+            if time < self._newest:
+                changes += self.close(math.inf)
+            self._newest = time
+            changes += self._follow(self._mean.push(Frame(number, time - self._began, score, own)))
+        return changes
 
     def close(self, time: float) -> list[Change]:
         """End what is open at this Unix time, at which the source is lost or has ended, or the program stops.

@@ -9,6 +9,9 @@ from anomalyclip.config import ModelConfig
 from anomalyclip.evaluation.parts import part_lengths
 from anomalyclip.model.bundle import ModelCard
 
+HOP, DELAY = 16, 8
+"""Of the default, in frames of a camera."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -56,8 +59,11 @@ def window_length(config: ModelConfig) -> int:
 
 
 def default_layout(card: ModelCard) -> Layout:
-    """Return the layout of a model: a window is as long as the median training video, in whole windows."""
+    """Return the layout of a model: a window is as long as the median training video, in whole windows.
+
+    It moves every 16 frames of the camera, and scores count that have seen 8 more (`docs/live.md`).
+    """
     lengths = part_lengths(card.lengths, card.model)
     span = lengths.part if lengths else window_length(card.model)
-    hop = max(1, min(card.model.frames_per_segment, span // 4))
-    return Layout(span, hop, delay=hop, least=hop)
+    hop, delay = (max(1, min(frames // (card.sampling_rate or 1), span // 4)) for frames in (HOP, DELAY))
+    return Layout(span, hop, delay, least=hop)

@@ -49,9 +49,8 @@ class MovingMean:
         self._lengths, self._steps = deque[float](maxlen=RECENT), deque[int](maxlen=RECENT)
 
     def push(self, frame: Frame) -> Iterator[Frame]:
-        """Add the next frame; yields those whose mean is certain by now."""
+        """Add the next frame, no earlier than the one before; yields those whose mean is certain by now."""
         if (newest := self._newest) is not None:
-            frame.start = max(frame.start, newest.start)  # clocks are set back sometimes
             self._lengths.append(frame.start - newest.start)
             self._steps.append(frame.number - newest.number)
             self._complete(newest, frame.start, frame.number - 1)

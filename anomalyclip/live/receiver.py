@@ -13,11 +13,11 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.data.containers import ContainerError
 from anomalyclip.data.orientation import orientation_of
 from anomalyclip.data.video import DecodeError, pixels_of
-from anomalyclip.live.clock import Clock, rising
+from anomalyclip.live.clock import Clock, Thinning, rising
 from anomalyclip.live.connection import Connection, connected
 from anomalyclip.live.frame_queue import FrameQueue
 from anomalyclip.live.frames import SightChange
-from anomalyclip.live.packets import PacketRing
+from anomalyclip.live.packets import PacketRing, Stored
 from anomalyclip.live.recorder import Recorder
 from anomalyclip.live.sight import PictureWatch
 from anomalyclip.live.sources import Source
@@ -50,7 +50,7 @@ class Receiver:
         self._number = first_number
         self._connections = 0
         self._time = 0.0
-        self._due = 0.0
+        self._thinning = Thinning(settings.fps)
         self._pictures = PictureWatch(settings.blind_after)
         self._reformatter = VideoReformatter()
 
@@ -108,35 +108,25 @@ class Receiver:
             return
         encoding = connection.encoding(self._connections)
         self.suffix = encoding.suffix
-        for stored in connection.stored(packet):
-            pts = stored.pts if stored.pts is not None else stored.dts
-            if pts is None or not connection.timed:
-                pts = round(now / encoding.time_base)
-            dts = stored.dts if stored.dts is not None and connection.timed else pts
+        for each in connection.filtered(packet):
+            pts, dts = each.pts, each.dts
+            if not connection.timed:
+                pts = dts = round(now / encoding.time_base)
+            pts, dts = (dts if pts is None else pts), (pts if dts is None else dts)
             stamp = float(pts * encoding.time_base) if connection.timed else None
-            self.ring.add(bytes(stored), pace.time(stamp, now), pts, dts, stored.is_keyframe, encoding)
+            duration = each.duration or connection.frame_ticks
+            self.ring.add(Stored(bytes(each), pace.time(stamp, now), pts, dts, duration, each.is_keyframe, encoding))
 
     def _show(self, frame: Any, shown: float) -> None:
         number, self._number = self._number, self._number + 1
         self._time, self.latest = shown, time.monotonic()
         if (change := self._pictures.see(frame, shown)) is not None:
             self.changes.append(change)
-        if not self._is_due(shown):
+        if not self._thinning.takes(shown):
             return
         orientation = self.recorder.orientation = orientation_of(frame)
         size = {"width": frame.width, "height": frame.height}
         self.queue.put(pixels_of(self._reformatter, frame, size, orientation), number, shown)
-
-    def _is_due(self, shown: float) -> bool:
-        if self._settings.fps is None:
-            return True
-        step = 1 / self._settings.fps
-        if not self._due - 2 * step <= shown < self._due + step:  # a gap, or a clock that was set
-            self._due = shown
-        if shown < self._due - step / 1000:
-            return False
-        self._due += step
-        return True
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -1,92 +1,13 @@
 """Cameras end to end: files, RTSP and HTTP, cut and found again, with clips and pictures of what they saw."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import psutil
-import pytest
 
-from anomalyclip.config import LiveConfig
-from anomalyclip.live.camera import Camera
-from anomalyclip.live.frames import SightChange
-from anomalyclip.live.sources import parse_sources
+from tests.cameras import watching
 from tests.streams import FPS, draw, http_server, number_in, numbers_in, rtsp_server
-
-PATIENCE = 40.0
-"""Seconds that anything may take on a machine that is busy."""
-
-
-class Watched:
-    """A camera, and all that it gave."""
-
-    def __init__(self, camera: Camera) -> None:
-        self.camera = camera
-        self.seen = list[int]()
-        """Numbers drawn in the frames."""
-        self.numbers = list[int]()
-        self.times = list[float]()
-        self.late = list[float]()
-        """Seconds from receipt to taking."""
-        self.changes = list[SightChange]()
-        self.dropped = 0
-        self.ended = False
-        self.sizes = list[tuple[int, int]]()
-
-    def look(self, at_most: int = 16) -> None:
-        taken = self.camera.take(at_most)
-        now = time.time()
-        self.seen += [number_in(frame) for frame in taken.frames]
-        self.numbers += taken.numbers.tolist()
-        self.times += taken.times.tolist()
-        self.late += (now - taken.times).tolist()
-        self.sizes += [taken.frames.shape[1:3]] * len(taken.frames)
-        self.changes += taken.changes
-        self.dropped += taken.dropped
-        self.ended = taken.ended
-
-    def until(self, reached: Callable[[], bool], patience: float = PATIENCE) -> None:
-        end = time.monotonic() + patience
-        while not reached():
-            assert time.monotonic() < end, (self.camera.fault, self.seen[-3:], self.changes)
-            self.look()
-
-    def frames(self, count: int) -> None:
-        """Wait for so many more frames."""
-        wanted = len(self.seen) + count
-        self.until(lambda: len(self.seen) >= wanted)
-
-    @property
-    def sights(self) -> list[str]:
-        return [change.sight for change in self.changes]
-
-
-@contextmanager
-def watching(address: object, **settings: object) -> Iterator[Watched]:
-    (source,) = parse_sources([str(address)])
-    camera = Camera(source, LiveConfig.model_validate(settings))
-    camera.start()
-    process = process_of(camera)
-    try:
-        yield Watched(camera)
-    finally:
-        camera.close()
-    assert not process.is_running()
-
-
-def process_of(camera: Camera) -> psutil.Process:
-    assert camera._process is not None
-    return psutil.Process(camera._process.pid)
-
-
-@pytest.fixture(scope="session")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute, with a key frame per second."""
-    return draw(tmp_path_factory.mktemp("streams") / "minute.mp4", 60 * FPS)
 
 
 def test_a_file_is_played_once_at_its_own_pace(tmp_path: Path) -> None:
@@ -96,12 +17,6 @@ def test_a_file_is_played_once_at_its_own_pace(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff(watched.times), 1 / FPS, atol=1e-3)
     assert min(watched.late) >= 0 and np.median(watched.late) < 0.5
     assert watched.changes == [] and watched.dropped == 0
-
-
-def test_frames_are_thinned_to_a_rate(tmp_path: Path) -> None:
-    with watching(draw(tmp_path / "a.mp4", 50), fps=5) as watched:
-        watched.until(lambda: watched.ended)
-    assert watched.seen == watched.numbers == list(range(0, 50, 5))
 
 
 def test_clips_hold_the_packets_as_they_came_from_the_key_frame_before(video: Path, tmp_path: Path) -> None:

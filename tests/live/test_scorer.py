@@ -55,9 +55,8 @@ def offline(model: Method, pushed: Pushed) -> tuple[np.ndarray, np.ndarray]:
     return score_stored(model_scorer(model, 1), [pushed.features], len(pushed.features))
 
 
-@pytest.mark.parametrize("count", [1, 13, 20, 21, 100, 263])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("crops", [1, 3])
+@pytest.mark.parametrize("count", [1, 13, 21, 100])
+@pytest.mark.parametrize("stride, crops", [(1, 3), (2, 1)])
 def test_a_window_over_the_whole_file_at_its_end_gives_the_offline_scores_bit_for_bit(
     count: int, stride: int, crops: int
 ) -> None:
