@@ -40,6 +40,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up(video: Path, monkeypatch:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.accept
 def test_damage_costs_some_frames_and_not_the_stream(tmp_path: Path) -> None:
     moving = draw(tmp_path / "a.mp4", 400, picture=lambda number: noise(number), crf="30")
     with http_server(moving) as server:
@@ -69,6 +70,7 @@ def test_a_slow_consumer_costs_frames_that_are_counted(video: Path) -> None:
     assert watched.seen == watched.numbers
 
 
+@pytest.mark.accept
 def test_a_stream_may_change_its_size(video: Path, tmp_path: Path) -> None:
     larger = draw(tmp_path / "b.mp4", 400, (640, 360))
     with http_server(video) as server, watching(server.address("live.ts"), max_pixels=640 * 360) as watched:

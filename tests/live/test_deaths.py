@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in
@@ -42,6 +43,7 @@ def test_a_process_that_is_killed_is_replaced_and_clips_are_begun_again(video: P
     assert found == list(range(found[-1] + 1)) and found[-1] >= 18
 
 
+@pytest.mark.accept
 def test_a_process_that_hangs_is_replaced(video: Path) -> None:
     with http_server(video) as server, watching(server.address("live.ts"), timeout=3.0) as watched:
         watched.frames(5)
@@ -50,6 +52,7 @@ def test_a_process_that_hangs_is_replaced(video: Path) -> None:
         watched.frames(5)
 
 
+@pytest.mark.accept
 def test_a_file_whose_process_dies_has_ended(tmp_path: Path) -> None:
     with watching(draw(tmp_path / "a.mp4", 500)) as watched:
         watched.frames(5)
