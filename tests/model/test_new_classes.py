@@ -71,7 +71,7 @@ def test_new_names_leave_everything_else_as_it_was(tmp_path: Path, backbone: Bac
 
 
 def test_a_direction_is_that_of_the_mean_context_and_the_learnt_projection(tmp_path: Path, backbone: Backbone) -> None:
-    """By hand: Eq. 1 with the name behind the mean of the abnormal contexts, and the mean of the trained statistics."""
+    """By hand: Eq. 1 with the name after the mean of the abnormal contexts, and the mean of the trained statistics."""
     learnt, bundle = new_bundle(tmp_path, backbone)
     source: Any = learnt.directions
     learner = PromptLearner(["dog"], backbone.tokenizer, text_tower(backbone.model), context_length=8)
