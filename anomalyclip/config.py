@@ -26,6 +26,10 @@ class DataConfig(Section):
 
     classes: tuple[str, ...] | None = None
     """Class names of the run; None uses the labels of the training videos."""
+    base_classes: tuple[str, ...] | None = None
+    """Classes that a training with `training.classes_seen=base` sees."""
+    novel_classes: tuple[str, ...] | None = None
+    """Classes that it recognises by their names alone, in the test part; None: all others there."""
     frame_tolerance: NonNegativeInt = 0
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
@@ -179,6 +183,9 @@ class TrainingConfig(Section):
 
     protocol: Literal["clean", "paper"] = "clean"
     """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
+    classes_seen: Literal["all", "base"] = "all"
+    """base: train on normal videos and those of `data.base_classes`, and recognise the novel ones by their names alone
+    (docs/new-classes.md)."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
     chosen_epoch: EpochChoice = "best"
@@ -280,6 +287,29 @@ class EventsConfig(Section):
         return {name: value for name, value in self if value != getattr(type(self)(), name)}
 
 
+class LiveConfig(Section):
+    """Live cameras (`watch.py`). All durations are in seconds."""
+
+    fps: PositiveFloat | None = None
+    """Frames per second that are taken from a source; None takes all."""
+    queue_frames: PositiveInt = 64
+    """Frames of a source that wait to be scored; when more come, the oldest are dropped."""
+    clip_before: NonNegativeFloat = 5.0
+    """Footage before an alert in its clip."""
+    clip_after: NonNegativeFloat = 10.0
+    """The same after it."""
+    clip_longest: PositiveFloat = 120.0
+    """Longest clip; of a longer alert it holds the beginning."""
+    lost_after: PositiveFloat = 3.0
+    """A source without a frame for so long is lost; its open events end."""
+    blind_after: PositiveFloat = 10.0
+    """A picture that is black or does not change for so long is an event."""
+    host: str = "127.0.0.1"
+    """Address on which metrics and health are served."""
+    port: NonNegativeInt = 9464
+    """The same, its port; 0 serves nothing."""
+
+
 class CacheConfig(Section):
     """The memory-mapped feature cache of a machine."""
 
@@ -306,6 +336,7 @@ class RunConfig(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     events: EventsConfig = EventsConfig()
+    live: LiveConfig = LiveConfig()
     cache: CacheConfig = CacheConfig()
     tracking: TrackingConfig = TrackingConfig()
 

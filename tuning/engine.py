@@ -64,9 +64,10 @@ class Follower(Protocol):
         """A trial failed, with the reason in one line."""
 
 
-def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: Draw | None = None) -> None:
+def run_trials(study: Study, points: Sequence[Point], total: int, follower: Follower, draw: Draw | None = None) -> None:
     """Run the trials of the points, in this order, and those to draw, until all have ended.
 
+    `total` counts the study's trials, those that ended before too.
     A trial whose process is lost resumes from its last checkpoint, as often as the configuration allows; an error is
     its result. Without `draw` no trial is stopped early. An interrupt ends the trials that still run.
     """
@@ -78,7 +79,7 @@ def run_trials(study: Study, points: Sequence[Point], follower: Follower, draw: 
         return
     _quieten()
     training = study.base.config.training
-    share = _share(training, number, study.threads)
+    share = _share(training, number, total, study.threads)
     trainable = tune.with_parameters(_train, study=study, share=share)
     tuner = tune.Tuner(
         tune.with_resources(trainable, share.resources),
@@ -122,10 +123,11 @@ class _Share:
     threads: int
 
 
-def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share:
+def _share(training: TrainingConfig, trials: int, total: int, threads: int | None) -> _Share:
     """Divide the cluster: one GPU per trial if there are any, else at least one CPU.
 
-    The workers of a group ask Ray for their own resources.
+    A trial has as many threads as if all were still to run: sums of other numbers of threads are rounded differently,
+    and a resumed search would end with other figures. The workers of a group ask Ray for their own resources.
     """
     resources = ray.cluster_resources()
     cpus, gpus, own = resources.get("CPU", 1.0), resources.get("GPU", 0.0), training.cpus_per_worker
@@ -133,8 +135,9 @@ def _share(training: TrainingConfig, trials: int, threads: int | None) -> _Share
         groups = gpus if gpus >= training.workers else cpus / own
         # a trial that held a whole CPU would leave none for its own workers on two cores
         return _Share(max(1, min(trials, int(groups // training.workers))), {"cpu": 0.01}, 1)
-    concurrent_fits = max(1, min(trials, int(gpus or cpus / max(1.0, own))))
-    threads = threads or max(1, int(cpus) // concurrent_fits)
+    room = int(gpus or cpus / max(1.0, own))
+    concurrent_fits = max(1, min(trials, room))
+    threads = threads or max(1, int(cpus) // max(1, min(total, room)))
     if gpus:
         return _Share(concurrent_fits, {"cpu": own, "gpu": 1}, threads)
     return _Share(concurrent_fits, {"cpu": own * threads}, threads)

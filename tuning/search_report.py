@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from anomalyclip.evaluation.plot_style import BLUE, INK, MUTED, RED, figure_of, style
-from anomalyclip.evaluation.tables import markdown
+from anomalyclip.evaluation.tables import markdown, write_spreadsheet
 from anomalyclip.evaluation.text import difference_text, interval_values
 from anomalyclip.tuning.separation import DIGITS, Compared, Separation
 from anomalyclip.tuning.space import Between, Space, short
@@ -36,7 +36,7 @@ def save_search_report(
 ) -> str:
     """Write `trials.csv`, `trials.md` and one plot per parameter into the folder; returns the Markdown text."""
     ranked = sorted(outcomes, key=lambda each: (each is not best, -(each.auc or 0)))
-    _table(ranked, space, apart).write_csv(folder / "trials.csv")
+    write_spreadsheet(_table(ranked, space, apart), folder / "trials.csv")
     names = {each.key: each.name for each in outcomes}
     sentences = "".join(f"- {line}\n" for line in apart.sentences(names))
     text = f"{_markdown(ranked, space, apart)}\n\n{sentences}"

@@ -183,7 +183,8 @@ def run_remaining(study: Study, runs: TrialRuns, points: Sequence[Point], space:
     try:
         runs.take_over(points)
         todo = [point for point in points if not runs.has_ended(point)]
-        log.info("%d of %d trials remaining", len(todo) + drawn, len(points) + drawn)
-        run_trials(study, todo, runs, Draw(space, drawn, runs.past()) if space else None)
+        total = len(points) + drawn
+        log.info("%d of %d trials remaining", len(todo) + drawn, total)
+        run_trials(study, todo, total, runs, Draw(space, drawn, runs.past()) if space else None)
     finally:
         runs.close()

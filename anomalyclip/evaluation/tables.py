@@ -1,6 +1,9 @@
 """Tables for people: Markdown, and aligned text for logs and terminals. The first row is the heading."""
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import polars as pl
 
 Rows = Sequence[Sequence[str]]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -29,6 +32,12 @@ def aligned(rows: Rows, right: Collection[int] = ()) -> str:
 def spreadsheet_text(cell: str) -> str:
     """Return a cell that spreadsheets show and do not compute: an apostrophe before what would start a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def write_spreadsheet(table: pl.DataFrame, path: Path) -> None:
+    """Write a CSV file of whose texts spreadsheets compute none."""
+    shown = pl.col(pl.String).map_elements(spreadsheet_text, return_dtype=pl.String)
+    table.with_columns(shown).write_csv(path)
 
 
 def _escaped(row: Sequence[str]) -> list[str]:

@@ -103,6 +103,7 @@ class Cache:
 
     def __init__(self, features: Mapping[str, NDArray[np.float16]]) -> None:
         self.features = features
+        self.dim = next(iter(features.values())).shape[1]
 
     def num_frames(self, video_id: str) -> int:
         return len(self.features[video_id])
@@ -115,8 +116,10 @@ class Cache:
     def video(self, video_id: str) -> NDArray[np.float16]:
         return self.features[video_id][:, None]
 
-    def gather(self, video_id: str, frames: NDArray[np.int64], crop: int) -> NDArray[np.float16]:
-        return self.features[video_id][frames]
+    def gather(
+        self, video_id: str, frames: NDArray[np.int64], crop: int, out: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
+        return np.take(self.features[video_id], frames, axis=0, out=out)
 
     def feature_sum(self, video_id: str) -> NDArray[np.float64]:
         return np.asarray(self.features[video_id].sum(axis=0, dtype=np.float64))

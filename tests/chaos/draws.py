@@ -60,6 +60,15 @@ def draw(kills: int, seed: int = SEED) -> Iterator[Case]:
     raise ValueError(f"{kills} kills more than the pool of {POOL} cases holds")
 
 
+def draw_long(cases: int = 5, seed: int = SEED) -> Iterator[Case]:
+    """Draw kills in the extraction of long videos: each of its roles comes first once, then any two."""
+    stage = STAGES["extract, long videos"]
+    for number in range(cases):
+        dice = random.Random(f"{seed}-long-{number}")
+        roles = [stage.roles[number % len(stage.roles)], *dice.choices(stage.roles, k=IN_A_ROW - 1)]
+        yield Case(POOL + number, stage.name, tuple(Kill(role, dice.random()) for role in roles), dice.random() < 0.5)
+
+
 def _case(number: int, seed: int) -> Case:
     dice = random.Random(f"{seed}-{number}")
     stage = STAGES[dice.choices(list(SHARES), list(SHARES.values()))[0]]

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import yaml
 
+from tests.long_footage import draw_long
+
 if TYPE_CHECKING:
     from tests.chaos.world import World
 
@@ -19,6 +21,8 @@ POLICY = {
     "margins": {"auc": 1.0, "m_auc": 1.0, "class_auc": 1.0},
     "baselines": {"above_chance": False, "beats_zero_shot": None, "beats_linear": None, "beats_mil": None},
 }
+LONG = 65_536
+"""Frames of a long video."""
 RAY = ("driver", "worker", "raylet", "GCS")
 
 
@@ -42,6 +46,17 @@ class Stage:
 
 def _extract(world: "World") -> list[str]:
     return ["workflows/extract.py", str(world.manifest)]
+
+
+def _extract_long(world: "World") -> list[str]:
+    """Three videos of 16 parts each, so that a kill finds some done, some in work and some not begun."""
+    manifest = world.folder / "long/manifest.csv"
+    if not manifest.exists():
+        manifest.parent.mkdir(exist_ok=True)
+        names = [draw_long(manifest.parent / f"long_{number}.mp4", frames=LONG).stem for number in range(3)]
+        lines = [f"{name},{name}.mp4,train,,,{LONG}" for name in names]
+        manifest.write_text("\n".join(["video_id,path,split,labels,anomalies,num_frames", *lines]) + "\n")
+    return ["workflows/extract.py", str(manifest), *_set(f"extraction.part_frames={LONG // 16}")]
 
 
 def _train(*more: str) -> Callable[["World"], list[str]]:
@@ -110,6 +125,7 @@ STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("extract", _extract, None, (*RAY, "decoder")),
+        Stage("extract, long videos", _extract_long, None, (*RAY, "decoder")),
         Stage("import", _import, None),
         Stage("train", _train(), "extract", RAY),
         Stage("train, 2 workers", _train("training.workers=2"), "extract", RAY, tolerance=1e-5),

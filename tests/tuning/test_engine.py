@@ -3,11 +3,12 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from anomalyclip.config import RunConfig
 from anomalyclip.storage import Storage
-from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Draw, _asha, _optuna, run_trials
+from anomalyclip.tuning.engine import EPOCHS, OBJECTIVE, Draw, _asha, _optuna, _share, run_trials
 from anomalyclip.tuning.space import Point, Space, log_between, one_of
 from anomalyclip.tuning.trials import EndedTrial
 
@@ -69,5 +70,16 @@ def test_what_a_driver_left_that_was_killed_after_the_last_trial_is_removed(stor
     storage.write_json("searches/tiny/ray/of-the-dead/tuner.json", {})
     study: Any = SimpleNamespace(base=SimpleNamespace(storage_root=storage.root, key="searches/tiny"))
     nobody: Any = None
-    run_trials(study, [], nobody)
+    run_trials(study, [], 2, nobody)
     assert storage.list("searches/tiny") == ["trials.json"]
+
+
+@pytest.mark.parametrize(("gpus", "room"), [(0, 4), (2, 2)])
+def test_a_trial_has_the_same_threads_when_others_have_ended(
+    gpus: int, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0, "GPU": float(gpus)})
+    whole, resumed = _share(TRAINING, 3, 3, None), _share(TRAINING, 1, 3, None)
+    assert (whole.concurrent_fits, resumed.concurrent_fits) == (min(3, room), 1)
+    assert whole.threads == resumed.threads == 4 // min(3, room)
+    assert _share(TRAINING, 1, 1, None).threads == 4, "a search of one trial has the machine"

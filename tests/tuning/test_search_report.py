@@ -34,7 +34,7 @@ def table(auc: float) -> pl.DataFrame:
     )
 
 
-FAILED = Outcome("trial-4", "k=4", {"model.k": 4, "training.learning_rate": 1e-3}, "failed", 0, {}, "ValueError: a | b")
+FAILED = Outcome("trial-4", "k=4", {"model.k": 4, "training.learning_rate": 1e-3}, "failed", 0, {}, "=a | b")
 
 
 def test_the_best_has_the_highest_auc_then_the_lowest_loss_then_comes_first() -> None:
@@ -66,12 +66,12 @@ def test_the_report_has_all_trials_the_best_first_and_a_plot_a_parameter(space: 
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert rows[0].startswith("| 1 | 2 |") and "| 0.9000 |  | 1.0000 | 3 | 5 | finished |" in rows[0]
     assert "| 0.8000 | +0.1000 (-" in rows[2]
-    assert rows[-1].endswith("| failed: ValueError: a \\| b |")
+    assert rows[-1].endswith("| failed: =a \\| b |")
     assert "- The next trial, k=1: +0.1000 (-" in text
     assert (tmp_path / "trials.md").read_text() == text
     kept = pl.read_csv(tmp_path / "trials.csv")
     assert kept["state"].to_list() == ["finished", "stopped early", "finished", "failed"]
-    assert kept["reason"].to_list()[-1] == "ValueError: a | b"
+    assert kept["reason"].to_list()[-1] == "'=a | b", "spreadsheets compute what begins with ="
     assert kept["best_minus_this"].round(6).to_list() == [None, None, 0.1, None]
     assert kept["low"][2] < 0.1 < kept["high"][2]
     assert len(list((tmp_path / "plots").glob("*.png"))) == len(space.rows)

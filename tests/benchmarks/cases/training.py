@@ -1,11 +1,12 @@
 """A training step of the method at its UCF-Crime settings and a batch of 8 videos, its parts, and what feeds it."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomalyclip.config import BackboneConfig, RunConfig
 from anomalyclip.features.backbone import load_backbone
@@ -28,6 +29,7 @@ from tests.benchmarks.bench import Case
 VIDEOS, DIM, STORED = 8, 512, 4000
 SETTINGS = (f"training.batch_size={VIDEOS}", "training.epochs=2", "training.warmup_epochs=1")
 CONFIG: RunConfig = build_config(preset("ucf-crime"), None, SETTINGS)
+BFLOAT16 = build_config(CONFIG, None, ["training.precision=bfloat16"])
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -41,9 +43,7 @@ def cases(folder: Path) -> Iterator[Case]:
     )  # fmt: skip
     model, step = _model(), next(iter(step_inputs(data, 0, CONFIG, torch.device("cpu"))))
 
-    def whole() -> None:
-        _total(step_loss(model, step, CONFIG)).backward()
-
+    whole = partial(_step, model, step, CONFIG)
     prompts, end_of_text = model.directions.prompt_learner(torch.arange(13))
     padded = torch.nn.functional.pad(prompts, (0, 0, 0, 77 - prompts.shape[1])).detach().requires_grad_()
     yield Case(
@@ -57,6 +57,8 @@ def cases(folder: Path) -> Iterator[Case]:
         ("selection and loss", lambda: _loss(step)),
     ):
         yield Case(f"{part}, forward and backward", run, "the whole step", whole)
+    yield Case("step in bfloat16", partial(_step, model, step, BFLOAT16), "in float32", whole)
+    yield Case("step in float32", whole, "its convolutions alone", partial(_convolutions, model))
     steps = len(list(epoch_batches(bags, 0, CONFIG.training)))
     yield Case(
         f"epoch of {steps} steps", lambda: fit(model, data, CONFIG, _checkpoints(folder), stop_after=1),
@@ -67,6 +69,18 @@ def cases(folder: Path) -> Iterator[Case]:
         f"evaluation of {STORED} features", lambda: scorer.score_video(features),
         "clips of 512 features one by one", lambda: _clips(scorer, features),
     )  # fmt: skip
+
+
+def _step(model: AnomalyCLIP, step: StepInput, config: RunConfig) -> None:
+    _total(step_loss(model, step, config)).backward()
+
+
+def _convolutions(model: AnomalyCLIP) -> None:
+    """Forward and backward of the Temporal model's convolutions on grids of a batch, with nothing in between."""
+    for layer in model.temporal.axial.layers:
+        for convolution in (part for part in layer.modules() if isinstance(part, nn.Conv2d)):
+            grid = torch.randn(VIDEOS, convolution.in_channels, 32, 16, requires_grad=True)
+            convolution(grid).sum().backward()
 
 
 def _model() -> AnomalyCLIP:
