@@ -51,7 +51,7 @@ def row(name: str) -> str:
     whole = sum(value.numel() for value in backbone.model.parameters()) / 1e6
     return (
         f"| `{name}` | {backbone.preprocess.size} | {backbone.dim} | {image:.1f} + {whole - image:.1f} M "
-        f"| {flops / 1e9:.1f} | {rate:.3g} | {4 * whole / 1.048576:.0f} + {more / 2**20:.0f} "
+        f"| {flops / 1e9:.3g} | {rate:.3g} | {4 * whole / 1.048576:.0f} + {more / 2**20:.0f} "
         f"MB{' *' if len(frames) == FEW else ''} | {_prompts(backbone)} |"
     )
 
