@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -218,29 +217,38 @@ def _assemble(source: str, name: str, model: nn.Module, offline: bool = False) -
 
 
 def _tokenizer(architecture: Mapping[str, Any], source: str, name: str, offline: bool) -> Tokenizer:
-    """Return CLIP's own tokenizer, or one of the Hugging Face hub that is fetched when it first reads a text."""
     text = architecture["text_cfg"]
-    if "hf_tokenizer_name" not in text:
-        return cast(Tokenizer, open_clip.get_tokenizer(source))
+    if "hf_tokenizer_name" in text:
+        return _HubTokenizer(text, name, offline)
+    return cast(Tokenizer, open_clip.get_tokenizer(source))
 
-    @cache
-    def fetched() -> Tokenizer:
+
+class _HubTokenizer:
+    """A tokenizer of the Hugging Face hub, fetched when it first reads a text: image features need none."""
+
+    def __init__(self, text: Mapping[str, Any], name: str, offline: bool) -> None:
+        self._text, self._name, self._offline = text, name, offline
+        self._fetched: Tokenizer | None = None
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        self._fetched = self._fetched or self._fetch()
+        return self._fetched(texts)
+
+    def _fetch(self) -> Tokenizer:
         try:
             return HFTokenizer(
-                text["hf_tokenizer_name"],
-                context_length=text.get("context_length", 77),
-                tokenizer_mode=text.get("tokenizer_mode"),
-                local_files_only=offline,
-                **text.get("tokenizer_kwargs", {}),
+                self._text["hf_tokenizer_name"],
+                context_length=self._text.get("context_length", 77),
+                tokenizer_mode=self._text.get("tokenizer_mode"),
+                local_files_only=self._offline,
+                **self._text.get("tokenizer_kwargs", {}),
             )
         except Exception as error:  # of transformers, the hub or the network
             reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"backbone {name} has no tokenizer here: {reason}; it comes from the Hugging Face hub by the package "
+            f"backbone {self._name} has no tokenizer here: {reason}; it comes from the Hugging Face hub by the package "
             "transformers: fetch it once, or train without texts (model.directions=free model.zero_shot=false)"
         )
-
-    return lambda texts: fetched()(texts)
 
 
 def _digest(architecture: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
