@@ -113,7 +113,9 @@ def test_a_redirection_is_not_followed(video: Path) -> None:
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("content", ["#EXTM3U\n#EXTINF:1,\n{}\n", "ffconcat version 1.0\nfile {}\n"])
+@pytest.mark.parametrize(
+    "content", ["#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n", "ffconcat version 1.0\nfile {}\n"]
+)
 def test_a_playlist_is_not_followed(content: str, video: Path) -> None:
     with http_server(video) as server:
         server.text = content.format(server.address("live.ts"))
