@@ -13,6 +13,8 @@ from anomalyclip.live.sources import Source, parse_sources
 from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in, rtsp_server
 
+PLAYLISTS = ["#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n", "ffconcat version 1.0\nfile {}\n"]
+
 
 def source(address: str) -> Source:
     return parse_sources([address])[0]
@@ -113,9 +115,7 @@ def test_a_redirection_is_not_followed(video: Path) -> None:
         assert server.connections == 1
 
 
-@pytest.mark.parametrize(
-    "content", ["#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n", "ffconcat version 1.0\nfile {}\n"]
-)
+@pytest.mark.parametrize("content", PLAYLISTS)
 def test_a_playlist_is_not_followed(content: str, video: Path) -> None:
     with http_server(video) as server:
         server.text = content.format(server.address("live.ts"))
