@@ -66,6 +66,10 @@ def test_a_clip_is_whole_from_the_key_frame_before_its_begin(kind: str, tmp_path
     assert found[0] == first and found == list(range(first, found[-1] + 1))
     assert found[-1] - 5 <= 3.5 * FPS <= found[-1] + 1
 
+    with av.open(str(clip.target)) as container:
+        shown = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
+    assert shown[0] == min(shown), "frames that need what is not in the clip"
+
     write_picture(ring, began + 2.6, Orientation(), 10**6, tmp_path / "a.jpg")
     assert abs(number_in(cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1]) - 2.6 * FPS) <= 1
 
