@@ -17,13 +17,12 @@ from anomalyclip.live.sources import parse_sources
 from tests.streams import FPS, draw, number_in, numbers_in
 
 BEGAN = 1000.0
-OPEN_GROUPS = {"bf": "2", "x264-params": "threads=1:open-gop=1:scenecut=0"}
 HEVC = {"preset": "ultrafast", "x265-params": "keyint=25:bframes=2:log-level=0"}
 KINDS = {
     "groups of a second": ("a.mp4", "libx264", {"bf": "0"}),
     "a long group with frames out of order": ("a.mp4", "libx264", {"bf": "3", "g": "60"}),
     "a transport stream": ("a.ts", "libx264", {"bf": "2", "g": "50"}),
-    "open groups": ("a.mp4", "libx264", OPEN_GROUPS),
+    "open groups, in MPEG-2": ("a.ts", "mpeg2video", {"bf": "2", "g": "24", "b": "2M"}),
     "HEVC": ("a.mp4", "libx265", HEVC),
     "motion JPEG": ("a.mkv", "mjpeg", {}),
     "MPEG-4": ("a.avi", "mpeg4", {"g": "25"}),
