@@ -48,7 +48,10 @@ def steps_of(path: Path) -> NDArray[np.float64]:
         return np.diff([frame.time for frame in container.decode(video=0)])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+CASES = [pytest.param(kind, marks=pytest.mark.accept) if kind == "HEVC" else kind for kind in KINDS]
+
+
+@pytest.mark.parametrize("kind", CASES)
 def test_a_clip_is_whole_from_the_key_frame_before_its_begin(kind: str, tmp_path: Path) -> None:
     name, codec, options = KINDS[kind]
     ring = ring_of(draw(tmp_path / name, 100, codec=codec, **options))
