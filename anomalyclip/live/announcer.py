@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Protocol
 
 from anomalyclip.events.event import EVENTS
@@ -55,7 +54,7 @@ class Announcer:
         event, id = change.after, change.id
         if event.severity == "alert":
             self._evidence.ask(camera, id, began + event.start, peak)
-        fields = {**asdict(event), **self._evidence.names(id)}
+        fields = {**event.fields(), **self._evidence.names(id)}
         if change.kind == "end":
             self._evidence.finish(camera, id, began + event.end)
             self.events, self.alerts = self.events + 1, self.alerts + (event.severity == "alert")
