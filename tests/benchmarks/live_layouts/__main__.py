@@ -1,7 +1,8 @@
 """Entry: `python -m tests.benchmarks.live_layouts FOLDER [STEP...]`; what is there already is not done again.
 
-Steps: `val` measures the layouts on the validation cameras, by which the default was chosen; `test` the chosen ones on
-the test cameras; `thresholds` counts false alarms there, with and without a table of live scores; `cost` measures CPU.
+Steps: `val` (or `val-streams`, `val-clips`) measures the layouts on the validation cameras, by which the default was
+chosen; `test` the chosen ones on the test cameras; `thresholds` counts false alarms there, with and without a table of
+live scores; `cost` measures CPU.
 """
 
 import os
@@ -37,7 +38,7 @@ def main(folder: Path, steps: Sequence[str]) -> None:
     models = Models(bundles, folder / "windows")
     for split, settings in (("val", CONSIDERED), ("test", CHOSEN)):
         for kind, streams in (("streams", drawn.streams(split)), ("clips", drawn.clips(split))):
-            if split in steps:
+            if split in steps or f"{split}-{kind}" in steps:
                 _say(f"{split} {kind}")
                 _show(folder / f"{split}-{kind}.md", table(models, settings, streams, f"{split}-{kind}"))
     if "thresholds" in steps:
