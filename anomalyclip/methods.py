@@ -10,7 +10,8 @@ from torch import Tensor
 from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, load_card, load_tensors
 from anomalyclip.model.method import Method

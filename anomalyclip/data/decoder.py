@@ -127,17 +127,7 @@ class Decoder:
         if self._process is not None and self._process.poll() is None:
             return
         self._kill()
-        self._connection, theirs = Pipe()
-        # not by multiprocessing: forking threads is unsafe, and spawning would import Ray in the decoder; not a torch
-        # DataLoader: outside the main thread it notices a dead worker only after its time-out
-        code = f"from {decoder_process.__name__} import main; main()"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(theirs.fileno()), str(self._max_pixels)],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), PIXELS_VARIABLE: str(self._max_pixels)},
-        )
-        theirs.close()
+        self._process, self._connection = child(decoder_process.__name__, self._max_pixels, self._max_pixels)
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -221,10 +211,7 @@ class Decoder:
 
     def _shared(self, path: Path, timeout: float, shape: tuple[int, ...]) -> Pixels:
         descriptor = self._receive(path, timeout, partial(recv_handle, self._connection))
-        try:
-            return np.frombuffer(mmap(descriptor, int(np.prod(shape))), np.uint8).reshape(shape)
-        finally:
-            os.close(descriptor)
+        return shared_frames(descriptor, shape)
 
     def _send(self, path: Path, message: Any) -> None:
         try:
@@ -245,8 +232,35 @@ class Decoder:
         code = self._process.wait()
         if code == -signal.SIGKILL:  # by the kernel, when memory is short, or by a person: nothing in it does so
             return DecoderKilledError(f"{path}: the decoder was killed")
-        return DecodeError(f"{path}: the decoder died ({_cause(code)})")
+        return DecodeError(f"{path}: the decoder died ({cause_of_death(code)})")
 
 
-def _cause(code: int) -> str:
+def child(module: str, max_pixels: int, *arguments: object) -> tuple[subprocess.Popen[bytes], Any]:
+    """Start a process that runs `main` of a module, and return it and the connection to it.
+
+    Its arguments are the file descriptor of its end of the connection, and those given.
+    """
+    ours, theirs = Pipe()
+    # not by multiprocessing: forking threads is unsafe, and spawning would import Ray in the decoder; not a torch
+    # DataLoader: outside the main thread it notices a dead worker only after its time-out
+    code = f"from {module} import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(theirs.fileno()), *map(str, arguments)],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), PIXELS_VARIABLE: str(max_pixels)},
+    )
+    theirs.close()
+    return process, ours
+
+
+def shared_frames(descriptor: int, shape: tuple[int, ...]) -> Pixels:
+    """Return the frames in memory that another process shares by this file descriptor, which is closed."""
+    try:
+        return np.frombuffer(mmap(descriptor, int(np.prod(shape))), np.uint8).reshape(shape)
+    finally:
+        os.close(descriptor)
+
+
+def cause_of_death(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -107,7 +107,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     caller = Caller(Connection(int(sys.argv[1])), int(sys.argv[2]))
     threading.Thread(target=_end_with, args=(caller.connection.fileno(),), daemon=True).start()
-    _bound_memory(caller.max_pixels)
+    bound_memory(caller.max_pixels)
     with suppress(EOFError, ConnectionError):
         while True:
             _serve(caller, *caller.connection.recv())
@@ -208,7 +208,7 @@ def _end_with(connection: int) -> None:
     os._exit(1)
 
 
-def _bound_memory(max_pixels: int) -> None:
+def bound_memory(max_pixels: int) -> None:
     """Let the process take no more memory than frames need, beside what its libraries have taken by now."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     most = taken + SPARE_BYTES + BYTES_PER_PIXEL * max_pixels

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
-import open_clip
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -17,9 +16,13 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from anomalyclip.device import ResolvedPrecision, tf32_allowed
 from anomalyclip.errors import JobError
+from anomalyclip.features import torchvision_fix  # noqa: F401 - before open_clip, which imports torchvision
 from anomalyclip.features.backbone import Backbone
 from anomalyclip.features.preprocess import PREPROCESS_VERSION
 from anomalyclip.settings import digest
+
+# isort: split
+import open_clip
 
 log = logging.getLogger("anomalyclip")
 

@@ -19,8 +19,9 @@ from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.standing import Standing, unknown_standing
 from anomalyclip.events.alarms import load_alarms
-from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
+from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.job import Job
 from anomalyclip.jobs import baselines, evaluation
 from anomalyclip.jobs.alarms import alarm_tags, keep_alarms, normal_videos

@@ -1,7 +1,7 @@
 """What training, scoring and bundles need of a method: AnomalyCLIP and its competitors fulfil it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -137,18 +137,40 @@ class Method(nn.Module, ABC):
         """Return the parameters that training changes."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    @torch.inference_mode()
     def score_video(self, features: Tensor) -> VideoScores:
         """Score one video's stored features `(stored features, dim)`; the model must be in evaluation mode."""
+        return self.score_videos([features])[0]
+
+    @torch.inference_mode()
+    def score_videos(self, videos: Sequence[Tensor]) -> list[VideoScores]:
+        """Score several videos like `score_video`, their windows together in as few batches as possible."""
+        windows = [video_windows(len(features), self.config) for features in videos]
+        outputs = [self.window_logits(batch) for batch in self._batches(videos, windows)]
+        logits, anomaly_logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        sizes = [len(each) for each in windows]
+        parts = zip(videos, logits.split(sizes), anomaly_logits.split(sizes), strict=True)
+        return [self._in_order(len(features), *each) for features, *each in parts]
+
+    def _batches(self, videos: Sequence[Tensor], windows: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield `(windows, segments, frames, dim)`, a few at a time: memory does not grow with a video's length."""
         device = self.normality_prototype.device
-        # in groups, so that memory does not grow with the length of a video
-        windows = video_windows(len(features), self.config).split(WINDOWS_AT_ONCE)
-        outputs = [self.window_logits(features[part].to(device).float()) for part in windows]
+        waiting, room = list[Tensor](), WINDOWS_AT_ONCE
+        for features, own in zip(videos, windows, strict=True):
+            while len(own):
+                waiting.append(features[own[:room]])
+                own, room = own[room:], room - len(waiting[-1])
+                if not room:
+                    yield torch.cat(waiting).to(device).float()
+                    waiting, room = [], WINDOWS_AT_ONCE
+        if waiting:
+            yield torch.cat(waiting).to(device).float()
+
+    def _in_order(self, count: int, logits: Tensor, anomaly_logits: Tensor) -> VideoScores:
+        """Return the scores of a video with `count` stored features from the logits of its windows."""
         layout = "windows segments frames ... -> (segments windows frames) ..."
-        stride, count = self.config.stride, len(features)
         logits, anomaly_logits = (
-            repeat(rearrange(torch.cat(parts), layout), "steps ... -> (steps stride) ...", stride=stride)[:count]
-            for parts in zip(*outputs, strict=True)
+            repeat(rearrange(part, layout), "steps ... -> (steps stride) ...", stride=self.config.stride)[:count]
+            for part in (logits, anomaly_logits)
         )
         logits, anomaly_logits = self.along_video(logits, anomaly_logits)
         scores = anomaly_logits.sigmoid()

@@ -15,17 +15,15 @@ from torch import Tensor, nn
 from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.model.directions import TextEncoder
-from anomalyclip.model.engineered import engineered_features
-from anomalyclip.model.prompts import PromptLearner, Tokenizer
+from anomalyclip.model.engineered import engineered_features, engineered_prompts
+from anomalyclip.model.prompts import PromptLearner, Tokenizer, fills_window, prompt_texts
 from anomalyclip.model.selector import CosineSelector, GlobalBatchNorm, Selector
 
 if TYPE_CHECKING:
-    from anomalyclip.features.backbone import TextTower
+    from anomalyclip.features.text_tower import TextTower
 
 CONTEXT, PROJECTION = "prompts.context", "prompts.text_projection"
 """Tensors of a bundle: the learnt contexts `(classes or 1, tokens, width)` and the text projection if it was learnt."""
-ROOM = 4
-"""Positions of a text tower that a prompt needs besides context and name: start, full stop, end, and one left free."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,19 @@ class Prompts:
 
         Raises UsageError for a name that is too long for the text tower.
         """
-        tokens = self.tokenizer([name.replace("_", " ") for name in names]).argmax(dim=-1)
-        room = self.tower.positional_embedding.shape[0] - ROOM - (0 if self.context is None else self.context.shape[1])
-        for name, count in zip(names, tokens.tolist(), strict=True):
-            if count - 1 > room:
-                raise UsageError(f"--classes: {name} is too long for the text tower: it has room for {room} tokens")
+        for name in names:
+            if fills_window(self._texts(name), self.tokenizer):
+                raise UsageError(f"--classes: {name} is too long for the text tower, with the prompt in front of it")
         if self.context is None or len(self.context) == 1:
             return self._features(names, self.context)
         # no loss reaches the context of Normal
         return self._features(names, self.context[list(abnormal)].mean(dim=0, keepdim=True))
+
+    def _texts(self, name: str) -> list[str]:
+        """Return the text of a name with words in place of the learnt context."""
+        if self.context is None:
+            return engineered_prompts([name])
+        return prompt_texts([name], " ".join(["X"] * self.context.shape[1]))
 
     def _features(self, names: Sequence[str], context: Tensor | None) -> Tensor:
         if context is None:
@@ -67,7 +69,7 @@ class Prompts:
         learner = PromptLearner(
             names,
             self.tokenizer,
-            self.tower.token_embedding,
+            self.tower,
             context_length=context.shape[1],
             context_text=self.config.context_text,
             shared_context=len(context) == 1,

@@ -35,6 +35,15 @@ def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
     return local, str(info.model_id)
 
 
+def version(name: str, tracking_uri: str) -> str:
+    """Return the address `models:/NAME/VERSION` that a registered name stands for now; raises UsageError if none."""
+    client = reach(tracking_uri)
+    with mlflow_errors(tracking_uri):
+        found = version_of(client, name)
+    assert found is not None
+    return f"models:/{found.name}/{found.version}"
+
+
 def add(name: str, file: Path, tracking_uri: str) -> None:
     """Put a file beside the card of a model."""
     folder, model_id = bundle(name, tracking_uri)

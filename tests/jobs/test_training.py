@@ -142,7 +142,7 @@ def test_a_backbone_whose_text_tower_reads_no_prompts_is_refused(
     manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = load_backbone(BackboneConfig())
-    monkeypatch.setattr(backbone.model, "text_pool_type", "last")
+    monkeypatch.setattr(backbone.model, "text_pool_type", "first")
     monkeypatch.setattr(training_job, "load_backbone", lambda config: backbone)
     with pytest.raises(UsageError, match="cannot read learnt prompts"):
         prepare(new_job(), manifest)

@@ -57,6 +57,20 @@ def test_scoring_many_windows_at_once_changes_nothing(monkeypatch: pytest.Monkey
     torch.testing.assert_close(model.score_video(features).scores, together)
 
 
+def test_videos_together_have_the_scores_of_each_alone_in_batches_of_a_bounded_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, sizes = model_of(), list[int]()
+    videos = [torch.randn(count, 8) for count in (700, 30, 2600, 512)]
+    alone = [model.score_video(video) for video in videos]
+    monkeypatch.setattr("anomalyclip.model.method.WINDOWS_AT_ONCE", 3)
+    inner = model.window_logits
+    monkeypatch.setattr(model, "window_logits", lambda windows: sizes.append(len(windows)) or inner(windows))
+    for ours, theirs in zip(model.score_videos(videos), alone, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert sizes == [3, 3, 3, 1]
+
+
 def test_windows_hold_every_frame_of_a_video() -> None:
     for frames in (1, 511, 512, 513, 5000):
         windows = video_windows(frames, CONFIG)

@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from anomalyclip.config import BackboneConfig, ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.methods import NewNames, load_bundle, load_with_names
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, save_bundle
@@ -73,7 +74,7 @@ def test_a_direction_is_that_of_the_mean_context_and_the_learnt_projection(tmp_p
     """By hand: Eq. 1 with the name after the mean of the abnormal contexts, and the mean of the trained statistics."""
     learnt, bundle = new_bundle(tmp_path, backbone)
     source: Any = learnt.directions
-    learner = PromptLearner(["dog"], backbone.tokenizer, text_tower(backbone.model).token_embedding, context_length=8)
+    learner = PromptLearner(["dog"], backbone.tokenizer, text_tower(backbone.model), context_length=8)
     encoder = TextEncoder(text_tower(backbone.model))
     features = torch.randn(512, 64)
     with torch.no_grad():

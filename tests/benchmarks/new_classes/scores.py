@@ -17,7 +17,7 @@ from anomalyclip.evaluation.intervals import Replicates, auc_replicates
 from anomalyclip.evaluation.new_classes import FIGURES, new_class_figures
 from anomalyclip.evaluation.predictions import Digests, Predictions
 from anomalyclip.evaluation.zero_shot import zero_shot
-from anomalyclip.features.backbone import text_tower
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.methods import load_bundle
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import load_tensors

@@ -1,0 +1,74 @@
+"""Sources: names that are safe everywhere, and one clear line for what is no source; a login is never shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from anomalyclip.errors import UsageError
+from anomalyclip.live.sources import Source, parse_sources
+from tests.streams import draw
+
+ROUTE = "rtsp://admin:pa%2Fss@10.0.0.5:554/Streaming/Channels/101?transportmode=unicast"
+
+
+def names(*texts: str) -> list[str]:
+    return [source.name for source in parse_sources(texts)]
+
+
+def test_names_are_given_or_made_of_host_and_path() -> None:
+    assert names("gate=rtsp://h/a") == ["gate"]
+    assert names(ROUTE) == ["10.0.0.5-Streaming-Channels-101"]
+    assert names("http://[::1]:80/") == ["1"]
+    assert names("rtsp://h/a?user=x=y", "rtsp://h/a", "h-a-2=rtsp://h/b") == ["h-a", "h-a-3", "h-a-2"]
+    assert len(names("rtsp://h/" + "x" * 300)[0]) <= 64
+
+
+def test_a_file_is_a_source_even_with_an_odd_name(tmp_path: Path) -> None:
+    path = draw(tmp_path / "night: 1.mp4", 3)
+    assert parse_sources([str(path)]) == (Source("night-1", str(path), "file"),)
+
+
+def test_a_login_is_not_shown() -> None:
+    (source,) = parse_sources([ROUTE])
+    assert source.kind == "stream" and "pa%2Fss" in source.address
+    assert "pa%2F" not in f"{source} {source!r} {source.name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ftp://u:secret@h/a", "ftp: is not read; use rtsp://"),
+        ("concat:a.mp4|b.mp4", "concat: is not read"),
+        ("missing.mp4", "No such file or directory"),
+        ("rtsp:///a", "write rtsp://HOST/PATH"),
+        ("rtsp:h/a", "write rtsp://HOST/PATH"),
+        ("rtsp://u:secret@h:x/a", "Port could not be cast"),
+        ("http://u:secret@h/list.m3u8", "playlists are not read"),
+        ("http://u:secret@h/a\r\nb", "control characters"),
+        ("/dev/null", "not a camera"),
+        ("my cam=rtsp://u:secret@h/a", "the name 'my cam' must be"),
+        ("=rtsp://h/a", "the name '' must be"),
+        ("a=", "no address"),
+    ],
+)
+def test_what_is_no_source_is_one_clear_line(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_sources([text])
+    assert said in str(error.value) and "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_files_that_name_other_files_pipes_and_folders_are_refused(tmp_path: Path) -> None:
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text("#EXTM3U\nfile:///etc/passwd\n")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (playlist, tmp_path / "pipe", tmp_path):
+        with pytest.raises(UsageError, match=r"not a (video|regular file)"):
+            parse_sources([str(path)])
+
+
+def test_no_source_and_a_name_given_twice_are_refused() -> None:
+    with pytest.raises(UsageError, match="name at least one camera"):
+        parse_sources([])
+    with pytest.raises(UsageError, match="two sources are named 'a'"):
+        parse_sources(["a=rtsp://h/1", "a=rtsp://h/2"])
