@@ -26,6 +26,10 @@ class DataConfig(Section):
 
     classes: tuple[str, ...] | None = None
     """Class names of the run; None uses the labels of the training videos."""
+    base_classes: tuple[str, ...] | None = None
+    """Classes that a training with `training.classes_seen=base` sees."""
+    novel_classes: tuple[str, ...] | None = None
+    """Classes that it recognises by their names alone, in the test part; None: all others there."""
     frame_tolerance: NonNegativeInt = 0
     """Number of frames by which a count or an interval in the manifest may differ from the decoded video."""
     features: str | None = None
@@ -179,6 +183,9 @@ class TrainingConfig(Section):
 
     protocol: Literal["clean", "paper"] = "clean"
     """clean: a validation part chooses the epoch. paper: all training videos, the last epoch."""
+    classes_seen: Literal["all", "base"] = "all"
+    """base: train on normal videos and those of `data.base_classes`, and recognise the novel ones by their names alone
+    (docs/new-classes.md)."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training videos of each class that `clean` holds out if the manifest has no `val` rows."""
     chosen_epoch: EpochChoice = "best"

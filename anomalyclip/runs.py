@@ -227,9 +227,14 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
         del sections["model"]["method"]  # it names the run of a competitor alone
     if config.training.validate_every == 1:
         del sections["training"]["validate_every"]  # runs from before there was a choice
+    data = _RESULT_SETTINGS["data"]
+    if config.training.classes_seen == "all":
+        del sections["training"]["classes_seen"]  # as above
+    else:
+        data = data | {"base_classes", "novel_classes"}
     return {
         f"{section}.{key}": value
         for section, part in sections.items()
         for key, value in part.items()
-        if key in _RESULT_SETTINGS.get(section, part.keys() - _RESOURCES)
+        if key in {**_RESULT_SETTINGS, "data": data}.get(section, part.keys() - _RESOURCES)
     }

@@ -155,6 +155,8 @@ class HttpServer:
         """Whether it accepts connections, and says nothing."""
         self.damage = False
         """Whether it spoils some of what it sends."""
+        self.text = ""
+        """Of `/text`."""
         self.connections = 0
         self._server: Any = None
 
@@ -230,15 +232,12 @@ class _Body:
     """What a muxer writes, sent on; now and then spoiled."""
 
     def __init__(self, handler: BaseHTTPRequestHandler, server: HttpServer) -> None:
-        self._handler, self._server, self._written = handler, server, 0
+        self._handler, self._server, self._writes = handler, server, 0
 
     def write(self, data: bytes) -> int:
-        self._written += len(data)
-        if self._server.damage and self._written > 30_000:
-            spoiled = bytearray(data)
-            for place in range(60, len(spoiled), 1880):
-                spoiled[place : place + 40] = bytes(40)
-            data = bytes(spoiled)
+        self._writes += 1
+        if self._server.damage and self._writes > 100 and self._writes % 40 == 0:
+            data = bytes(data[:60]) + bytes(100) + bytes(data[160:])
         self._handler.wfile.write(data)
         return len(data)
 
@@ -285,7 +284,13 @@ def _send_elsewhere(handler: BaseHTTPRequestHandler, server: HttpServer) -> None
     handler.end_headers()
 
 
+def _send_text(handler: BaseHTTPRequestHandler, server: HttpServer) -> None:
+    _begin(handler, "application/octet-stream", len(server.text))
+    handler.wfile.write(server.text.encode())
+
+
 _RESPONSES = {
+    "/text": _send_text,
     "/live.ts": _send_transport_stream,
     "/live.mjpeg": _send_pictures,
     "/file.mp4": _send_file,

@@ -154,3 +154,12 @@ def test_runs_of_the_method_are_named_as_before_it_had_competitors() -> None:
     assert "model.method" not in result_settings(RunConfig())
     competitor = RunConfig(model=ModelConfig(method="sultani"))
     assert result_settings(competitor)["model.method"] == "sultani"
+
+
+def test_runs_are_named_as_before_a_training_could_leave_classes_out() -> None:
+    settings = ["data.base_classes=[a]", "data.novel_classes=[b]"]
+    assert result_settings(build_config(RunConfig(), None, settings)) == result_settings(RunConfig())
+    assert "training.classes_seen" not in result_settings(RunConfig())
+    seen = result_settings(build_config(RunConfig(), None, [*settings, "training.classes_seen=base"]))
+    assert seen["training.classes_seen"] == "base"
+    assert (seen["data.base_classes"], seen["data.novel_classes"]) == (["a"], ["b"])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anomalyclip import cli
+from anomalyclip.data.new_names import asked_names
 from anomalyclip.errors import UsageError
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 
@@ -18,10 +19,15 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("model", metavar="MODEL",
                          help="models:/NAME/VERSION, a run (id or name), a folder, or zero-shot")  # fmt: skip
     cli.add_manifest(command)
+    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
+                         "between them; apart from the trained ones")  # fmt: skip
     cli.add_config_options(command)
     cli.add_run_options(command)
     cli.add_retry_option(command)
     arguments = command.parse_args(argv)
+    names = asked_names(arguments.classes)
+    if names and arguments.model == ZERO_SHOT:
+        raise UsageError(f"--classes is for trained models: for {ZERO_SHOT} give --set data.classes=[A,B]")
     job = cli.resolve(arguments)
 
     if arguments.model != ZERO_SHOT:
@@ -31,7 +37,7 @@ def main(argv: Sequence[str]) -> cli.Result:
 
     from anomalyclip.jobs import evaluation  # after the checks above: its libraries take seconds to import
 
-    prepared = evaluation.prepare(job, arguments.model, arguments.manifest)
+    prepared = evaluation.prepare(job, arguments.model, arguments.manifest, names)
     return evaluation.run(job, prepared)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anomalyclip import cli
 from anomalyclip.data.decoder import Decoder
+from anomalyclip.data.new_names import asked_names
 from anomalyclip.events.export import EXPORTS
 from anomalyclip.tracking.resolve import resolve
 
@@ -20,8 +21,11 @@ def main(argv: Sequence[str]) -> cli.Result:
     )
     command.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION, a run (id or name), or a folder")
     command.add_argument("videos", nargs="*", metavar="VIDEO",
-                         help="files, folders, globs, URIs, or one manifest (its test videos)")  # fmt: skip
-    command.add_argument("--features", metavar="NAME", help="score imported features of the manifest's videos")
+                         help="files, folders, globs, URIs, or one manifest (its test videos; with "
+                         "--set data.features=NAME, imported features of them)")  # fmt: skip
+    command.add_argument("--features", help=argparse.SUPPRESS)  # short for --set data.features=NAME
+    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
+                         "between them; apart from the trained ones")  # fmt: skip
     thresholds = command.add_mutually_exclusive_group()
     thresholds.add_argument("--false-alarms-per-hour", type=float, metavar="X",
                             help="the threshold that has so few on normal video (else the model's own)")  # fmt: skip
@@ -37,6 +41,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     cli.add_retry_option(command)
     arguments = command.parse_intermixed_args(argv)  # VIDEO may stand behind options
     arguments.overrides += [f"data.features={arguments.features}"] if arguments.features else []
+    names = asked_names(arguments.classes)
     job = cli.resolve(arguments)
     resolve(arguments.model, job.storage, job.tracking_uri)
 
@@ -46,7 +51,7 @@ def main(argv: Sequence[str]) -> cli.Result:
 
         asked = operating.Asked(arguments.false_alarms_per_hour, arguments.threshold)
         wanted = scored_media.Wanted(arguments.report, arguments.clips, arguments.annotate, tuple(arguments.export))
-        prepared = scoring.prepare(job, arguments.model, arguments.videos, asked, wanted, arguments.output)
+        prepared = scoring.prepare(job, arguments.model, arguments.videos, asked, wanted, arguments.output, names)
         return scoring.run(job, prepared, decoder)
 
 

@@ -19,7 +19,8 @@ from anomalyclip.baselines.baseline import Baseline, text_of
 from anomalyclip.baselines.transformer import Block
 from anomalyclip.config import LossConfig, ModelConfig, TrainingConfig
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model import schedule
 from anomalyclip.model.engineered import engineered_hidden
 from anomalyclip.model.selector import CLIP_SCALE

@@ -20,7 +20,8 @@ from anomalyclip.baselines.local_global import LocalGlobal
 from anomalyclip.baselines.transformer import wide_mlp
 from anomalyclip.config import LossConfig, ModelConfig, TrainingConfig
 from anomalyclip.data.labels import NORMAL
-from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.directions import FixedDirections
 
 TEMPERATURE, APART = 0.07, 0.1

@@ -17,6 +17,7 @@ from anomalyclip.config import DataConfig
 from anomalyclip.data.labels import frame_labels, known_truth
 from anomalyclip.data.manifest import annotations_digest, check_frame_counts
 from anomalyclip.evaluation.crops import mean_over_crops
+from anomalyclip.evaluation.new_table import NEW_TABLE, with_new_table
 from anomalyclip.evaluation.parts import PartLengths, part_lengths, score_in_parts
 from anomalyclip.evaluation.predictions import Digests, FrameLabels, VideoPrediction
 from anomalyclip.evaluation.predictions_file import write_predictions
@@ -26,9 +27,10 @@ from anomalyclip.events.event import Track, even_edges, frame_edges
 from anomalyclip.features.feature_file import Features
 from anomalyclip.features.spacing import covering_features, frames_per_feature
 from anomalyclip.features.store import FeatureStore
-from anomalyclip.methods import load_bundle
+from anomalyclip.methods import NewNames, load_bundle, load_with_names
 from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.model.method import Method
+from anomalyclip.settings import digest
 
 StoredScores = Callable[[str, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Key of an object of the store, and its number of stored frames, to their scores `(stored frames,)` and class
@@ -41,7 +43,7 @@ class Scorer:
 
     score: Callable[[Tensor], tuple[Tensor, Tensor]]
     """Stored features of a crop `(stored frames, dim)` to anomaly scores `(stored frames,)` and class
-    probabilities `(stored frames, classes)`, all in [0, 1]."""
+    probabilities `(stored frames, classes)`, all in [0, 1]; those of new classes come last."""
     classes: tuple[str, ...]
     """In the order of the probabilities, Normal among them."""
     dim: int
@@ -57,6 +59,8 @@ class Scorer:
     """Thresholds of events; None if the model has none."""
     parts: PartLengths | None = None
     """Which videos are scored in parts; None: each as a whole."""
+    new_classes: tuple[str, ...] = ()
+    """Classes that nobody trained, asked for by their names."""
 
     def segment_length(self, num_frames: int, features: int) -> int | Fraction:
         """Return the frames in a segment of a video with so many frames and stored features."""
@@ -65,24 +69,28 @@ class Scorer:
         return self.segment_frames * frames_per_feature(num_frames, features, None)
 
 
-def bundle_scorer(bundle: Path, device: torch.device) -> Scorer:
-    """Return the trained model in a folder, ready to score on a device; raises UsageError if there is none."""
-    model, card = load_bundle(bundle)
-    alarms = load_alarms(bundle)
-    scorer = model_scorer(model.to(device), card.sampling_rate, bundle_digest(bundle))
+def bundle_scorer(bundle: Path, device: torch.device, new: NewNames | None = None) -> Scorer:
+    """Return the trained model in a folder, ready to score on a device, and `new` classes with it by their names.
+
+    Raises UsageError if there is no model, or if it cannot recognise classes by their names.
+    """
+    model, card = load_bundle(bundle) if new is None else load_with_names(bundle, new)[:2]
+    alarms, identity = load_alarms(bundle), bundle_digest(bundle)
+    # the trained classes' figures are the same, but scores are kept by this digest
+    scorer = model_scorer(model.to(device), card.sampling_rate, digest(identity, new.names) if new else identity)
     parts = part_lengths(card.lengths, card.model) if card.sampling_rate else None
     return replace(scorer, operating=alarms.point() if alarms else None, parts=parts)
 
 
-def model_scorer(model: Method, sampling_rate: int | None, digest: str = "") -> Scorer:
-    """Return a model in evaluation mode as what scores; one in training needs no `digest`."""
+def model_scorer(model: Method, sampling_rate: int | None, identity: str = "") -> Scorer:
+    """Return a model in evaluation mode as what scores; one in training needs no `identity`, its digest."""
 
     def score(features: Tensor) -> tuple[Tensor, Tensor]:
         scores = model.score_video(features)
         return scores.scores, scores.probabilities
 
     dim, segment_frames = len(model.normality_prototype), model.config.frames_per_segment * (sampling_rate or 1)
-    return Scorer(score, model.classes, dim, sampling_rate, segment_frames, digest)
+    return Scorer(score, model.classes, dim, sampling_rate, segment_frames, identity, new_classes=model.new_classes)
 
 
 def with_frame_counts(
@@ -157,10 +165,13 @@ def score_tracks(
     objects = {video: (key, count) for video, key, count in store.index().select("video", "object", "frames").rows()}
     for row in manifest.iter_rows(named=True):
         key, count = objects[row["source"]]
-        scored = repeat_scores(scorer, *scores(key, count), row["num_frames"])
+        found, probabilities = repeat_scores(scorer, *scores(key, count), row["num_frames"])
+        trained, new = np.split(probabilities, [len(scorer.classes)], axis=1)
+        by_name = dict(zip(scorer.new_classes, new.T, strict=True))
         timing = store.timing(key)
         times = even_edges(row["num_frames"], row["fps"])[:-1] if timing.times is None else timing.times
-        yield Track(row["video_id"], scorer.classes, *scored, frame_edges(times), _started(row) or timing.started)
+        started = _started(row) or timing.started
+        yield Track(row["video_id"], scorer.classes, found, trained, frame_edges(times), started, by_name)
 
 
 def _started(row: Mapping[str, Any]) -> datetime | None:
@@ -171,8 +182,12 @@ def _started(row: Mapping[str, Any]) -> datetime | None:
 def score_manifest(
     scorer: Scorer, manifest: pl.DataFrame, manifest_digest: str, store: FeatureStore, target: Path
 ) -> None:
-    """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table."""
-    write_tracks(scorer, manifest, manifest_digest, store, score_tracks(scorer, manifest, store), target)
+    """Score every video of a with_frame_counts manifest with features in the store, and write the predictions table.
+
+    The table of new classes, if the scorer has any, is written beside it.
+    """
+    tracks = with_new_table(target.with_name(NEW_TABLE), scorer.new_classes, score_tracks(scorer, manifest, store))
+    write_tracks(scorer, manifest, manifest_digest, store, tracks, target)
 
 
 def write_tracks(

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.engineered import engineered_features, engineered_prompts
 from anomalyclip.model.zero_shot_logit import anomaly_logit
 from anomalyclip.settings import digest

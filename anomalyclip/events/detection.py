@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from anomalyclip.config import EventsConfig
 from anomalyclip.events.event import Event, Severity, Track
+from anomalyclip.events.new_sums import NewSums
 from anomalyclip.settings import Section
 
 DoubleArray = NDArray[np.float64]
@@ -77,6 +78,7 @@ def _event(track: Track, smoothed: DoubleArray, first: int, last: int, alert: fl
         for name in track.abnormal()
     }
     label = max(masses, key=lambda name: masses[name])
+    new = _new_sums(track, within)
     peak = float(smoothed[within].max())
     severity: Severity = "alert" if peak >= alert else "detection"
     start, end = float(track.edges[first]), float(track.edges[last + 1])
@@ -94,4 +96,13 @@ def _event(track: Track, smoothed: DoubleArray, first: int, last: int, alert: fl
         mean=float(smoothed[within].mean()),
         peak_frame=first + int(smoothed[within].argmax()),
         severity=severity,
+        new_label=new.label(),
+        new_shares=new.shares(),
     )
+
+
+def _new_sums(track: Track, within: slice) -> NewSums:
+    columns = [track.classes.index(name) for name in track.abnormal()]
+    scores, trained = track.scores[within], track.probabilities[within][:, columns]
+    new = np.stack([column[within] for column in track.new.values()], axis=1) if track.new else scores[:, None][:, :0]
+    return NewSums.of(tuple(track.new), scores, trained, new)

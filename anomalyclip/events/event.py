@@ -1,7 +1,7 @@
 """An event, the table of events, and the scores of a video that events are found in."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -31,7 +31,9 @@ EVENTS = pl.Schema(
         "severity": pl.String(),
     }
 )
-"""Columns of a table of events; the fields of `Event`."""
+"""Columns of a table of events; the fields of `Event` but those of new classes."""
+NEW_CLASSES = ("new_label", "new_shares")
+"""Fields of an event that its table has only where new classes were asked for."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,15 @@ class Event:
     """Highest and mean smoothed score."""
     peak_frame: int
     severity: Severity
+    new_label: str | None = None
+    """The new class, asked for by its name, with the largest share, if it fits better than every trained class."""
+    new_shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of each new class against the trained ones, by its name, in the probability that something happens."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields by name, as they are told: those of new classes only if any were asked for."""
+        fields = asdict(self)
+        return fields if self.new_shares else {name: fields[name] for name in fields if name not in NEW_CLASSES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +85,8 @@ class Track:
     edges: NDArray[np.float64]
     started: datetime | None = None
     """Time of day of the first frame."""
+    new: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    """Probabilities `(frames,)` of new classes by their names; each competes with the trained ones alone."""
 
     @property
     def seconds(self) -> float:
@@ -102,9 +115,11 @@ def frame_edges(times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.append(times, times[-1] + usual)
 
 
-def events_table(events: Iterable[Event]) -> pl.DataFrame:
-    """Return events as a table EVENTS."""
-    return pl.DataFrame([asdict(event) for event in events], schema=EVENTS)
+def events_table(events: Iterable[Event], new_classes: Sequence[str] = ()) -> pl.DataFrame:
+    """Return events as a table EVENTS; if new classes were asked for, with their columns at the end (`NEW_CLASSES`)."""
+    of_new = [pl.String(), pl.Struct({name: pl.Float64() for name in new_classes})]
+    schema = {**EVENTS, **(dict(zip(NEW_CLASSES, of_new, strict=True)) if new_classes else {})}
+    return pl.DataFrame([asdict(event) for event in events], schema=schema)
 
 
 def events_of(table: pl.DataFrame) -> list[Event]:

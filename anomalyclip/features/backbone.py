@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,20 +57,6 @@ class Backbone:
     def dim(self) -> int:
         """Size of an image feature, which is that of a text feature too."""
         return int(self.architecture["embed_dim"])
-
-
-class TextTower(Protocol):
-    """CLIP's causal text transformer, by its parts, so that learnt embeddings can be fed to it."""
-
-    token_embedding: nn.Embedding
-    positional_embedding: nn.Parameter
-    """(context length, width)"""
-    transformer: nn.Module
-    ln_final: nn.Module
-    text_projection: nn.Parameter
-    """(width, dim)"""
-    attn_mask: Tensor
-    """(context length, context length), causal"""
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:
@@ -150,30 +136,6 @@ def load_stored_backbone(storage: Storage, identity: str) -> Backbone:
     if backbone.identity != identity:
         raise UsageError(f"{storage.uri(key)} is damaged: its content is {backbone.identity}")
     return backbone
-
-
-def text_tower(model: nn.Module) -> TextTower:
-    """Return the module that holds the parts of CLIP's text transformer.
-
-    Raises UsageError for text towers of another kind: without a causal mask, pooled elsewhere than at the
-    end-of-text token (the highest id), or with a projection that is not one matrix.
-    """
-    tower = getattr(model, "text", model)
-    pooling = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", None)
-    usable = (
-        isinstance(model, open_clip.CLIP | open_clip.CustomTextCLIP)
-        and pooling == "argmax"
-        and getattr(tower, "cls_emb", None) is None
-        and isinstance(getattr(tower, "attn_mask", None), Tensor)
-        and isinstance(getattr(tower, "text_projection", None), nn.Parameter)
-    )
-    if not usable:
-        raise UsageError(
-            f"the text tower of this {type(model).__name__} cannot read learnt prompts: it needs CLIP's own "
-            "causal transformer, such as in ViT-*, RN*, convnext_* and EVA* (not SigLIP, CoCa, CLIPA, "
-            "worldwide, MobileCLIP-S* or Hugging Face text models)"
-        )
-    return cast(TextTower, tower)
 
 
 def with_quick_gelu(name: str, source: str) -> str:
@@ -260,7 +222,10 @@ def _tokenizer(source: str, name: str) -> Tokenizer:
         reason = " ".join(str(error).split())[:200]
 
     def refuse(texts: list[str]) -> Tensor:
-        raise UsageError(f"backbone {name} has no tokenizer here: {reason}")
+        raise UsageError(
+            f"backbone {name} has no tokenizer here: {reason}; it comes from the Hugging Face hub by the package "
+            "transformers: fetch it once, or train without texts (model.directions=free model.zero_shot=false)"
+        )
 
     return refuse
 

@@ -16,10 +16,10 @@ from anomalyclip.config import ModelConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.importing.released_names import temporal_state
 from anomalyclip.model.directions import TextEncoder
-from anomalyclip.model.prompts import Tokenizer, prompt_tokens
+from anomalyclip.model.prompts import Tokenizer, prompt_texts
 
 if TYPE_CHECKING:
-    from anomalyclip.features.backbone import TextTower
+    from anomalyclip.features.text_tower import TextTower
 
 State = Mapping[str, Tensor]
 PREFIX, IMAGE_TOWER, TEXT_TOWER = "net.", "image_encoder.", "text_encoder."
@@ -113,7 +113,7 @@ def sizes_of(state: State, classes: int, config: ModelConfig) -> Sizes:
 
 def context_tokens(classes: Sequence[str], sizes: Sizes, tokenizer: Tokenizer) -> Tensor:
     """Return the ids `(classes, positions)` of the prompts, with words instead of the context."""
-    return prompt_tokens(classes, sizes.context, tokenizer)
+    return tokenizer(prompt_texts(classes, sizes.context))
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ from typing import cast
 from torch import Tensor
 
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import TextTower, Tokenizer, image_identity, new_backbone, with_quick_gelu
+from anomalyclip.features.backbone import Tokenizer, image_identity, new_backbone, with_quick_gelu
+from anomalyclip.features.text_tower import TextTower, text_tower
 from anomalyclip.importing.released_faults import misfits
 
 # isort: split
@@ -35,7 +36,7 @@ def new_text_tower(state: Mapping[str, Tensor]) -> TextTower:
         act_layer=QuickGELU,
     )
     tower.load_state_dict({**state, "token_embedding.weight": tower.token_embedding.weight})
-    return cast(TextTower, tower.eval().requires_grad_(False))
+    return text_tower(tower.eval().requires_grad_(False))
 
 
 def image_tower_identity(name: str, dim: int, tensors: Mapping[str, Tensor]) -> tuple[str, str]:

@@ -126,7 +126,7 @@ def trained_candidate(job: Job, model: str) -> Candidate:
     return Candidate(
         scorer=bundle,
         classes=card.classes,
-        backbone=None if imported else _backbone(job, card),
+        backbone=None if imported else model_backbone(job, card),
         extraction=extraction_settings(job, card),
         imported=imported,
         content={"model": bundle_digest(bundle), "features": imported, "alarms": alarms and digest(alarms)},
@@ -153,8 +153,8 @@ def _imported(job: Job, card: ModelCard) -> str | None:
     return asked or (card.features if only_imported else None)
 
 
-def _backbone(job: Job, card: ModelCard) -> Backbone:
-    """Return the model's own backbone, or the one asked for if it is the same."""
+def model_backbone(job: Job, card: ModelCard) -> Backbone:
+    """Return the model's own backbone, or the one asked for if it is the same; raises UsageError for another."""
     assert card.backbone_identity is not None
     asked = job.config.backbone
     if asked == card.backbone or asked == type(asked)():

@@ -1,7 +1,7 @@
 """Evaluation of a trained model or of zero-shot CLIP on the test part of a manifest; training ends with it too."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,13 +26,15 @@ from anomalyclip.jobs.candidates import Candidate, trained_candidate, zero_shot_
 from anomalyclip.jobs.evaluation_report import write_test_report
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked, where_runs_are
+from anomalyclip.jobs.new_classes import new_names, report_new
 from anomalyclip.jobs.operating import refuse_other_events
 from anomalyclip.jobs.sources import Source, load_source
-from anomalyclip.methods import METHODS
+from anomalyclip.methods import METHODS, NewNames
 from anomalyclip.model.bundle import load_card
 from anomalyclip.runs import ALARMS, EVALUATION, MODEL, PREDICTIONS, RunFolder, RunKind, RunResult, find_run
 from anomalyclip.storage import below, scratch
 from anomalyclip.tracking.pages import run_note
+from anomalyclip.tracking.registry import tag_new_classes
 from anomalyclip.tracking.resolve import ZERO_SHOT, resolve
 from anomalyclip.tracking.runs import TrackedRun
 
@@ -50,6 +52,8 @@ class Evaluation:
     """The baselines to compare it with, by name."""
     normal: pl.DataFrame | None = None
     """Normal videos to count false alarms on, for a model that has no table of them."""
+    new: NewNames | None = None
+    """Classes that nobody trained, asked for by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +76,14 @@ class EvaluationResult(ScoredResult):
 AnyScored = TypeVar("AnyScored", bound=ScoredResult)
 
 
-def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
+def prepare(job: Job, model: str, manifest: Path | None, names: Sequence[str] = ()) -> Evaluation:
     """Find the model, check the manifest, and find the evaluation's run; raises UsageError.
 
-    `model` is `zero-shot`, or what `resolve` takes.
+    `model` is `zero-shot`, or what `resolve` takes; `names` are those of classes that nobody trained.
     """
     # a wrong name is answered before the manifest's videos are looked at, or the benchmark's drawn
     trained = None if model == ZERO_SHOT else trained_candidate(job, model)
+    new = new_names(job, trained, names) if trained else None
     source = load_source(job, manifest)
     if trained is None:
         return prepare_candidate(job, source, zero_shot_for(job, source.table))
@@ -86,7 +91,9 @@ def prepare(job: Job, model: str, manifest: Path | None) -> Evaluation:
     refuse_other_events(model, trained.scorer, job.config.events)
     makers = kept_makers(job, resolve(model, job.storage, job.tracking_uri), load_card(trained.scorer))
     normal = None if load_alarms(trained.scorer) else held_out_normal(job, source.table)
-    return replace(prepare_candidate(job, source, trained), makers=makers, normal=normal)
+    if new is not None:
+        trained = replace(trained, content={**trained.content, "new_classes": list(new.names)})
+    return replace(prepare_candidate(job, source, trained), makers=makers, normal=normal, new=new)
 
 
 def prepare_candidate(job: Job, source: Source, candidate: Candidate) -> Evaluation:
@@ -124,8 +131,10 @@ def run(job: Job, evaluation: Evaluation) -> EvaluationResult:
         with stage("evaluate", f"{model} on the test videos"):
             scorer = candidate.scorer
             if evaluation.normal is not None and isinstance(scorer, Path):
-                scorer = _with_alarms(job, model, scorer, extracted)
-            measured = evaluate(tracking, folder, source, extracted, scorer, candidate.model_id)
+                scorer = _with_alarms(job, model, scorer, extracted, evaluation.new)
+            measured = evaluate(tracking, folder, source, extracted, scorer, candidate.model_id, evaluation.new)
+        if evaluation.new is not None and measured:
+            tag_new_classes(tracking, model)
         if evaluation.makers and measured:
             with stage("baselines", "those of the model on the same videos"):
                 log_standing(make_and_compare(tracking, folder, source, extracted, measured, evaluation.makers))
@@ -142,10 +151,12 @@ def evaluate(
     extracted: Extracted,
     scorer: Path | Scorer,
     model_id: str | None,
+    new: NewNames | None = None,
 ) -> Measured | None:
     """Score the test part; log figures, plots and predictions, and publish them in the run's folder.
 
-    `scorer` may be the folder of a trained model. Returns None if no test video has features.
+    `scorer` may be the folder of a trained model, which then recognises `new` classes too. Returns None if no test
+    video has features.
     """
     test = extracted.manifest.filter(pl.col("split") == "test")
     if test.is_empty():
@@ -154,10 +165,12 @@ def evaluate(
     with TemporaryDirectory(dir=scratch()) as temporary:
         folder = Path(temporary)
         note = _vouching(scorer) if isinstance(scorer, Path) else ""
-        scorer = bundle_scorer(scorer, resolve_device()) if isinstance(scorer, Path) else scorer
+        scorer = bundle_scorer(scorer, resolve_device(), new) if isinstance(scorer, Path) else scorer
         score_manifest(scorer, test, source.digest, extracted.store, folder / PREDICTIONS)
         log.info("scored %d videos, %d frames", test.height, test["num_frames"].sum())
         measured = write_report(folder)
+        if scorer.new_classes:
+            report_new(tracking, folder, scorer.new_classes, measured.predictions, source.dataset)
         write_test_report(folder, run.name, note, measured.predictions, test)
         dataset = tracking.log_dataset(source.path, source.dataset, source.digest, "evaluation")
         tracking.log_metrics(measured.metrics.flat(), model_id, dataset)
@@ -199,9 +212,9 @@ def finish(run: RunFolder, result: AnyScored) -> AnyScored:
     return result
 
 
-def _with_alarms(job: Job, model: str, bundle: Path, extracted: Extracted) -> Scorer:
+def _with_alarms(job: Job, model: str, bundle: Path, extracted: Extracted, new: NewNames | None) -> Scorer:
     """Return a model that had no thresholds with those of the normal videos, and keep their table beside its card."""
-    scorer = bundle_scorer(bundle, resolve_device())
+    scorer = bundle_scorer(bundle, resolve_device(), new)
     normal = normal_videos(extracted.manifest, "val")
     table = count_alarms(score_tracks(scorer, normal, extracted.store), job.config.events, held_out=False)
     if table is None:

@@ -2,20 +2,25 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from anomalyclip.device import resolve_device, resolve_precision
+from anomalyclip.config import Precision
+from anomalyclip.device import resolve_device
 from anomalyclip.errors import UsageError
-from anomalyclip.features.encoder import FrameEncoder
+from anomalyclip.events.detection import OperatingPoint
+from anomalyclip.features.backbone import Backbone, save_backbone
 from anomalyclip.job import Job
-from anomalyclip.jobs.candidates import Candidate, trained_candidate
+from anomalyclip.jobs.candidates import trained_candidate
+from anomalyclip.jobs.new_classes import new_names
 from anomalyclip.jobs.operating import Asked, operating_point
+from anomalyclip.live.model_files import Encoders, ModelFiles
 from anomalyclip.live.scorer import live_scorer
-from anomalyclip.live.watch import Encode, Model
+from anomalyclip.live.watch import Model
 from anomalyclip.live.window import Pushed
 from anomalyclip.model.bundle import bundle_digest
 from anomalyclip.tracking.resolve import registered, resolve
@@ -26,11 +31,13 @@ log = logging.getLogger("anomalyclip")
 class LiveModels:
     """The model of a name, as it is now; models that understand the same features share one encoder."""
 
-    def __init__(self, job: Job, name: str, asked: Asked) -> None:
-        self._job, self._name, self._asked = job, name, asked
+    def __init__(self, job: Job, name: str, asked: Asked, classes: Sequence[str] = ()) -> None:
+        """Follow a name; `classes` that nobody trained are recognised by their names besides."""
+        self._job, self._name, self._asked, self._classes = job, name, asked, tuple(classes)
         self._current = ""
-        self._features: tuple[object, ...] = ()
-        self._encode: Encode | None = None
+        self._device = resolve_device()
+        self._encoders = Encoders(self._device)
+        self._files: Callable[[], ModelFiles]
 
     @property
     def may_move(self) -> bool:
@@ -49,15 +56,21 @@ class LiveModels:
         candidate = trained_candidate(self._job, version)
         bundle = candidate.scorer
         assert isinstance(bundle, Path)
-        device = resolve_device()
-        scorer = live_scorer(bundle, device)
+        scorer = live_scorer(bundle, self._device, new=new_names(self._job, candidate, self._classes))
         point, note = operating_point(version, bundle, self._asked, self._job.config.events)
-        features, encode = self._encoder(candidate)
+        backbone, precision = candidate.backbone, candidate.extraction.precision
+        assert backbone is not None
+        encode = self._encoders.of(backbone.identity, scorer.card, precision, lambda: backbone)
         model = Model(version, encode, scorer, point)
         _try(model)
-        self._current, self._features, self._encode = key, features, encode
-        log.info("model %s on %s; events: %s", version, device, note)
+        self._current = key
+        self._files = partial(_files, self._job, version, bundle, backbone, precision, point, self._classes)
+        log.info("model %s on %s; events: %s", version, self._device, note)
         return model
+
+    def files(self) -> ModelFiles:
+        """Return the model that was returned last as a value for other processes."""
+        return self._files()
 
     def _version(self) -> tuple[str, str]:
         """Return the name to load, and what tells whether it is the same as before."""
@@ -68,16 +81,6 @@ class LiveModels:
             return found, found
         bundle, _ = resolve(self._name, self._job.storage, self._job.tracking_uri).bundle()
         return self._name, bundle_digest(bundle)
-
-    def _encoder(self, candidate: Candidate) -> tuple[tuple[object, ...], Encode]:
-        """Return what decides the features that a model understands, and the encoder that makes them."""
-        assert candidate.backbone is not None
-        device, crops = resolve_device(), candidate.extraction.crops
-        precision = resolve_precision(candidate.extraction.precision, device)
-        features = (candidate.backbone_identity, precision, crops, candidate.extraction.sampling_rate)
-        if self._encode is not None and features == self._features:
-            return features, self._encode
-        return features, FrameEncoder(candidate.backbone, precision, device, crops)
 
 
 @contextmanager
@@ -115,6 +118,15 @@ def followed(
     finally:
         over.set()
         asked.set()
+
+
+def _files(
+    job: Job, name: str, bundle: Path, backbone: Backbone, precision: Precision, point: OperatingPoint,
+    classes: tuple[str, ...],
+) -> ModelFiles:  # fmt: skip
+    save_backbone(backbone, job.storage)
+    files = {file.name: file.read_bytes() for file in bundle.iterdir() if file.is_file()}
+    return ModelFiles(name, files, job.storage.root, backbone.identity, precision, point, classes)
 
 
 def _try(model: Model) -> None:

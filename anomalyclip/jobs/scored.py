@@ -41,6 +41,8 @@ class Summary:
     """Highest score of a frame."""
     label: str
     """Class of the event with the highest peak; empty without events."""
+    new_label: str = ""
+    """New class that fits it better, if one does."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,12 @@ class Scored:
         """Yield the scores of videos, and keep their events and figures."""
         for video in videos:
             events, track = video.events, video.track
-            label = max(events, key=lambda event: event.peak).label if events else ""
+            highest = max(events, key=lambda event: event.peak, default=None)
+            labels = (highest.label, highest.new_label or "") if highest else ("", "")
             alerts = sum(event.severity == "alert" for event in events)
             peak = float(track.scores.max())
             self.events += events
-            self.videos.append(Summary(track.video_id, track.seconds, len(events), alerts, peak, label))
+            self.videos.append(Summary(track.video_id, track.seconds, len(events), alerts, peak, *labels))
             yield track
 
     def table(self) -> str:
@@ -105,16 +108,23 @@ class Scored:
         ordered = sorted(self.videos, key=lambda video: -video.peak)
         rows = [["video", "length", "events", "alerts", "peak", "class"]]
         for video in ordered[:MOST_ROWS]:
-            counts = [str(video.events), str(video.alerts), f"{video.peak:.3f}", video.label]
+            label = f"{video.label}, or rather {video.new_label}" if video.new_label else video.label
+            counts = [str(video.events), str(video.alerts), f"{video.peak:.3f}", label]
             rows.append([video.video_id, _length(video.seconds), *counts])
         left = len(ordered) - MOST_ROWS
         return aligned(rows, right={1, 2, 3, 4}) + (f"\n  and {left} more" if left > 0 else "")
 
 
-def write_events(folder: Path, events: Sequence[Event]) -> None:
-    """Write the events as one JSON object per line, and as CSV for spreadsheets."""
-    table = events_table(events)
+def write_events(folder: Path, events: Sequence[Event], new_classes: Sequence[str] = ()) -> None:
+    """Write the events as one JSON object per line, and as CSV for spreadsheets.
+
+    The CSV has a column `new_share_<name>` for each new class.
+    """
+    table = events_table(events, new_classes)
     table.write_ndjson(folder / EVENTS_JSONL)
+    if new_classes:
+        shares = [pl.col("new_shares").struct.field(name).alias(f"new_share_{name}") for name in new_classes]
+        table = table.with_columns(shares).drop("new_shares")
     write_spreadsheet(table, folder / EVENTS_CSV)
 
 

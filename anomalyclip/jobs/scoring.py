@@ -14,6 +14,7 @@ from anomalyclip.data.decoder import Decoder
 from anomalyclip.data.uris import is_uri
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError, UsageError
+from anomalyclip.evaluation.new_table import NEW_TABLE, with_new_table
 from anomalyclip.evaluation.score_cache import ScoreCache
 from anomalyclip.evaluation.scoring import bundle_scorer, write_tracks
 from anomalyclip.events.detection import OperatingPoint
@@ -24,6 +25,7 @@ from anomalyclip.jobs.features import Extracted
 from anomalyclip.jobs.footage import Footage, find_footage
 from anomalyclip.jobs.footage_features import footage_features
 from anomalyclip.jobs.lifecycle import finished, stage
+from anomalyclip.jobs.new_classes import new_names
 from anomalyclip.jobs.operating import Asked, operating_point
 from anomalyclip.jobs.scored import (
     EVENTS_CSV,
@@ -36,6 +38,7 @@ from anomalyclip.jobs.scored import (
     write_failures,
 )
 from anomalyclip.jobs.scored_media import ANNOTATED, CLIPS, EXPORTS, REPORT, Wanted, make_media
+from anomalyclip.methods import NewNames
 from anomalyclip.report import page
 from anomalyclip.report.page import ReportModel
 from anomalyclip.runs import PREDICTIONS, RESULT, RunFolder, RunKind, find_run
@@ -49,6 +52,7 @@ RESULTS = {
     "events": EVENTS_CSV,
     "events_jsonl": EVENTS_JSONL,
     "failures": FAILURES,
+    "new_classes": NEW_TABLE,
     "report": f"{REPORT}/{page.REPORT}",
     "clips": CLIPS,
     "annotated": ANNOTATED,
@@ -72,6 +76,8 @@ class Scoring:
     run: RunFolder
     output: Path | None
     """Folder for the results, instead of the run's."""
+    new: NewNames | None = None
+    """Classes that nobody trained, asked for by their names."""
 
     @property
     def model(self) -> str:
@@ -108,7 +114,7 @@ class Scoring:
         """Return the scored videos."""
         assert isinstance(self.candidate.scorer, Path)
         device = resolve_device()
-        scorer = replace(bundle_scorer(self.candidate.scorer, device), operating=self.point)
+        scorer = replace(bundle_scorer(self.candidate.scorer, device, self.new), operating=self.point)
         cache = ScoreCache(scorer, extracted.store, device)
         return ScoredVideos(scorer, extracted.manifest, extracted.store, cache, self.point)
 
@@ -134,11 +140,21 @@ class ScoringResult:
 
 
 def prepare(
-    job: Job, model: str, videos: Sequence[str], asked: Asked, wanted: Wanted, output: Path | None = None
+    job: Job,
+    model: str,
+    videos: Sequence[str],
+    asked: Asked,
+    wanted: Wanted,
+    output: Path | None = None,
+    names: Sequence[str] = (),
 ) -> Scoring:
-    """Find model, videos and thresholds, and the job's run; raises UsageError."""
+    """Find model, videos and thresholds, and the job's run; raises UsageError.
+
+    `names` are those of classes that nobody trained.
+    """
     candidate = trained_candidate(job, model)
     assert isinstance(candidate.scorer, Path)
+    new = new_names(job, candidate, names)
     point, note = operating_point(model, candidate.scorer, asked, job.config.events)
     footage = find_footage(job, videos)
     found, output = stamps(footage.table["source"].to_list()), output and _checked(output, footage)
@@ -153,9 +169,10 @@ def prepare(
         "fps": job.config.data.fps,
         "wanted": {**asdict(wanted), "exports": list(wanted.exports)},
         "output": None if output is None else str(output),
+        **({"new_classes": list(names)} if names else {}),  # runs from before there were any keep their names
     }
     run = find_run(job.storage, RunKind.SCORING, job.name, footage.name, content, job.fresh)
-    return Scoring(footage, candidate, point, note, wanted, run, output)
+    return Scoring(footage, candidate, point, note, wanted, run, output, new)
 
 
 def _checked(output: Path, footage: Footage) -> Path:
@@ -235,9 +252,10 @@ def _write(scoring: Scoring, extracted: Extracted, failures: Sequence[Failure]) 
             with stage("score", f"{extracted.manifest.height} videos"):
                 videos = scoring.videos(extracted)
                 tracks, digest_of_footage = scored.counted(videos), scoring.footage.digest
+                tracks = with_new_table(folder / NEW_TABLE, videos.scorer.new_classes, tracks)
                 table = folder / PREDICTIONS
                 write_tracks(videos.scorer, videos.manifest, digest_of_footage, videos.store, tracks, table)
-            write_events(folder, scored.events)
+            write_events(folder, scored.events, scoring.new.names if scoring.new else ())
         if failures:
             write_failures(folder, failures)
         storage, key = scoring.place()

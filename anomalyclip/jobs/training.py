@@ -13,13 +13,15 @@ import polars as pl
 import torch
 
 from anomalyclip.config import EpochChoice, RunConfig
+from anomalyclip.data.base_novel import base_and_novel
 from anomalyclip.errors import UsageError
 from anomalyclip.evaluation.baselines import BASELINES
 from anomalyclip.evaluation.comparison import Measured
 from anomalyclip.evaluation.standing import Standing, unknown_standing
 from anomalyclip.events.alarms import load_alarms
-from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
+from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.features.imported import require_import
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.job import Job
 from anomalyclip.jobs import baselines, evaluation
 from anomalyclip.jobs.alarms import alarm_tags, keep_alarms, normal_videos
@@ -28,7 +30,7 @@ from anomalyclip.jobs.evaluation import ScoredResult
 from anomalyclip.jobs.features import Extracted, imported_store, obtain_features, warn_of_unknown
 from anomalyclip.jobs.lifecycle import finished, stage, tracked
 from anomalyclip.jobs.sources import Source, load_source
-from anomalyclip.methods import METHODS
+from anomalyclip.methods import METHODS, NewNames
 from anomalyclip.model.bundle import load_card
 from anomalyclip.progress import Bar, bar
 from anomalyclip.runs import CONFIG, MODEL, RunFolder, RunKind, find_run, result_settings
@@ -59,6 +61,8 @@ class Training:
     backbone: Backbone | None
     """None if imported features need no text tower."""
     run: RunFolder
+    novel: NewNames | None = None
+    """Classes of the test part that it does not see, if it sees base classes alone."""
 
     @property
     def backbone_identity(self) -> str | None:
@@ -92,7 +96,9 @@ def prepare(
     `more` is what decides the result beside manifest, backbone and settings.
     """
     config, backbone = _with_texts(job)
-    source = load_source(job, manifest)
+    source, novel = load_source(job, manifest), tuple[str, ...]()
+    if config.training.classes_seen == "base":
+        config, source, novel = _base_only(config, source)
     if config.data.features:
         imported_store(job, source.table, config.data.features)
     plan = plan_training(source.table, config)
@@ -111,7 +117,8 @@ def prepare(
         **more,
     }
     run = find_run(job.storage, kind, job.name, source.dataset, content, job.fresh)
-    return Training(source, plan, backbone, run)
+    new = NewNames(novel, backbone) if novel and backbone else None
+    return Training(source, plan, backbone, run, new)
 
 
 def run(job: Job, training: Training) -> TrainingResult:
@@ -128,7 +135,9 @@ def run(job: Job, training: Training) -> TrainingResult:
             tracking.log_tags(alarm_tags(load_alarms(bundle)))
             model_id = log_model(tracking, bundle)
         with stage("evaluate", "the trained model on the test videos"):
-            measured = evaluation.evaluate(tracking, training.run, training.source, extracted, bundle, model_id)
+            measured = evaluation.evaluate(
+                tracking, training.run, training.source, extracted, bundle, model_id, training.novel
+            )
         with stage("baselines", f"{', '.join(each.title for each in BASELINES.values())} on the same videos"):
             found = _baselines(tracking, job, training, extracted, bundle, measured)
         with stage("register", f"as a version of {job.config.tracking.model_name}"):
@@ -302,6 +311,17 @@ def _with_texts(job: Job) -> tuple[RunConfig, Backbone | None]:
         config = config.model_copy(update={"model": config.model.model_copy(update=changes)})
     is_without_text = imported is not None and not METHODS[config.model.method].reads_text(config.model)
     return config, None if is_without_text else backbone or load_backbone(config.backbone)
+
+
+def _base_only(config: RunConfig, source: Source) -> tuple[RunConfig, Source, tuple[str, ...]]:
+    """Return configuration and videos of a training that sees base classes alone, and the novel classes."""
+    if config.model.method != "anomalyclip" or config.model.directions == "free":
+        raise UsageError("training.classes_seen=base: novel classes are recognised by their names, which need prompts: "
+                         "leave model.method and model.directions as they are")  # fmt: skip
+    table, novel = base_and_novel(source.table, config.data.base_classes, config.data.novel_classes)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"classes": config.data.base_classes})})
+    log.info("base classes: %s; novel: %s", ", ".join(config.data.base_classes or ()), ", ".join(novel))
+    return config, replace(source, table=table), tuple(novel)
 
 
 def _no_text(backbone: Backbone, dim: int) -> str | None:

@@ -4,11 +4,12 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from anomalyclip import progress
 from anomalyclip.errors import JobError, Stopped, UsageError, fault_lines
@@ -24,10 +25,13 @@ from anomalyclip.live.mqtt import Mqtt
 from anomalyclip.live.outbox import Outbox
 from anomalyclip.live.sinks import Courier, Sink, drain, standard_output
 from anomalyclip.live.sources import Source, parse_sources
-from anomalyclip.live.watch import Watch
+from anomalyclip.live.watch import Model, Watch
 from anomalyclip.live.webhook import SECRET, Webhook, webhook_secret
 from anomalyclip.run_lock import exclusive, is_lock
 from anomalyclip.storage import Storage
+
+if TYPE_CHECKING:
+    from anomalyclip.live.ray_stations import Stations
 
 log = logging.getLogger("anomalyclip")
 
@@ -47,6 +51,9 @@ class Watching:
     asked: Asked
     folder: Path
     reload: float
+    on_ray: bool
+    classes: tuple[str, ...]
+    """That nobody trained, by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +83,8 @@ def prepare(
     brokers: Sequence[str],
     output: Path | None,
     reload: float,
+    on_ray: bool = False,
+    classes: tuple[str, ...] = (),
 ) -> Watching:
     """Check all that is given, without loading the model; raises UsageError."""
     secret = webhook_secret()
@@ -83,7 +92,7 @@ def prepare(
         log.info("messages to webhooks are not signed: %s is not set", SECRET)
     given: list[Sink] = [*(Webhook(url, secret) for url in webhooks), *(Mqtt(url) for url in brokers)]
     sinks = _named([standard_output(), *given])
-    return Watching(model, parse_sources(sources), sinks, asked, _folder(job, output), reload)
+    return Watching(model, parse_sources(sources), sinks, asked, _folder(job, output), reload, on_ray, classes)
 
 
 def run(job: Job, watching: Watching) -> WatchResult:
@@ -114,7 +123,7 @@ def _watch(job: Job, watching: Watching, told: _Told) -> tuple[WatchResult, list
     metrics = Metrics([source.name for source in watching.sources])
     with ExitStack() as stack:
         listener = listen(settings.host, settings.port) if settings.port else None
-        models = LiveModels(job, watching.model, watching.asked)
+        models = LiveModels(job, watching.model, watching.asked, watching.classes)
         model = models.look()
         assert model is not None
         watching.folder.mkdir(parents=True, exist_ok=True)
@@ -130,15 +139,9 @@ def _watch(job: Job, watching: Watching, told: _Told) -> tuple[WatchResult, list
         for courier in couriers:
             courier.start()
         stack.callback(drain, couriers, DRAIN_SECONDS)
-        cameras = {
-            source.name: Camera(source, settings, max_pixels=job.config.extraction.max_pixels)
-            for source in watching.sources
-        }
-        watch = Watch(cameras, model, announcer, metrics)
-        for source in watching.sources:
-            log.info("watching %s", source)
-            cameras[source.name].start()
-        with followed(models, watch.take_over, watching.reload if models.may_move else 0, told.reload):
+        start = _on_ray if watching.on_ray else _here
+        watch, take_over = start(job, watching, models, model, announcer, metrics)
+        with followed(models, take_over, watching.reload if models.may_move else 0, told.reload):
             watch.run(told.stop)
     result = WatchResult(
         model=watch.model,
@@ -152,6 +155,36 @@ def _watch(job: Job, watching: Watching, told: _Told) -> tuple[WatchResult, list
         waiting={each.sink.name: count for each in couriers if (count := outbox.depth(each.sink.key))},
     )
     return result, watch.failed
+
+
+def _here(
+    job: Job, watching: Watching, models: LiveModels, model: Model, announcer: Announcer, metrics: Metrics
+) -> tuple[Watch, Callable[[Model], None]]:
+    """Start to watch in this process; returns the watch, and what gives it another model."""
+    max_pixels = job.config.extraction.max_pixels
+    cameras = {source.name: Camera(source, job.config.live, max_pixels=max_pixels) for source in watching.sources}
+    watch = Watch(cameras, model, announcer, metrics)
+    for source in watching.sources:
+        log.info("watching %s", source)
+        cameras[source.name].start()
+    return watch, watch.take_over
+
+
+def _on_ray(
+    job: Job, watching: Watching, models: LiveModels, model: Model, announcer: Announcer, metrics: Metrics
+) -> tuple["Stations", Callable[[Model], None]]:
+    """Start to watch on the workers of a cluster, as `_here` does in this process."""
+    from anomalyclip import cluster  # here, since Ray takes seconds to import
+    from anomalyclip.live.ray_stations import Stations
+
+    cluster.connect()
+    extraction, sources = job.config.extraction, watching.sources
+    number = min(len(sources), cluster.extraction_workers(extraction.workers))
+    log.info("watching %s by %d processes of the cluster", ", ".join(map(str, sources)), number)
+    stations = Stations(
+        sources, number, models.files(), job.config.live, extraction.max_pixels, announcer, watching.folder, metrics
+    )
+    return stations, lambda _: stations.take_over(models.files())
 
 
 @contextmanager
@@ -193,8 +226,8 @@ def _folder(job: Job, output: Path | None) -> Path:
         raise UsageError("clips and waiting messages need a folder of this machine: give --output FOLDER")
     folder = Path(job.storage.path(FOLDER)) if output is None else output.expanduser().absolute()
     try:
-        Storage(str(folder)).check_usable()
-    except (UsageError, NotADirectoryError) as error:
+        Storage(str(folder.parent)).check_usable()
+    except UsageError as error:
         raise UsageError(f"--output {folder}: {error}") from None
     ours = (folder / OUTBOX).exists() or not folder.exists()
     if not ours and (not folder.is_dir() or any(not is_lock(file.name) for file in folder.iterdir())):

@@ -1,9 +1,8 @@
 """Announcements: changes of events and of sights, as messages in the outbox."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from anomalyclip.events.event import EVENTS
 from anomalyclip.live.changes import Change
@@ -11,7 +10,6 @@ from anomalyclip.live.evidence import Evidence, Recorder
 from anomalyclip.live.frames import Sight, SightChange
 from anomalyclip.live.messages import EndReason, Message, first_message, iso
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.outbox import Outbox
 
 log = logging.getLogger("anomalyclip")
 
@@ -19,10 +17,20 @@ SIGHTS: Mapping[Sight, str] = {"lost": "camera lost", "black": "camera black", "
 """Labels of events of a camera that sees nothing; their severity is `alert`."""
 
 
+class Messages(Protocol):
+    """What takes messages, and knows which events it holds open: the outbox, or what stands for it elsewhere."""
+
+    def put(self, message: Message) -> None:
+        """Add a message; raises OSError if it cannot be written."""
+
+    def open_events(self) -> Sequence[Message]:
+        """Return the last message of each event that an earlier process left open."""
+
+
 class Announcer:
     """Makes messages of changes; it knows which events are open, and asks for the evidence of alerts."""
 
-    def __init__(self, outbox: Outbox, evidence: Evidence, metrics: Metrics) -> None:
+    def __init__(self, outbox: Messages, evidence: Evidence, metrics: Metrics) -> None:
         self._outbox, self._evidence, self._metrics = outbox, evidence, metrics
         self._open: dict[str, Message] = {}
         self._failing = False
@@ -46,7 +54,7 @@ class Announcer:
         event, id = change.after, change.id
         if event.severity == "alert":
             self._evidence.ask(camera, id, began + event.start, peak)
-        fields = {**asdict(event), **self._evidence.names(id)}
+        fields = {**event.fields(), **self._evidence.names(id)}
         if change.kind == "end":
             self._evidence.finish(camera, id, began + event.end)
             self.events, self.alerts = self.events + 1, self.alerts + (event.severity == "alert")
@@ -64,6 +72,17 @@ class Announcer:
         if change.sight != "ok":
             fields = _sight_fields(source, SIGHTS[change.sight], change.time, began)
             self._put(first_message(f"{change.time:.3f}-{source}-{change.sight}", "sight", source, fields))
+
+    def pass_on(self, message: Message) -> None:
+        """Tell a message that was made elsewhere."""
+        if (message.type, message.kind) == ("end", "anomaly"):
+            self.events, self.alerts = self.events + 1, self.alerts + (message.after["severity"] == "alert")
+        self._put(message)
+
+    def break_off(self, sources: Collection[str]) -> None:
+        """End what is open of sources that nobody watches any more."""
+        for message in [each for each in self._open.values() if each.source in sources]:
+            self._put(message.followed_by("end", message.after, "watch broke off"))
 
     def _put(self, message: Message) -> None:
         if message.type == "end":

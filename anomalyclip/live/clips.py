@@ -1,11 +1,13 @@
 """Clips of a live camera: its packets as they came, written while they come."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 
+from anomalyclip.live.clock import JUMP
 from anomalyclip.live.packets import Encoding, PacketRing, Stored
 
 WAIT = 3.0
@@ -35,6 +37,7 @@ class Clip:
         self._cursor: int | None = None
         self._first: Stored
         self._last_dts = -1
+        self._latest = -math.inf
         self._complete = False
 
     def catch_up(self, ring: PacketRing, now: float) -> bool:
@@ -45,7 +48,10 @@ class Clip:
                 return now > self.end
             self._cursor = first.number
         for packet in ring.since(self._cursor):
-            if packet.time > self.end or not self._write(packet):
+            if packet.number != self._cursor and not packet.key:  # the ring was faster than the disk
+                continue
+            # all frames up to the latest have come when a later one comes: it may be decoded before them
+            if self.end < self._latest < packet.time or not self._write(packet):
                 self._complete = True
                 break
             self._cursor = packet.number + 1
@@ -70,20 +76,27 @@ class Clip:
             self._start(packet)
         elif not packet.encoding.continues(self._encoding):
             return False
-        elif packet.encoding.connection != self._encoding.connection:
+        elif packet.encoding.connection != self._encoding.connection or self._jumped(packet):
             if not packet.key:  # of a group whose key frame came before the cut
                 return True
             self._go_on(packet)
         pts, dts = packet.pts + self._shift, packet.dts + self._shift
         if pts < self._from:  # of an open group of pictures: what it was made from is not in the clip
             return True
+        self._latest = max(self._latest, packet.time)
         dts = self._last_dts = max(dts, self._last_dts + 1)
         muxed = av.Packet(packet.data)
         muxed.stream = self._stream
         muxed.time_base = self._encoding.time_base
         muxed.pts, muxed.dts, muxed.is_keyframe = max(pts, dts), dts, packet.key
+        muxed.duration = packet.duration
         self._container.mux(muxed)
         return True
+
+    def _jumped(self, packet: Stored) -> bool:
+        """Whether stamps have left the times of the packets: a camera was set anew."""
+        passed = float((packet.pts + self._shift) * self._encoding.time_base)
+        return abs(passed - (packet.time - self._first.time)) > JUMP
 
     def _start(self, packet: Stored) -> None:
         self.target.parent.mkdir(parents=True, exist_ok=True)

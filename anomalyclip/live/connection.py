@@ -44,6 +44,9 @@ class Connection:
         self.timed = container.format.name not in _UNTIMED
         self.recorded = source.kind == "file" or (_scheme(source).startswith("http") and container.duration is not None)
         """Whether it comes as fast as it is read, and has an end; RTSP servers keep the pace of recordings too."""
+        rate = self._stream.guessed_rate or USUAL_RATE
+        self.frame_ticks = max(1, round(1 / rate / self._stream.time_base))
+        """From one frame to the next, in units of the packets' time base."""
         filters = _TO_START_CODES.get(self.codec)
         self._filter = BitStreamFilterContext(filters, in_stream=self._stream) if filters else None
 
@@ -53,12 +56,9 @@ class Connection:
         Of a timed source all have stamps, though the first packets of RTSP have none.
         """
         packets = self._container.demux(self._stream)
-        if not self.timed:
-            return iter(packets)
-        rate = self._stream.guessed_rate or USUAL_RATE
-        return stamped(packets, max(1, round(1 / rate / self._stream.time_base)))
+        return stamped(packets, self.frame_ticks) if self.timed else iter(packets)
 
-    def stored(self, packet: Any) -> list[Any]:
+    def filtered(self, packet: Any) -> list[Any]:
         """Return a packet in the form that is kept. It is of no use afterwards."""
         return self._filter.filter(packet) if self._filter else [packet]
 
@@ -121,5 +121,5 @@ _OPTIONS = {
     "rtsps": ("rtsp", {**_RTSP, "protocol_whitelist": "rtsps,rtsp,rtp,tls,tcp"}),
     "http": (None, {**_HTTP, "protocol_whitelist": "http,tcp"}),
     "https": (None, {**_HTTP, "protocol_whitelist": "https,http,tls,tcp"}),
-    "device": ("video4linux2,v4l2", {"protocol_whitelist": "file"}),
+    "device": ("v4l2", {"protocol_whitelist": "file"}),
 }

@@ -33,8 +33,6 @@ class Encoding(NamedTuple):
 class Stored(NamedTuple):
     """A packet."""
 
-    number: int
-    """Rises by one from packet to packet."""
     data: bytes
     time: float
     """Unix time in seconds at which it is shown."""
@@ -42,8 +40,12 @@ class Stored(NamedTuple):
     """When it is shown, in units of the encoding's time base."""
     dts: int
     """The same, when it is decoded."""
+    duration: int
+    """In units of the time base; MP4 shows a last frame of none for no time."""
     key: bool
     encoding: Encoding
+    number: int = 0
+    """Given by the ring: rises by one from packet to packet."""
 
 
 class PacketRing:
@@ -65,19 +67,19 @@ class PacketRing:
         """Bytes of the packets that are held."""
         return self._bytes
 
-    def add(self, data: bytes, time: float, pts: int, dts: int, key: bool, encoding: Encoding) -> None:
+    def add(self, packet: Stored) -> None:
         """Append a packet; those before the first key frame are of no use and left out."""
         with self._lock:
-            if not key and not self._keys:
+            if not packet.key and not self._keys:
                 return
-            stored = Stored(self._next, data, time, pts, dts, key, encoding)
+            stored = packet._replace(number=self._next)
             self._next += 1
             self._packets.append(stored)
-            self._bytes += len(data)
-            if key:
+            self._bytes += len(stored.data)
+            if stored.key:
                 self._keys.append(stored)
             while len(self._keys) > 1 and (
-                self._keys[1].time <= time - self._seconds or self._bytes > self._most_bytes
+                self._keys[1].time <= stored.time - self._seconds or self._bytes > self._most_bytes
             ):
                 self._drop_before(self._keys[1].number)
             if self._bytes > self._most_bytes:

@@ -63,6 +63,6 @@ def _frames(packets: list[Stored], key: Stored, max_pixels: int) -> Iterator[Any
         packet.pts, packet.dts, packet.time_base = stored.pts, stored.dts, encoding.time_base
         try:
             yield from decoder.decode(packet)
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             continue
     yield from decoder.decode(None)

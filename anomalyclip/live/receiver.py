@@ -13,14 +13,15 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.data.containers import ContainerError
 from anomalyclip.data.orientation import orientation_of
 from anomalyclip.data.video import DecodeError, pixels_of
-from anomalyclip.live.clock import Clock, rising
+from anomalyclip.live.clock import Clock, Thinning, rising
 from anomalyclip.live.connection import Connection, connected
 from anomalyclip.live.frame_queue import FrameQueue
 from anomalyclip.live.frames import SightChange
-from anomalyclip.live.packets import PacketRing
+from anomalyclip.live.packets import PacketRing, Stored
 from anomalyclip.live.recorder import Recorder
 from anomalyclip.live.sight import PictureWatch
 from anomalyclip.live.sources import Source
+from anomalyclip.redaction import redact
 
 LONGEST_PAUSE = 30.0
 """Seconds between two attempts to connect; the first is 1, and each twice the one before."""
@@ -50,7 +51,7 @@ class Receiver:
         self._number = first_number
         self._connections = 0
         self._time = 0.0
-        self._due = 0.0
+        self._thinning = Thinning(settings.fps)
         self._pictures = PictureWatch(settings.blind_after)
         self._reformatter = VideoReformatter()
 
@@ -78,12 +79,11 @@ class Receiver:
 
     def _receive(self, connection: Connection) -> None:
         pace = Clock()
-        started = time.time()
         barren = 0
         for packet in connection.packets():
             now = time.time()
             self.alive = time.monotonic()
-            _anchor(pace, connection, packet, started, now)
+            _anchor(pace, connection, packet, now)
             frames = self._decoded(connection, packet)
             self._keep(connection, packet, pace, now)
             barren = 0 if frames else barren + 1
@@ -100,7 +100,7 @@ class Receiver:
     def _decoded(self, connection: Connection, packet: Any) -> list[Any]:
         try:
             return [frame for frame in packet.decode() if not frame.is_corrupt]
-        except av.error.InvalidDataError:  # one damaged packet is no reason to lose the stream
+        except av.error.FFmpegError:  # one damaged packet is no reason to lose the stream
             return []
 
     def _keep(self, connection: Connection, packet: Any, pace: Clock, now: float) -> None:
@@ -108,35 +108,29 @@ class Receiver:
             return
         encoding = connection.encoding(self._connections)
         self.suffix = encoding.suffix
-        for stored in connection.stored(packet):
-            pts = stored.pts if stored.pts is not None else stored.dts
-            if pts is None or not connection.timed:
-                pts = round(now / encoding.time_base)
-            dts = stored.dts if stored.dts is not None and connection.timed else pts
+        try:
+            filtered = connection.filtered(packet)
+        except av.error.FFmpegError:
+            return
+        for each in filtered:
+            pts, dts = each.pts, each.dts
+            if not connection.timed:
+                pts = dts = round(now / encoding.time_base)
+            pts, dts = (dts if pts is None else pts), (pts if dts is None else dts)
             stamp = float(pts * encoding.time_base) if connection.timed else None
-            self.ring.add(bytes(stored), pace.time(stamp, now), pts, dts, stored.is_keyframe, encoding)
+            duration = each.duration or connection.frame_ticks
+            self.ring.add(Stored(bytes(each), pace.time(stamp, now), pts, dts, duration, each.is_keyframe, encoding))
 
     def _show(self, frame: Any, shown: float) -> None:
         number, self._number = self._number, self._number + 1
         self._time, self.latest = shown, time.monotonic()
         if (change := self._pictures.see(frame, shown)) is not None:
             self.changes.append(change)
-        if not self._is_due(shown):
+        if not self._thinning.takes(shown):
             return
         orientation = self.recorder.orientation = orientation_of(frame)
         size = {"width": frame.width, "height": frame.height}
         self.queue.put(pixels_of(self._reformatter, frame, size, orientation), number, shown)
-
-    def _is_due(self, shown: float) -> bool:
-        if self._settings.fps is None:
-            return True
-        step = 1 / self._settings.fps
-        if not self._due - 2 * step <= shown < self._due + step:  # a gap, or a clock that was set
-            self._due = shown
-        if shown < self._due - step / 1000:
-            return False
-        self._due += step
-        return True
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -145,16 +139,16 @@ class Receiver:
             time.sleep(min(1.0, left))
 
 
-def _anchor(pace: Clock, connection: Connection, packet: Any, started: float, now: float) -> None:
-    if connection.recorded:
-        if not pace.anchored and packet.pts is not None:
-            pace.anchor(float(packet.pts * packet.time_base), started)
-        return
+def _anchor(pace: Clock, connection: Connection, packet: Any, now: float) -> None:
     stamp = packet.dts if packet.dts is not None else packet.pts
-    if connection.timed and stamp is not None:
+    if stamp is None or not connection.timed:
+        return
+    if connection.recorded:
+        pace.play(float((stamp if packet.pts is None else packet.pts) * packet.time_base), now)
+    else:
         pace.anchor(float(stamp * packet.time_base), now)
 
 
 def _last_part(error: Exception) -> str:
     """Return a message without the address in front of it."""
-    return str(error).rpartition(": ")[2]
+    return redact(str(error).rpartition(": ")[2])

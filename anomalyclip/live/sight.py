@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 64, 36
 """Pixels of the small picture that is compared."""
 LOOKS = 4
 """Comparisons per second."""
+GAP = 2.0
+"""Seconds without a picture after which nothing is known, unless `blind_after` is long."""
 BLACK, BLACK_PART = 26, 0.95
 """A picture is black if so large a part of it is darker than this, of 255; the rest may be a clock in a corner."""
 NOISE, CHANGED_PART = 2, 0.01
@@ -41,7 +43,7 @@ class PictureWatch:
     def look(self, picture: NDArray[np.uint8], time: float) -> SightChange | None:
         """Look at a small grey picture, `(height, width)`."""
         # what was not seen for long cannot be said to have stayed the same
-        first = not 0 <= time - self._looked < self._blind_after / 2
+        first = not 0 <= time - self._looked < max(GAP, self._blind_after / 2)
         self._looked = time
         if first or np.mean(np.abs(picture - self._kept) > NOISE) > CHANGED_PART:
             self._kept, self._changed = picture.astype(np.int16), time

@@ -13,6 +13,7 @@ from anomalyclip.model import losses, schedule
 from anomalyclip.model.directions import FixedDirections, FreeDirections
 from anomalyclip.model.frame_regression import FrameRegression
 from anomalyclip.model.method import Method, TrainingFeatures
+from anomalyclip.model.new_classes import CONTEXT, PROJECTION, NewClasses, base_statistics, new_probabilities
 from anomalyclip.model.selector import CosineSelector, Selector, segment_sums
 from anomalyclip.model.smoothing import smooth
 from anomalyclip.model.temporal import TemporalModel
@@ -21,8 +22,8 @@ from anomalyclip.model.zero_shot_logit import ZeroShotLogit
 DIRECTIONS_COSINE = "directions/mean_cosine"
 """Name of the mean cosine between the directions of different classes, in metrics."""
 _LEARNT_PROMPTS = {
-    "prompts.context": "directions.prompt_learner.context",
-    "prompts.text_projection": "directions.text_encoder.text_projection",
+    CONTEXT: "directions.prompt_learner.context",
+    PROJECTION: "directions.text_encoder.text_projection",
 }
 
 
@@ -51,6 +52,8 @@ class AnomalyCLIP(Method):
     title = "AnomalyCLIP"
     deviation: Tensor
     """Standard deviation of each number over the training videos, `(dim,)`; 1 without `standardise`."""
+    new: NewClasses | None
+    """Classes beside the trained ones (`with_new_classes`)."""
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class AnomalyCLIP(Method):
         self.register_buffer("deviation", torch.ones(dim), persistent=config.standardise)
         self.linear = FrameRegression(dim) if config.linear else None
         self.zero_shot = zero_shot
+        self.register_module("new", None)  # not an attribute, which would hide that of a copy
         self.selector = CosineSelector() if config.likelihood == "cosine" else Selector(abnormal)
         self.temporal = TemporalModel(
             dim + abnormal if config.concat_logits else dim,
@@ -138,17 +142,50 @@ class AnomalyCLIP(Method):
         return losses.loss_terms(output.logits, output.anomaly_logits, labels, selection, weights)
 
     def window_logits(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and the logits of p_A of test windows: the mean of the Temporal model's and what is averaged in."""
+        """Return z and the logits of p_A of test windows: the mean of the Temporal model's and what is averaged in.
+
+        The z of new classes come after those of the trained ones.
+        """
         output: ClipOutput = self(windows)
+        logits = output.logits
+        if self.new is not None:
+            logits = torch.cat([logits, self.new(self.recentre(windows))], dim=-1)
         parts = [output.anomaly_logits]
         parts += [] if self.linear is None else [self.linear(self.recentre(windows))]
         parts += [] if self.zero_shot is None else [self.zero_shot(windows)]
-        return output.logits, torch.stack(parts).mean(dim=0)
+        return logits, torch.stack(parts).mean(dim=0)
 
     def along_video(self, logits: Tensor, anomaly_logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return a whole video's logits, smoothed as configured."""
         std = self.config.smoothing
         return smooth(logits, std), smooth(anomaly_logits[:, None], std)[:, 0]
+
+    def class_probabilities(self, logits: Tensor, scores: Tensor) -> Tensor:
+        """Return p_A,c and p_N `(frames, classes)`, and after them the probabilities of new classes, if any."""
+        if self.new is None:
+            return super().class_probabilities(logits, scores)
+        trained, new = logits.split([len(self.classes) - 1, len(self.new.names)], dim=-1)
+        return torch.cat(
+            [super().class_probabilities(trained, scores), new_probabilities(trained, new, scores)], dim=-1
+        )
+
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Names of the classes beside the trained ones (`with_new_classes`)."""
+        return () if self.new is None else self.new.names
+
+    def with_new_classes(self, names: Sequence[str], features: Tensor) -> "AnomalyCLIP":
+        """Return a model for scoring that shares all weights and also scores classes that nobody trained.
+
+        `features` are their text features `(names, dim)`, as `Prompts.new_features` makes them.
+        """
+        statistics = None
+        if isinstance(self.selector, Selector):
+            statistics = base_statistics(self.selector.batch_norm, len(names))
+        new = NewClasses(names, features / self.deviation, self.normality_prototype / self.deviation, statistics)
+        known = copy.copy(self)
+        known._modules = {**self._modules, "new": new}
+        return known.eval()
 
     def recentre(self, features: Tensor) -> Tensor:
         """Return the x of both models: offsets from the normality prototype m, or CLIP's own features.

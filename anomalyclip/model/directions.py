@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyclip.config import ModelConfig
@@ -16,13 +17,13 @@ from anomalyclip.model.method import TrainingFeatures
 from anomalyclip.model.prompts import PromptLearner, Tokenizer
 
 if TYPE_CHECKING:
-    from anomalyclip.features.backbone import TextTower
+    from anomalyclip.features.text_tower import TextTower
 
 
 class TextEncoder(nn.Module):
-    """CLIP's text tower over token embeddings: shared and frozen, with its own text projection, which may learn."""
+    """A text tower over token embeddings: shared and frozen, with its own text projection, which may learn."""
 
-    attention_mask: Tensor
+    attention_mask: Tensor | None
 
     def __init__(self, tower: "TextTower", learn_projection: bool = True) -> None:
         super().__init__()
@@ -32,21 +33,22 @@ class TextEncoder(nn.Module):
         # not persistent: it belongs to the architecture, and checkpoints hold only what is learnt
         self.register_buffer("attention_mask", tower.attn_mask, persistent=False)
         self.requires_grad_(False)
+        self._has_bias = tower.has_bias
         # a copy, since it is fine-tuned: the backbone keeps CLIP's own
         self.text_projection = nn.Parameter(tower.text_projection.detach().clone(), requires_grad=learn_projection)
 
-    def forward(self, prompts: Tensor, end_of_text: Tensor) -> Tensor:
+    def forward(self, prompts: Tensor, pooled_at: Tensor) -> Tensor:
         """Return text features `(prompts, dim)`, not normalised, of `(prompts, positions, width)`."""
-        return self.hidden(prompts, end_of_text) @ self.text_projection
+        return self.hidden(prompts, pooled_at) @ self.text_projection
 
-    def hidden(self, prompts: Tensor, end_of_text: Tensor) -> Tensor:
-        """Return the same before the projection, `(prompts, width)`."""
+    def hidden(self, prompts: Tensor, pooled_at: Tensor) -> Tensor:
+        """Return the same before the projection, `(prompts, rows of the projection)`."""
         positions = prompts.shape[1]
-        # the tower is causal, so positions after the longest prompt change nothing; cutting them is 4.6 times faster
-        mask = self.attention_mask[:positions, :positions]
+        # in a causal tower, positions after the longest prompt change nothing; cutting them is 4.6 times faster
+        mask = None if self.attention_mask is None else self.attention_mask[:positions, :positions]
         hidden = self.transformer(prompts + self.positional_embedding[:positions], attn_mask=mask)
-        hidden = self.ln_final(hidden)
-        return hidden[torch.arange(len(prompts), device=prompts.device), end_of_text]
+        hidden = self.ln_final(hidden)[torch.arange(len(prompts), device=prompts.device), pooled_at]
+        return F.pad(hidden, (0, 1), value=1.0) if self._has_bias else hidden
 
 
 class PromptDirections(nn.Module):
@@ -66,7 +68,7 @@ class PromptDirections(nn.Module):
         self.prompt_learner = PromptLearner(
             classes,
             tokenizer,
-            tower.token_embedding,
+            tower,
             context_length=config.context_length,
             context_text=config.context_text,
             shared_context=config.shared_context,

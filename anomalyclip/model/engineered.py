@@ -8,10 +8,10 @@ from torch import Tensor
 
 from anomalyclip.errors import UsageError
 from anomalyclip.model.directions import TextEncoder
-from anomalyclip.model.prompts import Tokenizer
+from anomalyclip.model.prompts import Tokenizer, fills_window
 
 if TYPE_CHECKING:
-    from anomalyclip.features.backbone import TextTower
+    from anomalyclip.features.text_tower import TextTower
 
 ENGINEERED_PROMPT = "a video from a CCTV camera of a {}"
 
@@ -32,10 +32,9 @@ def engineered_features(classes: Sequence[str], tower: "TextTower", tokenizer: T
 
 @torch.no_grad()
 def engineered_hidden(classes: Sequence[str], tower: "TextTower", tokenizer: Tokenizer) -> Tensor:
-    """Return the same before the text projection, `(classes, width)`; raises UsageError for a sentence too long."""
-    tokens = tokenizer(engineered_prompts(classes)).to(tower.token_embedding.weight.device)
-    end_of_text = tokens.argmax(dim=-1)
-    positions = int(end_of_text.max()) + 1  # the tower is causal: later positions change nothing
-    if positions == tokens.shape[1]:  # the tokenizer cuts there
+    """Return the same before the projection, `(classes, rows of it)`; raises UsageError for a sentence too long."""
+    texts = engineered_prompts(classes)
+    tokens = tokenizer(texts).to(tower.token_embedding.weight.device)
+    if fills_window(texts, tokenizer):
         raise UsageError(f"an engineered prompt exceeds the text tower's {tokens.shape[1]} tokens: shorten the classes")
-    return TextEncoder(tower).hidden(tower.token_embedding(tokens[:, :positions]), end_of_text)
+    return TextEncoder(tower).hidden(tower.token_embedding(tower.needed(tokens)), tower.pooled_at(tokens))

@@ -22,7 +22,8 @@ class VideoScores(NamedTuple):
     scores: Tensor
     """Anomaly probability p_A, `(stored features,)`."""
     probabilities: Tensor
-    """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes."""
+    """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes; after
+    them those of new classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +127,11 @@ class Method(nn.Module, ABC):
         cls, tensors: Mapping[str, Tensor], classes: Sequence[str], normal_index: int, config: ModelConfig
     ) -> Self:
         """Return a model ready for scoring; raises KeyError or RuntimeError for tensors that do not fit."""
+
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Names of classes that nobody trained and the model scores besides; most methods cannot."""
+        return ()
 
     def learnt_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that training changes."""

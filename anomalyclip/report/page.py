@@ -4,7 +4,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -102,7 +102,7 @@ def _blocks(videos: Iterable[ReportVideo], digest: Callable[[bytes], None]) -> I
 
 
 def _summary(video: ReportVideo) -> dict[str, Any]:
-    track, events = video.track, [asdict(event) for event in video.events]
+    track, events = video.track, [event.fields() for event in video.events]
     for event in events:
         del event["video_id"]
     return {

@@ -31,7 +31,7 @@ def bundle(name: str, tracking_uri: str) -> tuple[Path, str]:
         target = scratch() / "models" / str(info.model_id)
         target.mkdir(parents=True, exist_ok=True)
         local = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(target))) / data
-        check_files(name, local, _version(client, name) or client.get_logged_model(info.model_id))
+        check_files(name, local, version_of(client, name) or client.get_logged_model(info.model_id))
     return local, str(info.model_id)
 
 
@@ -39,7 +39,7 @@ def version(name: str, tracking_uri: str) -> str:
     """Return the address `models:/NAME/VERSION` that a registered name stands for now; raises UsageError if none."""
     client = reach(tracking_uri)
     with mlflow_errors(tracking_uri):
-        found = _version(client, name)
+        found = version_of(client, name)
     assert found is not None
     return f"models:/{found.name}/{found.version}"
 
@@ -65,7 +65,7 @@ def part(name: str, folder: str, tracking_uri: str) -> Path | None:
     return Path(local[0]).parent if local else None
 
 
-def _version(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
+def version_of(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
     """Return the version that a name is of, None for a run or a logged model."""
     if (named := registered(name)) is None:
         return None

@@ -16,6 +16,7 @@ from anomalyclip.evaluation.figures import headlines
 from anomalyclip.model.bundle import bundle_digest, load_card
 from anomalyclip.runs import TENSORS
 from anomalyclip.tracking import pages
+from anomalyclip.tracking.files import version_of
 from anomalyclip.tracking.pyfunc_model import model_signature
 from anomalyclip.tracking.runs import TrackedRun, logged_model
 from anomalyclip.tracking.verification import DIGEST, LOADER
@@ -23,10 +24,12 @@ from anomalyclip.tracking.verification import DIGEST, LOADER
 log = logging.getLogger("anomalyclip")
 
 EXAMPLE_FRAMES = 4
+NEW_CLASSES = "new_classes"
+"""Tag of a run and of a version: which names of new classes it was tried with, on which data, and how well."""
 VERSION_TAGS = (
     "dataset", "demonstration", "backbone", "imported_features", "protocol", "classes", "above_chance",
     "detection_threshold", "alert_threshold", "operating_point", DIGEST,
-    *(baseline.gate for baseline in BASELINES.values()), pages.WARNING,
+    *(baseline.gate for baseline in BASELINES.values()), pages.WARNING, NEW_CLASSES,
 )  # fmt: skip
 """Tags that a version copies from its run."""
 
@@ -74,6 +77,14 @@ def register_model(tracking: TrackedRun, model_id: str, name: str, standing: str
     _link(client, model_id, name, str(created.version))
     log.info("registered models:/%s/%s", name, created.version)
     return str(created.version)
+
+
+def tag_new_classes(tracking: TrackedRun, model: str) -> None:
+    """Add what the run's tag of new classes holds to that of the registered version `model`, if it is one."""
+    if (found := version_of(tracking.client, model)) is None:
+        return
+    kept = json.loads(found.tags.get(NEW_CLASSES, "{}")) | json.loads(tracking.read().data.tags[NEW_CLASSES])
+    tracking.client.set_model_version_tag(found.name, found.version, NEW_CLASSES, json.dumps(kept))
 
 
 def _link(client: mlflow.MlflowClient, model_id: str, name: str, version: str) -> None:

@@ -15,9 +15,10 @@ from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.config import ModelConfig, Precision, RunConfig
 from anomalyclip.data.labels import NORMAL, video_class
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.backbone import Backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.feature_file import Features
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, write_bundle
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections

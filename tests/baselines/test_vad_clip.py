@@ -11,7 +11,8 @@ from anomalyclip.baselines.local_global import Graph, LocalGlobal, similar_segme
 from anomalyclip.baselines.transformer import QuickGELU
 from anomalyclip.baselines.vad_clip import VadCLIP, VadCLIPOutput
 from anomalyclip.config import BackboneConfig, LossConfig, ModelConfig, TrainingConfig
-from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.directions import FixedDirections
 
 CLASSES = ("Arson", "Fighting", "Normal")
@@ -142,7 +143,7 @@ def test_a_class_name_stands_between_ten_learnt_tokens_on_each_side(backbone: Ba
         assert torch.equal(prompts[row, 0], embedded[0])
         assert torch.equal(prompts[row, 11 : 11 + length], embedded[1 : 1 + length])
         assert torch.equal(prompts[row, 21 + length], embedded[1 + length])
-        assert text.end_of_text[row] == 21 + length
+        assert text.pooled_at[row] == 21 + length
         assert torch.equal(prompts[row, 1:11], text.table[1:11])
         assert torch.equal(prompts[row, 11 + length : 21 + length], text.table[11 + length : 21 + length])
     assert 0.009 < text.table.std().item() < 0.011

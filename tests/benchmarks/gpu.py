@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
 
 from anomalyclip.config import RunConfig
 from anomalyclip.device import tf32_allowed
@@ -32,6 +31,7 @@ from anomalyclip.settings import build_config
 from anomalyclip.training.fit import StepInput, step_loss
 from anomalyclip.training.setup import build_model
 from tests.benchmarks.cases.video import draw_clip
+from tests.benchmarks.flops import flops_per_frame
 
 GPU = torch.device("cuda")
 BATCH, BATCHES, THREADS, TURNS = 64, 40, 8, 3
@@ -44,9 +44,7 @@ def encoding(name: str) -> None:
     """Print how many frames of 320 x 240 are encoded per second."""
     backbone = new_backbone(name)
     frames = np.random.default_rng(0).integers(0, 256, (BATCH, 240, 320, 3), dtype=np.uint8)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        backbone.model.encode_image(backbone.preprocess(torch.from_numpy(frames[:1])))  # type: ignore[operator]
-    flops = counter.get_total_flops()
+    flops = flops_per_frame(backbone)
     plain = _plain(backbone)
     resident = torch.from_numpy(frames).to(GPU)
     peak = _peak()

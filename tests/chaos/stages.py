@@ -52,10 +52,10 @@ def _extract_long(world: "World") -> list[str]:
     """Three videos of 16 parts each, so that a kill finds some done, some in work and some not begun."""
     manifest = world.folder / "long/manifest.csv"
     if not manifest.exists():
-        manifest.parent.mkdir()
+        manifest.parent.mkdir(exist_ok=True)
         names = [draw_long(manifest.parent / f"long_{number}.mp4", frames=LONG).stem for number in range(3)]
-        rows = [{"video_id": name, "path": f"{name}.mp4", "split": "train", "label": "Normal"} for name in names]
-        pl.DataFrame(rows).write_csv(manifest)
+        lines = [f"{name},{name}.mp4,train,,,{LONG}" for name in names]
+        manifest.write_text("\n".join(["video_id,path,split,labels,anomalies,num_frames", *lines]) + "\n")
     return ["workflows/extract.py", str(manifest), *_set(f"extraction.part_frames={LONG // 16}")]
 
 

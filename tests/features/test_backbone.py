@@ -17,7 +17,6 @@ from anomalyclip.features.backbone import (
     load_backbone,
     load_stored_backbone,
     save_backbone,
-    text_tower,
 )
 from anomalyclip.storage import Storage
 
@@ -47,9 +46,6 @@ def small_architectures(tmp_path_factory: pytest.TempPathFactory) -> None:
         "test-vit-quickgelu": {"quick_gelu": True},
         "test-lonely": {},
         "test-custom": {"custom_text": True},
-        "test-last": {"text_cfg": {**SMALL["text_cfg"], "pool_type": "last"}},
-        "test-acausal": {"text_cfg": {**SMALL["text_cfg"], "no_causal_mask": True}, "custom_text": True},
-        "test-bias": {"text_cfg": {**SMALL["text_cfg"], "proj_bias": True}},
     }
     for name, change in variants.items():
         (folder / f"{name}.json").write_text(json.dumps({**SMALL, **change}))
@@ -186,24 +182,6 @@ def test_a_file_takes_the_preprocessing_that_all_published_weights_share(
     backbone = load_backbone(BackboneConfig(name="test-vit", weights=str(tmp_path / "own.safetensors")))
     assert backbone.preprocess.mean == (0.5, 0.5, 0.5)
     assert backbone.preprocess.std == open_clip.OPENAI_DATASET_STD
-
-
-@pytest.mark.parametrize("name", ["clip-tiny", "test-custom"])
-def test_text_tower_computes_encode_text_from_embeddings(name: str) -> None:
-    backbone = random(name)
-    tower = text_tower(backbone.model)
-    tokens = backbone.tokenizer(["X X a robbery.", "X X normal."])
-    with torch.inference_mode():
-        embedded = tower.token_embedding(tokens)[:, :10] + tower.positional_embedding[:10]
-        hidden = tower.ln_final(tower.transformer(embedded, attn_mask=tower.attn_mask[:10, :10]))
-        got = hidden[torch.arange(2), tokens.argmax(dim=-1)] @ tower.text_projection
-        torch.testing.assert_close(got, backbone.model.encode_text(tokens))
-
-
-@pytest.mark.parametrize("name", ["test-last", "test-acausal", "test-bias"])
-def test_other_text_towers_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=r"cannot read learnt prompts: .* such as in ViT-\*"):
-        text_tower(random(name).model)
 
 
 @pytest.mark.parametrize("name", ["clip-tiny", "test-vit-quickgelu", "test-custom"])

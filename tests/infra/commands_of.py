@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,15 @@ def check_command(line: str, patch: pytest.MonkeyPatch) -> None:
     program, name, *arguments = shlex.split(line)
     assert program.rpartition("/")[2] == "anomalyclip", line
     main = import_module(f"anomalyclip.{commands()[name].parent.name}.{name}").main
-    parse = argparse.ArgumentParser.parse_args
+    for method in ("parse_args", "parse_intermixed_args"):
+        parse = getattr(argparse.ArgumentParser, method)
 
-    def only_parse(self: argparse.ArgumentParser, words: list[str]) -> None:
-        options = vars(parse(self, words))
-        build_config(preset(options.get("preset") or "default"), None, options.get("overrides", ()))
-        raise _ParsedError
+        def only_parse(self: argparse.ArgumentParser, words: list[str], parse: Any = parse) -> None:
+            options = vars(parse(self, words))
+            build_config(preset(options.get("preset") or "default"), None, options.get("overrides", ()))
+            raise _ParsedError
 
-    patch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+        patch.setattr(argparse.ArgumentParser, method, only_parse)
     with pytest.raises(_ParsedError):
         main(arguments)
     patch.undo()

@@ -172,7 +172,7 @@ def test_zero_shot_by_a_text_tower_that_cannot_read_prompts_is_refused(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = load_backbone(BackboneConfig())
-    monkeypatch.setattr(backbone.model, "text_pool_type", "last")
+    monkeypatch.setattr(backbone.model, "text_pool_type", "first")
     monkeypatch.setattr(candidates, "load_backbone", lambda config: backbone)
     with pytest.raises(UsageError, match="cannot read learnt prompts"):
         prepare(job(storage), "zero-shot", both_parts(tmp_path))

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +286,7 @@ def test_scores_and_events_are_those_of_an_evaluation(
     tracks = [track for video in range(3) if (track := evaluated.track(video)) is not None]
     events = [event for track in tracks for event in find_events(track, scored.operating)]
     lines = [json.loads(line) for line in Path(result.paths["events_jsonl"]).read_text().splitlines()]
-    assert lines == [asdict(event) for event in events]
+    assert lines == [event.fields() for event in events]
 
 
 def test_a_manifests_truth_is_shown_in_the_report(storage: Storage, bundle: Path, manifest: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_backbone_whose_text_tower_reads_no_prompts_is_refused(
     manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = load_backbone(BackboneConfig())
-    monkeypatch.setattr(backbone.model, "text_pool_type", "last")
+    monkeypatch.setattr(backbone.model, "text_pool_type", "first")
     monkeypatch.setattr(training_job, "load_backbone", lambda config: backbone)
     with pytest.raises(UsageError, match="cannot read learnt prompts"):
         prepare(new_job(), manifest)
@@ -201,3 +201,30 @@ def test_what_a_driver_left_that_was_killed_after_the_last_epoch_is_removed(stor
     storage.write_json("runs/fit/ray/of-the-dead/trainer.json", {})
     training_job._fit(MagicMock(), plan)
     assert storage.list("runs/fit") == ["checkpoints"]
+
+
+def test_a_training_sees_base_classes_alone_and_knows_the_novel_ones_by_name(manifest: Path, new_job: NewJob) -> None:
+    """Its plan has no video of the others; without the setting the base classes change nothing, not even the name."""
+    header, *rows = manifest.read_text().splitlines()
+    riots = [row.replace("Arson", "Riot") for row in rows if "Arson" in row]
+    for path in manifest.parent.glob("*Arson*.mp4"):
+        path.with_name(path.name.replace("Arson", "Riot")).write_bytes(b"")
+    manifest.write_text("\n".join([header, *rows, *riots]))
+    base, whole = "data.base_classes=[Arson]", prepare(new_job(), manifest)
+    assert whole.novel is None and whole.plan.classes == ["Arson", "Normal", "Riot"]
+    assert prepare(new_job(base), manifest).run == whole.run
+
+    training = prepare(new_job(base, "training.classes_seen=base"), manifest)
+    assert training.novel is not None and training.novel.names == ("Riot",)
+    assert training.plan.classes == ["Arson", "Normal"] and training.run.name != whole.run.name
+    seen = training.plan.manifest.filter(pl.col("split") != "test")["labels"].explode().drop_nulls()
+    assert set(seen) == {"Arson"}
+    assert set(training.source.test_part("test")["labels"].explode().drop_nulls()) == {"Arson", "Riot"}
+
+
+def test_a_training_on_base_classes_needs_names_and_prompts(manifest: Path, new_job: NewJob) -> None:
+    with pytest.raises(UsageError, match=r"data.base_classes names none: give some, or the preset ucf-crime"):
+        prepare(new_job("training.classes_seen=base"), manifest)
+    settings = ["training.classes_seen=base", "data.base_classes=[Arson]", "model.directions=free"]
+    with pytest.raises(UsageError, match="novel classes are recognised by their names, which need prompts"):
+        prepare(new_job(*settings), manifest)

@@ -1,92 +1,14 @@
 """Cameras end to end: files, RTSP and HTTP, cut and found again, with clips and pictures of what they saw."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import psutil
 import pytest
 
-from anomalyclip.config import LiveConfig
-from anomalyclip.live.camera import Camera
-from anomalyclip.live.frames import SightChange
-from anomalyclip.live.sources import parse_sources
-from tests.streams import FPS, draw, http_server, number_in, numbers_in, rtsp_server
-
-PATIENCE = 40.0
-"""Seconds that anything may take on a machine that is busy."""
-
-
-class Watched:
-    """A camera, and all that it gave."""
-
-    def __init__(self, camera: Camera) -> None:
-        self.camera = camera
-        self.seen = list[int]()
-        """Numbers drawn in the frames."""
-        self.numbers = list[int]()
-        self.times = list[float]()
-        self.late = list[float]()
-        """Seconds from receipt to taking."""
-        self.changes = list[SightChange]()
-        self.dropped = 0
-        self.ended = False
-        self.sizes = list[tuple[int, int]]()
-
-    def look(self, at_most: int = 16) -> None:
-        taken = self.camera.take(at_most)
-        now = time.time()
-        self.seen += [number_in(frame) for frame in taken.frames]
-        self.numbers += taken.numbers.tolist()
-        self.times += taken.times.tolist()
-        self.late += (now - taken.times).tolist()
-        self.sizes += [taken.frames.shape[1:3]] * len(taken.frames)
-        self.changes += taken.changes
-        self.dropped += taken.dropped
-        self.ended = taken.ended
-
-    def until(self, reached: Callable[[], bool], patience: float = PATIENCE) -> None:
-        end = time.monotonic() + patience
-        while not reached():
-            assert time.monotonic() < end, (self.camera.fault, self.seen[-3:], self.changes)
-            self.look()
-
-    def frames(self, count: int) -> None:
-        """Wait for so many more frames."""
-        wanted = len(self.seen) + count
-        self.until(lambda: len(self.seen) >= wanted)
-
-    @property
-    def sights(self) -> list[str]:
-        return [change.sight for change in self.changes]
-
-
-@contextmanager
-def watching(address: object, **settings: object) -> Iterator[Watched]:
-    (source,) = parse_sources([str(address)])
-    camera = Camera(source, LiveConfig.model_validate(settings))
-    camera.start()
-    process = process_of(camera)
-    try:
-        yield Watched(camera)
-    finally:
-        camera.close()
-    assert not process.is_running()
-
-
-def process_of(camera: Camera) -> psutil.Process:
-    assert camera._process is not None
-    return psutil.Process(camera._process.pid)
-
-
-@pytest.fixture(scope="session")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute, with a key frame per second."""
-    return draw(tmp_path_factory.mktemp("streams") / "minute.mp4", 60 * FPS)
+from tests.cameras import watching
+from tests.streams import FPS, draw, http_server, number_in, numbered, numbers_in, rtsp_server
 
 
 def test_a_file_is_played_once_at_its_own_pace(tmp_path: Path) -> None:
@@ -96,12 +18,6 @@ def test_a_file_is_played_once_at_its_own_pace(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.diff(watched.times), 1 / FPS, atol=1e-3)
     assert min(watched.late) >= 0 and np.median(watched.late) < 0.5
     assert watched.changes == [] and watched.dropped == 0
-
-
-def test_frames_are_thinned_to_a_rate(tmp_path: Path) -> None:
-    with watching(draw(tmp_path / "a.mp4", 50), fps=5) as watched:
-        watched.until(lambda: watched.ended)
-    assert watched.seen == watched.numbers == list(range(0, 50, 5))
 
 
 def test_clips_hold_the_packets_as_they_came_from_the_key_frame_before(video: Path, tmp_path: Path) -> None:
@@ -129,7 +45,7 @@ def codec_of(path: Path) -> tuple[str, int, int]:
         return stream.codec_context.name, stream.width, stream.height
 
 
-def test_an_rtsp_stream_that_is_cut_and_one_that_hangs_are_found_again(video: Path, tmp_path: Path) -> None:
+def test_an_rtsp_stream_that_is_cut_is_found_again(video: Path, tmp_path: Path) -> None:
     with rtsp_server(video) as server, watching(server.address(), lost_after=0.8) as watched:
         watched.frames(30)
         watched.camera.record("a", watched.times[-1], tmp_path / "a.mp4")
@@ -162,3 +78,58 @@ def test_http_transport_streams_pictures_and_recordings_are_read(video: Path, tm
     for watched in (stream, jpeg):
         assert watched.seen == watched.numbers == list(range(len(watched.seen)))
     assert codec_of(tmp_path / "a.mkv")[0] == "mjpeg" and numbers_in(tmp_path / "a.mkv")
+
+
+def test_what_the_picture_shows_is_told(tmp_path: Path) -> None:
+    def picture(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        return np.full((180, 320, 3), 10, np.uint8) if number < 20 else numbered(number, (320, 180))
+
+    with watching(draw(tmp_path / "a.mp4", 30, picture=picture), blind_after=0.5) as watched:
+        watched.until(lambda: watched.ended)
+    assert watched.sights == ["black", "ok"]
+    assert 0.4 < watched.changes[0].time - watched.times[0] < 0.8 <= watched.changes[1].time - watched.times[0] < 1.1
+
+
+@pytest.mark.accept
+def test_a_server_that_hangs_is_left_and_found_again(video: Path) -> None:
+    with rtsp_server(video) as server, watching(server.address()) as watched:
+        watched.frames(30)
+        server.freeze()
+        watched.until(lambda: watched.sights[-1:] == ["lost"])
+        watched.until(lambda: watched.camera.fault != "")
+        server.kill()
+        server.start()
+        watched.frames(30)
+    assert watched.sights[-2:] == ["lost", "ok"]
+
+
+@pytest.mark.accept
+@pytest.mark.parametrize(
+    ("name", "sent_as", "codec", "options"),
+    [
+        ("a.mp4", "h264", "libx264", {"bf": "3", "g": "50"}),
+        ("a.mp4", "sdp", "libx264", {"bf": "0", "g": "50"}),
+        ("a.mp4", "h265", "libx265", {"preset": "ultrafast", "x265-params": "keyint=50:log-level=0"}),
+        ("a.mkv", "jpeg", "mjpeg", {}),
+    ],
+)
+def test_every_way_of_rtsp_gives_clips(
+    name: str, sent_as: str, codec: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    size = (320, 176)  # RTP wants JPEG in blocks of 16 pixels
+    long = draw(tmp_path / name, 400, size, codec, **options)
+    with rtsp_server(long, sent_as) as server, watching(server.address(), clip_before=1, clip_after=0.5) as watched:
+        watched.frames(80)
+        at, start = watched.seen[-1], watched.times[-1]
+        clip, jpeg = tmp_path / f"clip{watched.camera.suffix}", tmp_path / "a.jpg"
+        watched.camera.record("a", start, clip)
+        watched.camera.finish("a", start + 0.2)
+        watched.camera.picture(start, jpeg)
+        watched.until(clip.exists)
+        watched.until(jpeg.exists)
+    assert watched.seen == list(range(watched.seen[0], watched.seen[0] + len(watched.seen)))
+    np.testing.assert_allclose(np.diff(watched.times[50:]), 1 / FPS, atol=0.02)
+    found = numbers_in(clip)
+    assert found == list(range(found[0], found[-1] + 1))
+    assert found[0] <= at - FPS + 3 and abs(found[-1] - at - 0.7 * FPS) <= 5
+    assert abs(number_in(cv2.imread(str(jpeg))[..., ::-1]) - at) <= 1

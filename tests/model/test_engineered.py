@@ -5,7 +5,8 @@ import torch
 
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import load_backbone, text_tower
+from anomalyclip.features.backbone import load_backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.engineered import engineered_features
 
 

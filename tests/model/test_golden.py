@@ -10,13 +10,13 @@ from einops import rearrange
 from torch import Tensor
 
 from anomalyclip.config import LossConfig, ModelConfig
-from anomalyclip.features.backbone import text_tower
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.importing.released_names import from_original, temporal_names, temporal_state
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.directions import FixedDirections, PromptDirections, TextEncoder
 from anomalyclip.model.losses import Selection, loss_terms, semantic_selection
 from anomalyclip.model.method import video_windows
-from anomalyclip.model.prompts import prompt_tokens
+from anomalyclip.model.prompts import prompt_texts
 from anomalyclip.model.selector import Selector, segment_scores, segment_sums, select_segments
 from anomalyclip.model.temporal import TemporalModel
 
@@ -71,7 +71,7 @@ def directions(golden: Golden, tiny_tower: torch.nn.Module) -> PromptDirections:
 def test_prompts_are_tokenised_as_the_original_does(golden: Golden, dataset: str) -> None:
     expected = golden("01_tokens")
     classes = [str(name) for name in expected[f"{dataset}_classnames"]]
-    tokens = prompt_tokens(classes, " ".join("X" * 8), open_clip.tokenize)
+    tokens = open_clip.tokenize(prompt_texts(classes, " ".join("X" * 8)))
     assert torch.equal(tokens, expected[f"{dataset}_tokens"].long())
     assert torch.equal(tokens.argmax(dim=-1), expected[f"{dataset}_eot"])
 
@@ -81,7 +81,7 @@ def test_context_words_replace_the_random_context(golden: Golden, tiny_tower: to
     classes = [str(name) for name in golden("01_tokens")["ucf_classnames"]]
     words = "a_video_from_a_CCTV_camera_of_a"
     source = PromptDirections(classes, [0], tiny_tower, open_clip.tokenize, ModelConfig(context_text=words))
-    tokens = prompt_tokens(classes, words.replace("_", " "), open_clip.tokenize)
+    tokens = open_clip.tokenize(prompt_texts(classes, words.replace("_", " ")))
     assert torch.equal(tokens, expected["ucf_tokens"].long())
     assert source.prompt_learner.context_length == int(expected["n_ctx"])
     close(source.prompt_learner.context[3], tiny_tower.token_embedding(expected["ctx_token_ids"].long()))

@@ -5,7 +5,8 @@ import torch
 
 from anomalyclip.config import BackboneConfig, ModelConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone, load_backbone, text_tower
+from anomalyclip.features.backbone import Backbone, load_backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.prompts import CONTEXT_STD, PromptLearner
 
@@ -21,7 +22,7 @@ def backbone() -> Backbone:
 def learner(backbone: Backbone, **options: Any) -> PromptLearner:
     tower = text_tower(backbone.model)
     torch.manual_seed(0)
-    return PromptLearner(CLASSES, backbone.tokenizer, tower.token_embedding, **{"context_length": 8, **options})
+    return PromptLearner(CLASSES, backbone.tokenizer, tower, **{"context_length": 8, **options})
 
 
 def directions(backbone: Backbone, **settings: Any) -> PromptDirections:

@@ -9,11 +9,12 @@ import torch
 
 from anomalyclip.config import ModelConfig, RunConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone, text_tower
+from anomalyclip.features.backbone import Backbone
 from anomalyclip.features.cache import FeatureCache
 from anomalyclip.features.feature_file import FeatureWriter
 from anomalyclip.features.index import ExtractionResult
 from anomalyclip.features.store import FeatureStore
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.model.directions import FixedDirections, FreeDirections, PromptDirections
 from anomalyclip.model.engineered import engineered_features
 from anomalyclip.storage import Storage

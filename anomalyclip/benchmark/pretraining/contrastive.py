@@ -15,7 +15,8 @@ from anomalyclip.benchmark.pretraining.augmentation import augment
 from anomalyclip.benchmark.pretraining.captions import CaptionTable
 from anomalyclip.benchmark.pretraining.loss import contrastive_loss
 from anomalyclip.benchmark.pretraining.settings import AugmentationSettings, PretrainingSettings
-from anomalyclip.features.backbone import new_backbone, text_tower
+from anomalyclip.features.backbone import new_backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.training.checkpoints import Checkpoint, load_optimizer_state, optimizer_state
 
 
@@ -119,7 +120,7 @@ class Pretraining:
         """
         tower, positions = self._tower, ranks.shape[1]
         hidden = F.embedding(ranks, self._embeddings) + tower.positional_embedding[:positions]
-        hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:positions, :positions])
+        hidden = tower.transformer(hidden, attn_mask=tower.mask(positions))
         hidden = tower.ln_final(hidden[torch.arange(len(ranks)), ranks.argmax(dim=1)])
         return F.normalize(hidden @ tower.text_projection, dim=-1)
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from torch import nn
+
 from anomalyclip.benchmark.pictures.pool import DrawPicture, PicturePool, draw_pool, pool_digest
 from anomalyclip.benchmark.pretraining.accuracy import ZeroShotAccuracy, zero_shot_accuracy
 from anomalyclip.benchmark.pretraining.contrastive import Pretraining
 from anomalyclip.benchmark.pretraining.settings import PretrainingConfig
 from anomalyclip.config import BackboneConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import load_backbone, new_backbone, text_tower
+from anomalyclip.features.backbone import load_backbone, new_backbone
+from anomalyclip.features.text_tower import text_tower
 from anomalyclip.features.weights import write_weights
 from anomalyclip.job import Job
 from anomalyclip.jobs.lifecycle import finished, tracked
@@ -187,7 +190,12 @@ def copy_weights(job: Job, prepared: Prepared) -> None:
 def _check_architecture(config: PretrainingConfig, draw: DrawPicture) -> None:
     """Refuse an architecture that cannot be trained on the pictures, or cannot read learnt prompts afterwards."""
     backbone = new_backbone(config.training.architecture)
-    text_tower(backbone.model)
+    tower = text_tower(backbone.model)
+    if tower.reads_padding or tower.pooling != "argmax" or not isinstance(tower.text_projection, nn.Parameter):
+        raise UsageError(
+            f"training.architecture={backbone.name}: only CLIP's own text tower is trained here: causal, read at the "
+            "end of the text, projected by one matrix"
+        )
     size = draw(config.pictures.seed, 0).pixels.shape[0]
     if backbone.preprocess.size != size:
         raise UsageError(

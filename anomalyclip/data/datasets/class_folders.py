@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anomalyclip.data.datasets.interval_file import file_key
-from anomalyclip.data.datasets.media import Kind, Media, find_media
+from anomalyclip.data.datasets.media import Kind, Media, below, find_media
 from anomalyclip.data.labels import NORMAL, is_normal
 from anomalyclip.data.manifest_checks import id_faults, label_faults
 from anomalyclip.data.schema import SPLITS
@@ -37,13 +37,14 @@ def find_clips(root: Path) -> tuple[list[Clip], list[str]]:
     media = find_media(root)
     # feature files are used instead of videos if there are none
     media = [one for one in media if one.kind != Kind.FEATURES] or media
-    placed = [one for one in media if _class_folder(one, parts)]
-    faults = [_misplaced(one, root, parts) for one in media if not _class_folder(one, parts)]
+    classes = {place: _class_folder(place, parts) for place in {one.path.parent for one in media}}
+    placed = [(one, found) for one in media if (found := classes[one.path.parent])]
+    faults = [_misplaced(one, root, parts) for one in media if not classes[one.path.parent]]
     faults += [fault for part, folders in parts.items() for fault in _part_faults(part, folders, root)]
-    filled = {_class_folder(one, parts) for one in placed} | {one.path for one in media}
+    filled = {*classes.values(), *(one.path for one in media if one.kind == Kind.FRAMES)}
     empty = [folder for folders in parts.values() for folder in folders if folder not in filled]
     faults += [f"{folder.relative_to(root)} holds no videos: fill it or remove it" for folder in empty]
-    clips = _clips(placed, root, parts)
+    clips = _clips(placed, root)
     return clips, [*faults, *_label_faults({clip.label for clip in clips}), *_id_faults(clips)]
 
 
@@ -56,11 +57,11 @@ def _sub_folders(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
 
 
-def _class_folder(media: Media, parts: Iterable[Path]) -> Path | None:
-    """Return the folder of its class, directly below a part; None for media that are higher or elsewhere."""
+def _class_folder(place: Path, parts: Iterable[Path]) -> Path | None:
+    """Return the folder of a class, directly below a part, that is or holds a place; None for what is elsewhere."""
     for part in parts:
-        if media.path.is_relative_to(part) and len(inner := media.path.relative_to(part).parts) > 1:
-            return part / inner[0]
+        if place != part and place.is_relative_to(part):
+            return part / place.relative_to(part).parts[0]
     return None
 
 
@@ -85,15 +86,14 @@ def _part_faults(part: Path, folders: Sequence[Path], root: Path) -> Iterator[st
         yield f"{place} holds no class folder beside {NORMAL}: training needs anomalous videos"
 
 
-def _clips(placed: Sequence[Media], root: Path, parts: Sequence[Path] | dict[Path, list[Path]]) -> list[Clip]:
-    names = Counter(_composed(one.name) for one in placed)
+def _clips(placed: Sequence[tuple[Media, Path]], root: Path) -> list[Clip]:
+    names = Counter(_composed(one.name) for one, _ in placed)
     clips = []
-    for one in placed:
-        folder = _class_folder(one, parts) or root
+    for one, folder in placed:
         label = NORMAL if is_normal(folder.name.strip()) else _composed(folder.name.strip())
         split = "" if folder.parent == root else folder.parent.name.casefold()
         name = _composed(one.name)
-        key = file_key(one.path.relative_to(root).as_posix())
+        key = file_key(below(one.path, root))
         clips.append(Clip(one, key, split, label, name if names[name] == 1 else f"{label}-{name}"))
     return clips
 

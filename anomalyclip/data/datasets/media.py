@@ -53,9 +53,24 @@ def find_media(root: Path) -> list[Media]:
 
 def manifest_path(path: Path, root: Path) -> str:
     """Return the `path` of a manifest that lies in `root`: relative to it, or absolute if a link leads out of it."""
-    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
-        return path.relative_to(root).as_posix()
-    return os.path.abspath(path)  # noqa: PTH100 (Path.resolve would follow the link)
+    if _holds_link(path, root) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        return os.path.abspath(path)  # noqa: PTH100 (Path.resolve would follow the link)
+    return below(path, root)
+
+
+def below(path: Path, root: Path) -> str:
+    """Return a path, which starts with the root as it was given, relative to it; `.` for the root itself."""
+    return "/".join(path.parts[len(root.parts) :]) or "."
+
+
+def _holds_link(path: Path, root: Path) -> bool:
+    """Whether a part of the path below the root is a link: asking for the whole real path takes five times longer."""
+    place = str(root)
+    for part in path.parts[len(root.parts) :]:
+        place = f"{place}/{part}"
+        if os.path.islink(place):  # noqa: PTH114 (a Path for each part of each file would be slow)
+            return True
+    return False
 
 
 def _walk(root: Path) -> Iterator[Iterable[Media]]:
@@ -70,14 +85,16 @@ def _walk(root: Path) -> Iterator[Iterable[Media]]:
 
 
 def _media_of(folder: Path, files: list[str], is_root: bool) -> Iterator[Media]:
-    videos = [folder / name for name in files if Path(name).suffix.lower() in VIDEOS]
-    yield from (Media(path.stem, path, Kind.VIDEO) for path in videos)
+    named = [(name, *os.path.splitext(name)) for name in files]  # noqa: PTH122 (quicker than a Path)
+    videos = [(stem, name) for name, stem, suffix in named if suffix.lower() in VIDEOS]
+    yield from (Media(stem, folder / name, Kind.VIDEO) for stem, name in videos)
     if not videos and not is_root and frame_names(files):
         yield Media(folder.name, folder, Kind.FRAMES)
     features = dict[str, Path]()
-    for path in (folder / name for name in files if name.lower().endswith(FEATURES)):
-        crop = CROP.fullmatch(path.stem)
-        features.setdefault(crop.group(1) if crop else path.stem, path)
+    for name, stem, suffix in named:
+        if suffix.lower() == FEATURES:
+            crop = CROP.fullmatch(stem)
+            features.setdefault(crop.group(1) if crop else stem, folder / name)
     yield from (Media(name, path, Kind.FEATURES) for name, path in features.items())
 
 

@@ -387,6 +387,11 @@
     const share = quiet(`${Math.round(100 * event.share)} %`);
     const what = element("span", { className: "what" }, dot(event.label), event.label, share, severity);
     const text = element("span", {}, what, quiet(span(event)), quiet(`peak ${score(event.peak)}`));
+    for (const [name, part] of Object.entries(event.new_shares ?? {})) {
+      const found = quiet(`${name} ${Math.round(100 * part)} %`);
+      if (name === event.new_label) found.classList.add("new");
+      text.append(found);
+    }
     if (event.clock_start) text.append(quiet(event.clock_start.replace("T", " ").replace(/\.\d+/, "")));
     event.go = element("button", { type: "button", className: "go" }, ...picture(event.video, event), text);
     event.go.addEventListener("click", () => play(event.video, event.start));

@@ -1,5 +1,6 @@
 """What counts as a video below a folder, and under which name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_links_are_followed_once_and_lead_to_absolute_paths(tmp_path: Path) -> N
         (root / loop).symlink_to(root)
     media = {one.name: manifest_path(one.path, root) for one in find_media(root)}
     assert media == {"a": "a.mp4", "b": str(root / "linked" / "b.mp4")}
+
+
+def test_only_places_behind_a_link_are_asked_for_their_real_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = put(tmp_path / "root", "Abuse/camera/a.mp4")
+    (root / "Abuse" / "linked.mp4").symlink_to(root / "Abuse" / "camera" / "a.mp4")
+    asked: list[str] = []
+    real = os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path: asked.append(Path(path).name) or real(path))
+    assert manifest_path(root / "Abuse" / "camera" / "a.mp4", root) == "Abuse/camera/a.mp4"
+    assert manifest_path(root, root) == "." and asked == []
+    assert manifest_path(root / "Abuse" / "linked.mp4", root) == "Abuse/linked.mp4"
+    assert asked == ["linked.mp4", "root"]
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:

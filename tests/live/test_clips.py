@@ -1,0 +1,113 @@
+"""Clips and pictures of packets: whole from a key frame on, whatever the codec, the groups and the order of frames."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from anomalyclip.data.orientation import Orientation
+from anomalyclip.live.clips import Clip, partial_of
+from anomalyclip.live.connection import connected
+from anomalyclip.live.packets import PacketRing, Stored
+from anomalyclip.live.pictures import write_picture
+from anomalyclip.live.sources import parse_sources
+from tests.streams import FPS, draw, number_in, numbers_in
+
+BEGAN = 1000.0
+OPEN_GROUPS = {"preset": "ultrafast", "x265-params": "open-gop=1:keyint=25:bframes=2:log-level=0"}
+KINDS = {
+    "groups of a second": ("a.mp4", "libx264", {"bf": "0"}),
+    "a long group with frames out of order": ("a.mp4", "libx264", {"bf": "3", "g": "60"}),
+    "a transport stream": ("a.ts", "libx264", {"bf": "2", "g": "50"}),
+    "open groups": ("a.mp4", "libx265", OPEN_GROUPS),
+    "motion JPEG": ("a.mkv", "mjpeg", {}),
+    "MPEG-4": ("a.avi", "mpeg4", {"g": "25"}),
+}  # fmt: skip
+
+
+def ring_of(path: Path, seconds: float = 100.0, connections: int = 1) -> PacketRing:
+    ring = PacketRing(seconds)
+    for number in range(connections):
+        with connected(parse_sources([str(path)])[0], 10**6) as opened:
+            for packet in opened.packets():
+                list(packet.decode())
+                for each in opened.filtered(packet) if packet.size else []:
+                    time = BEGAN + 10 * number + float(each.pts * each.time_base)
+                    stamps = each.pts, each.dts, opened.frame_ticks
+                    ring.add(Stored(bytes(each), time, *stamps, each.is_keyframe, opened.encoding(number)))
+    return ring
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_is_whole_from_the_key_frame_before_its_begin(kind: str, tmp_path: Path) -> None:
+    name, codec, options = KINDS[kind]
+    ring = ring_of(draw(tmp_path / name, 100, codec=codec, **options))
+    newest = ring.newest
+    assert newest
+    began = ring.since(0)[0].time
+    clip = Clip(tmp_path / f"clip{newest.encoding.suffix}", began + 2.5, 1.0)
+    assert clip.catch_up(ring, began + 3.0)
+    assert not clip.target.exists() and partial_of(clip.target).exists()
+    assert clip.finish() and not partial_of(clip.target).exists()
+    found = numbers_in(clip.target)
+    key = max(packet.time for packet in ring.since(0) if packet.key and packet.time <= began + 2.5)
+    first = round((key - began) * FPS)
+    assert found[0] == first and found == list(range(first, found[-1] + 1))
+    assert abs(found[-1] - 3.5 * FPS) <= 5
+
+    write_picture(ring, began + 2.6, Orientation(), 10**6, tmp_path / "a.jpg")
+    assert abs(number_in(cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1]) - 2.6 * FPS) <= 1
+
+
+def test_a_clip_is_of_constant_speed_and_goes_on_in_time_over_a_cut(tmp_path: Path) -> None:
+    ring = ring_of(draw(tmp_path / "a.mp4", 50, bf="2"), connections=2)
+    clip = Clip(tmp_path / "clip.mp4", BEGAN, 60.0)
+    assert not clip.catch_up(ring, BEGAN + 12)
+    assert clip.finish()
+    assert numbers_in(clip.target) == [*range(50), *range(50)]
+    with av.open(str(clip.target)) as container:
+        seconds = [frame.time for frame in container.decode(video=0)]
+    steps = np.diff(seconds)
+    np.testing.assert_allclose(np.delete(steps, 49), 1 / FPS, atol=1e-3)
+    assert 7.8 < steps[49] < 8.2
+
+
+def test_a_clip_goes_on_in_time_when_a_camera_sets_its_stamps_anew(tmp_path: Path) -> None:
+    ring = PacketRing(100.0)
+    for packet in ring_of(draw(tmp_path / "a.mp4", 50, bf="2"), connections=2).since(0):
+        ring.add(packet._replace(encoding=packet.encoding._replace(connection=0)))
+    clip = Clip(tmp_path / "clip.mp4", BEGAN, 60.0)
+    clip.catch_up(ring, BEGAN + 12)
+    clip.finish()
+    assert numbers_in(clip.target) == [*range(50), *range(50)]
+
+
+def test_a_clip_goes_on_at_a_key_frame_where_packets_are_gone(tmp_path: Path) -> None:
+    packets = ring_of(draw(tmp_path / "a.mp4", 100)).since(0)
+    ring = PacketRing(1.0)
+    clip = Clip(tmp_path / "clip.mp4", BEGAN, 60.0)
+    for packet in packets[:30]:
+        ring.add(packet)
+    clip.catch_up(ring, BEGAN)
+    for packet in packets[30:]:  # the ring forgets some of them in the meantime
+        ring.add(packet)
+    clip.catch_up(ring, BEGAN)
+    clip.finish()
+    assert numbers_in(clip.target) == [*range(30), *range(50, 100)]
+
+
+def test_a_clip_without_packets_is_no_file(tmp_path: Path) -> None:
+    clip = Clip(tmp_path / "clip.mp4", 0.0, 1.0)
+    assert not clip.catch_up(PacketRing(1.0), 0.5) and clip.catch_up(PacketRing(1.0), 2.0)
+    assert not clip.finish()
+    assert not write_picture(PacketRing(1.0), 0.0, Orientation(), 10**6, tmp_path / "a.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_is_the_first_or_the_newest_where_its_time_is_not_there(tmp_path: Path) -> None:
+    ring = ring_of(draw(tmp_path / "a.mp4", 100, bf="2"), seconds=1.0)
+    for moment, expected in ((BEGAN, 50), (BEGAN + 60, 99)):
+        assert write_picture(ring, moment, Orientation(), 10**6, tmp_path / "a.jpg")
+        assert number_in(cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1]) == expected
