@@ -1,4 +1,4 @@
-"""Extraction on one and on two nodes of a core each, and what the sizing says: `python -m tests.benchmarks.nodes FOLDER`.
+"""Extraction on one and on two nodes of a core each, and its sizing: `python -m tests.benchmarks.nodes FOLDER`.
 
 Each node has a core of its own, on which it decodes and encodes; the sizing gets the rate of one core that does both.
 """
