@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch import Tensor
 
 from anomalyclip.benchmark.footage import videos
 from anomalyclip.config import BackboneConfig, RunConfig
@@ -148,6 +150,21 @@ def test_a_backbone_whose_text_tower_reads_no_prompts_is_refused(
         prepare(new_job(), manifest)
     assert storage.list("runs") == []
     assert prepare(new_job("model.directions=auto"), manifest).plan.config.model.directions == "free"
+
+
+@pytest.mark.parametrize("directions", ["auto", "finetuned"])
+def test_a_backbone_without_its_tokenizer_is_refused_before_a_run_is_opened(
+    manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch, directions: str
+) -> None:
+    def refuse(texts: list[str]) -> Tensor:
+        raise UsageError("backbone clip-tiny has no tokenizer here")
+
+    backbone = dataclasses.replace(load_backbone(BackboneConfig()), tokenizer=refuse)
+    monkeypatch.setattr(training_job, "load_backbone", lambda config: backbone)
+    with pytest.raises(UsageError, match="clip-tiny has no tokenizer here"):
+        prepare(new_job(f"model.directions={directions}"), manifest)
+    assert storage.list("runs") == []
+    assert prepare(new_job("model.directions=free", "model.zero_shot=false"), manifest).backbone is backbone
 
 
 def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job: NewJob, tmp_path: Path) -> None:
