@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -103,6 +104,15 @@ class Broker:
         while not any(each.laddr.port == self.port for each in psutil.Process(self._process.pid).net_connections()):
             assert time.monotonic() < until and self._process.poll() is None, self._log.read_text()
             time.sleep(0.01)
+
+    def freeze(self) -> None:
+        """Keep the connections and answer nothing, until it is thawed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def down(self) -> None:
         if self._process is not None:

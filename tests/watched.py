@@ -2,11 +2,11 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -116,14 +117,11 @@ class WatchRun:
                 return error.code, error.read().decode()
         return 0, ""
 
-    def figure(self, name: str, **labels: str) -> float:
-        """A figure of the metrics."""
-        told = "".join(rf'(?=[^}}]*{key}="{re.escape(value)}")' for key, value in labels.items())
-        found = re.search(
-            rf"^anomalyclip_live_{name}(?:\{{{told}[^}}]*\}})? (\S+)$", self.get("/metrics")[1], re.MULTILINE
-        )
-        assert found is not None, (name, labels)
-        return float(found[1])
+    def starved(self) -> float:
+        """Share of the time in which its busiest thread was ready to run, and the machine was busy with others."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        waited = max(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
+        return waited / (time.time() - psutil.Process(self.process.pid).create_time())
 
     def end(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Send a signal, and return the exit code."""

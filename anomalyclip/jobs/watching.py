@@ -143,6 +143,7 @@ def _watch(job: Job, watching: Watching, told: _Told) -> tuple[WatchResult, list
         watch, take_over = start(job, watching, models, model, announcer, metrics)
         with followed(models, take_over, watching.reload if models.may_move else 0, told.reload):
             watch.run(told.stop)
+            log.info("no camera is watched any more; sinks have %.0f s for what waits", DRAIN_SECONDS)
     result = WatchResult(
         model=watch.model,
         folder=str(watching.folder),

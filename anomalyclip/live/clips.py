@@ -48,8 +48,6 @@ class Clip:
                 return now > self.end
             self._cursor = first.number
         for packet in ring.since(self._cursor):
-            if packet.number != self._cursor and not packet.key:  # the ring was faster than the disk
-                continue
             # all frames up to the latest have come when a later one comes: it may be decoded before them
             if self.end < self._latest < packet.time or not self._write(packet):
                 self._complete = True

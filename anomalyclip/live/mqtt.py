@@ -21,6 +21,7 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 CONNECT_SECONDS, CONFIRM_SECONDS, CLOSE_SECONDS = 5.0, 10.0, 1.0
 KEEPALIVE = 30
 """Seconds after which a silent connection is checked."""
+_SILENT = "no connection"
 
 
 class Mqtt:
@@ -45,7 +46,7 @@ class Mqtt:
         self._login = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         self._tls = parts.scheme == "mqtts"
         self._changed = threading.Condition()
-        self._online, self._said = False, "no connection"
+        self._online, self._said = False, _SILENT
         self._sent: tuple[str, int] | None = None
         self._confirmed: set[int] = set()
         self._client: Client = self._new_client()
@@ -99,10 +100,10 @@ class Mqtt:
     def _connected(self, client: "Client", data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if not reason.is_failure:
             client.publish(f"{self._topic}/available", "online", qos=1, retain=True)
-        self._tell(not reason.is_failure, f"the broker answers: {reason}")
+        self._tell(not reason.is_failure, f"the broker answers: {reason}" if reason.is_failure else _SILENT)
 
     def _disconnected(self, client: "Client", data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        self._tell(False, self._said if "answers" in self._said and reason.is_failure else "no connection")
+        self._tell(False, self._said)  # why it was refused, if it was
 
     def _published(self, client: "Client", data: Any, mid: int, reason: Any, properties: Any) -> None:
         with self._changed:

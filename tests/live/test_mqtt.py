@@ -43,6 +43,27 @@ def test_a_broker_that_restarts_gets_everything_once_and_in_order(tmp_path: Path
     assert (courier.delivered, outbox.depth(sink.key)) == (9, 0)
 
 
+def test_a_message_that_is_not_confirmed_is_waited_for_and_not_published_again(
+    own_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "CONFIRM_SECONDS", 0.1)
+    subscriber, sink = Subscriber(own_broker.port), Mqtt(own_broker.url)
+    sink.open()
+    sink.send(first_message("a", "anomaly", "front", {}))
+    own_broker.freeze()
+    for _ in range(3):
+        with pytest.raises(UndeliveredError, match="no confirmation"):
+            sink.send(first_message("b", "anomaly", "front", {}))
+    own_broker.thaw()
+    monkeypatch.setattr(mqtt, "CONFIRM_SECONDS", 10)
+    for id in "bc":
+        sink.send(first_message(id, "anomaly", "front", {}))
+    wait_until(lambda: len(subscriber.of("anomalyclip/front/events")) >= 3)
+    sink.close()
+    subscriber.close()
+    assert [json.loads(text)["id"] for text in subscriber.of("anomalyclip/front/events")] == ["a", "b", "c"]
+
+
 def test_who_comes_later_is_told_whether_it_is_there_and_hears_of_its_death(tmp_path: Path, own_broker: Broker) -> None:
     sink = Mqtt(f"{own_broker.url}/site/one")
     sink.open()

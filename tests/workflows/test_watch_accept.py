@@ -16,6 +16,8 @@ from tests.streams import HttpServer, RtspServer, http_server, rtsp_server
 from tests.watched import WatchRun, draw_video, watching, write_model
 
 SPANS_EVERY = 8.0
+STARVED = 0.1
+"""Share of the time that the loop may wait for a core: then seconds say nothing of this program."""
 STREAMS = ("rtsp", "http", "pictures")
 NAMES = (*STREAMS, "file")
 
@@ -85,12 +87,17 @@ def _take(folder: Path, course: Course) -> None:
             wait_until(lambda: run.get("/healthz")[0] == 200, 120)
             place = Place(run, rtsp, http, hook, own_broker, subscriber)
             memory = _go_through(place, course)
-            _check_figures(run, course.timely)
+            figures, starved = run.get("/metrics")[1], run.starved()
             assert run.end() == 143, run.errors.read_text()
-            _check_events(run, course)
+            opened = {each["id"] for each in run.messages if each["type"] == "new"}
+            assert {each["id"] for each in run.messages if each["type"] == "end"} == opened
             _check_sinks(place, run.errors)
             third = len(memory) // 3
             assert max(memory[-third:]) < (1 + course.growth) * max(memory[third : 2 * third]), memory
+            if starved > STARVED:
+                pytest.skip(f"all but times: others kept the cores busy for {starved:.0%} of the time")
+            _check_figures(figures, course.timely)
+            _check_events(run, course)
 
 
 def _go_through(place: Place, course: Course) -> list[int]:
@@ -118,20 +125,18 @@ def _memory(run: WatchRun) -> int:
     return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
 
 
-def _check_figures(run: WatchRun, timely: float) -> None:
-    text = run.get("/metrics")[1]
+def _check_figures(text: str, timely: float) -> None:
     for name in NAMES:
         buckets = re.findall(rf'delay_seconds_bucket\{{le="([\d.+Inf]+)",source="{name}"\}} (\S+)', text)
         counts = {limit: float(count) for limit, count in buckets}
         assert counts["2.0"] >= timely * counts["+Inf"] > 0, (name, counts)
-        assert run.figure("frames_dropped_total", source=name) == 0
-    assert run.figure("sink_failures", sink=next(iter(re.findall(r'sink="(webhook [^"]+)"', text)))) > 0
+        assert f'frames_dropped_total{{source="{name}"}} 0.0' in text
+    failures = re.findall(r'sink_failures\{sink="(?:webhook|mqtt).*"\} (\S+)', text)
+    assert len(failures) == 2 and min(map(float, failures)) > 0
 
 
 def _check_events(run: WatchRun, course: Course) -> None:
     """Whatever lasted long enough between two cuts was found, and ended; the file was not cut."""
-    opened = {each["id"] for each in run.messages if each["type"] == "new"}
-    assert {each["id"] for each in run.messages if each["type"] == "end"} == opened
     found = [(each["after"]["start"], each["after"]["end"]) for each in run.of("anomaly", "end", "file")]
     assert len(found) == len(course.spans())
     for (start, end), (first, last) in zip(found, course.spans(), strict=True):

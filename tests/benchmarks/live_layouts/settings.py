@@ -11,10 +11,11 @@ CONSIDERED = [
     Setting(BY_NAME["dense"], 16, 64, 16),
     *(Setting(BY_NAME["dense"], 8, 8, least) for least in (8, 32, 64)),
 ]
+DEFAULT = BY_NAME["dense"]._replace(grid=16)
 CHOSEN = [
-    *(Setting(pattern, 16, 8, 16) for pattern in PATTERNS),
-    Setting(BY_NAME["dense"], 16, 0, 16),
-    Setting(BY_NAME["dense"], 8, 8, 16),
-    Setting(BY_NAME["dense"], 16, 32, 16),
+    *(Setting(DEFAULT, 16, delay, 16) for delay in (8, 0, 32)),
+    *(Setting(BY_NAME[name], 16, 8, 16) for name in ("half", "sparse 2", "spread 2")),
 ]
 """The default, and beside it what differs in one thing."""
+COSTLY = [Setting(BY_NAME["dense"], 8, 8, 16), Setting(BY_NAME["grown"], 16, 8, 16)]
+"""Others whose cost is measured."""

@@ -47,7 +47,8 @@ class Models:
         for setting in settings:
             found = []
             for bundle, (model, card) in zip(self.bundles, loaded, strict=True):
-                file = self.kept / f"{bundle.name}-{part}-{setting.pattern.name}.npz".replace(" ", "-")
+                name = f"{bundle.name}-{part}-{setting.pattern.name}-every-{setting.pattern.grid}"
+                file = self.kept / f"{name.replace(' ', '-')}.npz"
                 windows = windows_of(model, card, setting.pattern, streams, file)
                 taken = [each.taken(setting.hop, setting.delay, setting.least) for each in windows]
                 found.append(figures(streams, taken, card.classes, online=True))
