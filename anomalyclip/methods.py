@@ -40,7 +40,7 @@ class NewNames:
 def load_with_names(folder: Path, new: NewNames) -> tuple[AnomalyCLIP, ModelCard, list[Near]]:
     """Read a model that also scores new classes, and which of their names are close to a trained class.
 
-    `Method.new_classes` names them; their probabilities stand behind those of the trained classes, which stay as they
+    `Method.new_classes` names them; their probabilities come after those of the trained classes, which stay as they
     are (`model/new_classes.py`). Raises UsageError if the model reads no class names, a name is too long for the text
     tower, or the text tower is not the one that the model was trained with.
     """

@@ -285,7 +285,7 @@ def _send_elsewhere(handler: BaseHTTPRequestHandler, server: HttpServer) -> None
 
 
 def _send_text(handler: BaseHTTPRequestHandler, server: HttpServer) -> None:
-    _begin(handler, "application/octet-stream", len(server.text))
+    _begin(handler, "application/vnd.apple.mpegurl", len(server.text))
     handler.wfile.write(server.text.encode())
 
 

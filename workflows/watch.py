@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyclip import cli
+from anomalyclip.data.new_names import asked_names
 from anomalyclip.errors import UsageError
 from anomalyclip.tracking.resolve import resolve
 
@@ -20,6 +21,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION or NAME@ALIAS, a run, or a folder")
     command.add_argument("sources", nargs="+", metavar="SOURCE",
                          help="ADDRESS or NAME=ADDRESS: rtsp://, http://, /dev/video0, or a file")  # fmt: skip
+    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
+                         "between them; apart from the trained ones")  # fmt: skip
     thresholds = command.add_mutually_exclusive_group()
     thresholds.add_argument("--false-alarms-per-hour", type=float, metavar="X",
                             help="the threshold that has so few on normal video (else the model's own)")  # fmt: skip
@@ -36,6 +39,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     arguments = command.parse_intermixed_args(argv)  # SOURCE may stand behind options
     if not 0 <= arguments.reload <= DAY:
         raise UsageError(f"--reload {arguments.reload:g}: give 0 to {DAY} seconds")
+    names = asked_names(arguments.classes)
     job = cli.resolve(arguments)
     resolve(arguments.model, job.storage, job.tracking_uri)
 
@@ -44,7 +48,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     asked = operating.Asked(arguments.false_alarms_per_hour, arguments.threshold)
     prepared = watching.prepare(
         job, arguments.model, arguments.sources, asked, arguments.webhook, arguments.mqtt, arguments.output,
-        arguments.reload, arguments.ray,
+        arguments.reload, arguments.ray, names,
     )  # fmt: skip
     return watching.run(job, prepared)
 

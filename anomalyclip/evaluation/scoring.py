@@ -43,7 +43,7 @@ class Scorer:
 
     score: Callable[[Tensor], tuple[Tensor, Tensor]]
     """Stored features of a crop `(stored frames, dim)` to anomaly scores `(stored frames,)` and class
-    probabilities `(stored frames, classes)`, all in [0, 1]; those of new classes stand behind."""
+    probabilities `(stored frames, classes)`, all in [0, 1]; those of new classes come last."""
     classes: tuple[str, ...]
     """In the order of the probabilities, Normal among them."""
     dim: int

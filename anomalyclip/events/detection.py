@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from anomalyclip.config import EventsConfig
 from anomalyclip.events.event import Event, Severity, Track
+from anomalyclip.events.new_sums import NewSums
 from anomalyclip.settings import Section
 
 DoubleArray = NDArray[np.float64]
@@ -77,7 +78,7 @@ def _event(track: Track, smoothed: DoubleArray, first: int, last: int, alert: fl
         for name in track.abnormal()
     }
     label = max(masses, key=lambda name: masses[name])
-    new_label, new_shares = _new_classes(track, within)
+    new = _new_sums(track, within)
     peak = float(smoothed[within].max())
     severity: Severity = "alert" if peak >= alert else "detection"
     start, end = float(track.edges[first]), float(track.edges[last + 1])
@@ -95,21 +96,13 @@ def _event(track: Track, smoothed: DoubleArray, first: int, last: int, alert: fl
         mean=float(smoothed[within].mean()),
         peak_frame=first + int(smoothed[within].argmax()),
         severity=severity,
-        new_label=new_label,
-        new_shares=new_shares,
+        new_label=new.label(),
+        new_shares=new.shares(),
     )
 
 
-def _new_classes(track: Track, within: slice) -> tuple[str | None, dict[str, float]]:
-    """Return the new class that fits an event better than every trained one, and the shares of all new ones."""
-    scores = track.scores[within].astype(np.float64)
-    total = scores.sum() or 1.0
-    shares = {name: float(column[within].sum(dtype=np.float64) / total) for name, column in track.new.items()}
-    best = max(shares, key=lambda name: shares[name], default=None)
-    if best is None:
-        return None, {}
-    # what is left to the trained classes where the new one takes its part
-    left = 1 - track.new[best][within] / np.maximum(scores, np.finfo(np.float64).tiny)
+def _new_sums(track: Track, within: slice) -> NewSums:
     columns = [track.classes.index(name) for name in track.abnormal()]
-    trained = (track.probabilities[within][:, columns] * left[:, None]).sum(axis=0, dtype=np.float64) / total
-    return best if shares[best] > trained.max() else None, shares
+    scores, trained = track.scores[within], track.probabilities[within][:, columns]
+    new = np.stack([column[within] for column in track.new.values()], axis=1) if track.new else scores[:, None][:, :0]
+    return NewSums.of(tuple(track.new), scores, trained, new)

@@ -116,7 +116,7 @@ def frame_edges(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def events_table(events: Iterable[Event], new_classes: Sequence[str] = ()) -> pl.DataFrame:
-    """Return events as a table EVENTS; if new classes were asked for, with their columns behind (`NEW_CLASSES`)."""
+    """Return events as a table EVENTS; if new classes were asked for, with their columns at the end (`NEW_CLASSES`)."""
     of_new = [pl.String(), pl.Struct({name: pl.Float64() for name in new_classes})]
     schema = {**EVENTS, **(dict(zip(NEW_CLASSES, of_new, strict=True)) if new_classes else {})}
     return pl.DataFrame([asdict(event) for event in events], schema=schema)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from anomalyclip.events.detection import OperatingPoint
 from anomalyclip.features.backbone import Backbone, save_backbone
 from anomalyclip.job import Job
 from anomalyclip.jobs.candidates import trained_candidate
+from anomalyclip.jobs.new_classes import new_names
 from anomalyclip.jobs.operating import Asked, operating_point
 from anomalyclip.live.model_files import Encoders, ModelFiles
 from anomalyclip.live.scorer import live_scorer
@@ -30,8 +31,9 @@ log = logging.getLogger("anomalyclip")
 class LiveModels:
     """The model of a name, as it is now; models that understand the same features share one encoder."""
 
-    def __init__(self, job: Job, name: str, asked: Asked) -> None:
-        self._job, self._name, self._asked = job, name, asked
+    def __init__(self, job: Job, name: str, asked: Asked, classes: Sequence[str] = ()) -> None:
+        """Follow a name; `classes` that nobody trained are recognised by their names besides."""
+        self._job, self._name, self._asked, self._classes = job, name, asked, tuple(classes)
         self._current = ""
         self._device = resolve_device()
         self._encoders = Encoders(self._device)
@@ -54,7 +56,7 @@ class LiveModels:
         candidate = trained_candidate(self._job, version)
         bundle = candidate.scorer
         assert isinstance(bundle, Path)
-        scorer = live_scorer(bundle, self._device)
+        scorer = live_scorer(bundle, self._device, new=new_names(self._job, candidate, self._classes))
         point, note = operating_point(version, bundle, self._asked, self._job.config.events)
         backbone, precision = candidate.backbone, candidate.extraction.precision
         assert backbone is not None
@@ -62,7 +64,7 @@ class LiveModels:
         model = Model(version, encode, scorer, point)
         _try(model)
         self._current = key
-        self._files = partial(_files, self._job, version, bundle, backbone, precision, point)
+        self._files = partial(_files, self._job, version, bundle, backbone, precision, point, self._classes)
         log.info("model %s on %s; events: %s", version, self._device, note)
         return model
 
@@ -119,11 +121,12 @@ def followed(
 
 
 def _files(
-    job: Job, name: str, bundle: Path, backbone: Backbone, precision: Precision, point: OperatingPoint
-) -> ModelFiles:
+    job: Job, name: str, bundle: Path, backbone: Backbone, precision: Precision, point: OperatingPoint,
+    classes: tuple[str, ...],
+) -> ModelFiles:  # fmt: skip
     save_backbone(backbone, job.storage)
     files = {file.name: file.read_bytes() for file in bundle.iterdir() if file.is_file()}
-    return ModelFiles(name, files, job.storage.root, backbone.identity, precision, point)
+    return ModelFiles(name, files, job.storage.root, backbone.identity, precision, point, classes)
 
 
 def _try(model: Model) -> None:

@@ -71,7 +71,10 @@ def report_new(
         log.info("trained and new classes together:\n\n%s\n", aligned([["classes", *TITLES.values()], *text]))
     for each in found:
         if each.is_ignored:
-            log.warning("%s: the model does not tell it from other anomalies: it ignores the name", each.name)
+            log.warning(
+                "%s: the model may ignore the name: by it, its frames are not surely told from other anomalies",
+                each.name,
+            )
         if each.auc is None:
             log.warning("%s does not occur in the test videos: only its false names are known", each.name)
     tracking.log_tags({"new_classes": json.dumps({name: _brief(of_name, dataset) for name, of_name in values.items()})})

@@ -52,6 +52,8 @@ class Watching:
     folder: Path
     reload: float
     on_ray: bool
+    classes: tuple[str, ...]
+    """That nobody trained, by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ def prepare(
     output: Path | None,
     reload: float,
     on_ray: bool = False,
+    classes: tuple[str, ...] = (),
 ) -> Watching:
     """Check all that is given, without loading the model; raises UsageError."""
     secret = webhook_secret()
@@ -89,7 +92,7 @@ def prepare(
         log.info("messages to webhooks are not signed: %s is not set", SECRET)
     given: list[Sink] = [*(Webhook(url, secret) for url in webhooks), *(Mqtt(url) for url in brokers)]
     sinks = _named([standard_output(), *given])
-    return Watching(model, parse_sources(sources), sinks, asked, _folder(job, output), reload, on_ray)
+    return Watching(model, parse_sources(sources), sinks, asked, _folder(job, output), reload, on_ray, classes)
 
 
 def run(job: Job, watching: Watching) -> WatchResult:
@@ -120,7 +123,7 @@ def _watch(job: Job, watching: Watching, told: _Told) -> tuple[WatchResult, list
     metrics = Metrics([source.name for source in watching.sources])
     with ExitStack() as stack:
         listener = listen(settings.host, settings.port) if settings.port else None
-        models = LiveModels(job, watching.model, watching.asked)
+        models = LiveModels(job, watching.model, watching.asked, watching.classes)
         model = models.look()
         assert model is not None
         watching.folder.mkdir(parents=True, exist_ok=True)

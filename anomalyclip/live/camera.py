@@ -91,8 +91,9 @@ class Camera:
         self._request(Record(event_id, start, target))
 
     def finish(self, event_id: str, end: float) -> None:
-        """Let an event's clip end `clip_after` seconds after a Unix time, and not longer than `clip_longest`."""
-        self._request(Finish(event_id, end))
+        """Let an event's clip end `clip_after` seconds after a Unix time, if it has not reached `clip_longest`."""
+        if any(isinstance(each, Record) and each.event_id == event_id for each in self._requests):
+            self._request(Finish(event_id, end))
 
     def picture(self, time: float, target: Path) -> None:
         """Write a JPEG of the frame at a Unix time, soon, or of the nearest that is still there."""

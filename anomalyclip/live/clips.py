@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 
+from anomalyclip.live.clock import JUMP
 from anomalyclip.live.packets import Encoding, PacketRing, Stored
 
 WAIT = 3.0
@@ -73,7 +74,7 @@ class Clip:
             self._start(packet)
         elif not packet.encoding.continues(self._encoding):
             return False
-        elif packet.encoding.connection != self._encoding.connection:
+        elif packet.encoding.connection != self._encoding.connection or self._jumped(packet):
             if not packet.key:  # of a group whose key frame came before the cut
                 return True
             self._go_on(packet)
@@ -89,6 +90,11 @@ class Clip:
         muxed.duration = packet.duration
         self._container.mux(muxed)
         return True
+
+    def _jumped(self, packet: Stored) -> bool:
+        """Whether stamps have left the times of the packets: a camera was set anew."""
+        passed = float((packet.pts + self._shift) * self._encoding.time_base)
+        return abs(passed - (packet.time - self._first.time)) > JUMP
 
     def _start(self, packet: Stored) -> None:
         self.target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,10 @@
 
 JUMP = 2.0
 """Seconds by which stamps may leave the time of receipt before they count as set anew."""
+LONGEST_WAIT = 60.0
+"""Seconds from one frame of a recording to the next; more are left out."""
+REORDERED = 0.5
+"""Seconds by which a frame may be shown before the one that is decoded before it."""
 DRIFT = 1e-3
 """Seconds per second by which a camera's clock may be slow."""
 TOLERANCE = 0.1
@@ -18,12 +22,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset: float | None = None
-        self._seen = 0.0
-
-    @property
-    def anchored(self) -> bool:
-        """Whether any stamp has been learnt."""
-        return self._offset is not None
+        self._seen = self._stamp = 0.0
 
     def anchor(self, stamp: float, now: float) -> None:
         """Learn that a packet with this stamp (seconds) was received now (Unix time)."""
@@ -32,6 +31,12 @@ class Clock:
             self._offset = late
         self._offset = min(late, self._offset + DRIFT * max(0.0, now - self._seen))
         self._seen = now
+
+    def play(self, stamp: float, now: float) -> None:
+        """Learn the stamp of the next packet of a recording, which is played: the first one's time is now."""
+        if self._offset is None or not -REORDERED < stamp - self._stamp < LONGEST_WAIT:
+            self._offset = now - stamp
+        self._stamp = stamp
 
     def time(self, stamp: float | None, now: float) -> float:
         """Return the Unix time of a stamp; of none, or before any anchor, now."""

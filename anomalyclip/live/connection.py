@@ -121,5 +121,5 @@ _OPTIONS = {
     "rtsps": ("rtsp", {**_RTSP, "protocol_whitelist": "rtsps,rtsp,rtp,tls,tcp"}),
     "http": (None, {**_HTTP, "protocol_whitelist": "http,tcp"}),
     "https": (None, {**_HTTP, "protocol_whitelist": "https,http,tls,tcp"}),
-    "device": ("video4linux2,v4l2", {"protocol_whitelist": "file"}),
+    "device": ("v4l2", {"protocol_whitelist": "file"}),
 }

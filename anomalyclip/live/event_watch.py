@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from anomalyclip.data.labels import NORMAL
 from anomalyclip.events.detection import EXACT, OperatingPoint, leaving
 from anomalyclip.events.event import Event, Severity
+from anomalyclip.events.new_sums import NewSums
 from anomalyclip.live.changes import Change
 from anomalyclip.live.moving_mean import Frame, MovingMean
 from anomalyclip.live.scorer import Scored
@@ -33,13 +34,14 @@ class Stretch:
     total: float
     """Of the smoothed scores."""
     masses: NDArray[np.float64]
+    new: NewSums
 
     def extend(self, later: "Stretch") -> None:
         """Add a stretch that begins where this one ends."""
         self.last = later.last
         self.peak = later.peak if later.peak.smoothed > self.peak.smoothed else self.peak
         self.frames, self.total = self.frames + later.frames, self.total + later.total
-        self.masses = self.masses + later.masses
+        self.masses, self.new = self.masses + later.masses, self.new + later.new
 
 
 class EventWatch:
@@ -53,10 +55,14 @@ class EventWatch:
         classes: those of the probabilities, Normal among them.
         point: thresholds and durations.
         began: Unix time at which the camera was first watched.
+        new: names of classes that nobody trained; their probabilities stand behind those of the others.
     """
 
-    def __init__(self, name: str, classes: Sequence[str], point: OperatingPoint, began: float) -> None:
-        self._name, self._point, self._began = name, point, began
+    def __init__(
+        self, name: str, classes: Sequence[str], point: OperatingPoint, began: float, new: Sequence[str] = ()
+    ) -> None:
+        self._name, self._point, self._began, self._new = name, point, began, new
+        self._classes = len(classes)
         self._abnormal = [place for place, each in enumerate(classes) if each != NORMAL]
         self._names = [classes[place] for place in self._abnormal]
         self._leaving = leaving(point.detection, point.events.leave)
@@ -71,13 +77,23 @@ class EventWatch:
         """
         masses = scored.probabilities[:, self._abnormal].astype(np.float64)
         changes: list[Change] = []
-        rows = zip(scored.numbers.tolist(), scored.times.tolist(), scored.scores.tolist(), masses, strict=True)
-        for number, time, score, own in rows:
+        rows = zip(
+            scored.numbers.tolist(), scored.times.tolist(), scored.scores.tolist(), masses, self._sums(scored, masses),
+            strict=True,
+        )  # fmt: skip
+        for number, time, score, own, new in rows:
             if time < self._newest:
                 changes += self.close(math.inf)
             self._newest = time
-            changes += self._follow(self._mean.push(Frame(number, time - self._began, score, own)))
+            changes += self._follow(self._mean.push(Frame(number, time - self._began, score, own, new)))
         return changes
+
+    def _sums(self, scored: Scored, masses: NDArray[np.float64]) -> Iterable[NewSums]:
+        """Return what each frame says of new classes."""
+        new = scored.probabilities[:, self._classes :]
+        for row in range(len(masses)):
+            one = slice(row, row + 1)
+            yield NewSums.of(self._new, scored.scores[one], masses[one], new[one])
 
     def close(self, time: float) -> list[Change]:
         """End what is open at this Unix time, at which the source is lost or has ended, or the program stops.
@@ -112,7 +128,7 @@ class EventWatch:
 
     def _advance(self, frame: Frame) -> None:
         """Add a frame to the event, to the pause after it, or to what may become part of it."""
-        own = Stretch(frame, frame, frame, 1, frame.smoothed, frame.masses)
+        own = Stretch(frame, frame, frame, 1, frame.smoothed, frame.masses, frame.new)
         if frame.smoothed < self._leaving:
             if self._event:
                 self._pause = _joined(self._pause, self._run, own)
@@ -171,6 +187,8 @@ class EventWatch:
             mean=event.total / event.frames,
             peak_frame=peak.number,
             severity=severity,
+            new_label=event.new.label(),
+            new_shares=event.new.shares(),
         )
 
     def _clock(self, seconds: float) -> str:

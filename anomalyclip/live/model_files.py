@@ -15,6 +15,7 @@ from anomalyclip.features.backbone import Backbone, load_stored_backbone
 from anomalyclip.features.encoder import FrameEncoder
 from anomalyclip.live.scorer import live_scorer
 from anomalyclip.live.watch import Encode, Model
+from anomalyclip.methods import NewNames
 from anomalyclip.model.bundle import ModelCard, load_card
 from anomalyclip.storage import Storage, scratch
 
@@ -32,6 +33,8 @@ class ModelFiles:
     backbone_identity: str
     precision: Precision
     point: OperatingPoint
+    names: tuple[str, ...] = ()
+    """Classes that nobody trained, asked for by their names."""
 
 
 class Encoders:
@@ -54,10 +57,11 @@ class Encoders:
 
 def load_model(files: ModelFiles, encoders: Encoders, device: torch.device) -> Model:
     """Return the model ready to score; raises UsageError if the backbone is not in the storage root."""
+    backbone = partial(load_stored_backbone, Storage(files.storage_root), files.backbone_identity)
     with TemporaryDirectory(dir=scratch()) as folder:
         for name, content in files.bundle.items():
             (Path(folder) / name).write_bytes(content)
-        scorer, card = live_scorer(Path(folder), device), load_card(Path(folder))
-    backbone = partial(load_stored_backbone, Storage(files.storage_root), files.backbone_identity)
+        new = NewNames(files.names, backbone()) if files.names else None
+        scorer, card = live_scorer(Path(folder), device, new=new), load_card(Path(folder))
     encode = encoders.of(files.backbone_identity, card, files.precision, backbone)
     return Model(files.name, encode, scorer, files.point)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalyclip.events.new_sums import NewSums
+
 RECENT = 255
 """Frames whose usual length is that of the last one."""
 
@@ -21,6 +23,8 @@ class Frame:
     score: float
     masses: NDArray[np.float64]
     """Probabilities of the abnormal classes: (classes,)."""
+    new: NewSums
+    """Of classes that nobody trained."""
     end: float = 0.0
     last_number: int = 0
     """The frame stands for all numbers up to this one."""

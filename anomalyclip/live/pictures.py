@@ -14,6 +14,8 @@ from anomalyclip.data.video import pixels_of
 from anomalyclip.live.packets import PacketRing, Stored
 from anomalyclip.storage import whole_file
 
+TOLERANCE = 2e-3
+"""Seconds: the times of frames that come at once are set apart."""
 QUALITY = 90
 """Of a JPEG."""
 
@@ -39,30 +41,44 @@ def _jpeg(pixels: Pixels) -> bytes:
 def _frame_at(ring: PacketRing, time: float, max_pixels: int) -> Any:
     """Return the last frame that is shown at this time or before, else the first that can be decoded."""
     key = ring.key_before(time)
-    if key is None:
+    group = _group(ring.since(key.number)) if key else []
+    if not group:
         return None
-    stamp = key.pts + (time - key.time) / key.encoding.time_base
+    # by the times of packets: stamps and times do not belong together as long as a connection is new
+    wanted = max((packet for packet in group if packet.time <= time + TOLERANCE), default=group[0], key=_time).pts
     shown = None
-    for frame in _frames(ring.since(key.number), key, max_pixels):
-        if shown is not None and frame.pts is not None and frame.pts > stamp:
+    for frame in _frames(group, max_pixels):
+        if shown is not None and frame.pts is not None and frame.pts > wanted:
             break
         shown = frame
     return shown
 
 
-def _frames(packets: list[Stored], key: Stored, max_pixels: int) -> Iterator[Any]:
-    encoding = key.encoding
+def _time(packet: Stored) -> float:
+    return packet.time
+
+
+def _group(packets: list[Stored]) -> list[Stored]:
+    """Return the packets of a key frame, up to the next one."""
+    group = packets[:1]
+    for packet in packets[1:]:
+        if packet.key or packet.encoding != group[0].encoding:
+            break
+        group.append(packet)
+    return group
+
+
+def _frames(packets: list[Stored], max_pixels: int) -> Iterator[Any]:
+    encoding = packets[0].encoding
     decoder = av.CodecContext.create(encoding.codec, "r")
     decoder.options = {"max_pixels": str(max_pixels)}
     decoder.thread_count = 1
     decoder.width, decoder.height, decoder.pix_fmt = encoding.width, encoding.height, encoding.pixel_format
     for stored in packets:
-        if stored.encoding != encoding or (stored.key and stored is not key):
-            break
         packet = av.Packet(stored.data)
         packet.pts, packet.dts, packet.time_base = stored.pts, stored.dts, encoding.time_base
         try:
             yield from decoder.decode(packet)
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             continue
     yield from decoder.decode(None)

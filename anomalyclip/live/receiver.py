@@ -21,6 +21,7 @@ from anomalyclip.live.packets import PacketRing, Stored
 from anomalyclip.live.recorder import Recorder
 from anomalyclip.live.sight import PictureWatch
 from anomalyclip.live.sources import Source
+from anomalyclip.redaction import redact
 
 LONGEST_PAUSE = 30.0
 """Seconds between two attempts to connect; the first is 1, and each twice the one before."""
@@ -78,12 +79,11 @@ class Receiver:
 
     def _receive(self, connection: Connection) -> None:
         pace = Clock()
-        started = time.time()
         barren = 0
         for packet in connection.packets():
             now = time.time()
             self.alive = time.monotonic()
-            _anchor(pace, connection, packet, started, now)
+            _anchor(pace, connection, packet, now)
             frames = self._decoded(connection, packet)
             self._keep(connection, packet, pace, now)
             barren = 0 if frames else barren + 1
@@ -100,7 +100,7 @@ class Receiver:
     def _decoded(self, connection: Connection, packet: Any) -> list[Any]:
         try:
             return [frame for frame in packet.decode() if not frame.is_corrupt]
-        except av.error.InvalidDataError:  # one damaged packet is no reason to lose the stream
+        except av.error.FFmpegError:  # one damaged packet is no reason to lose the stream
             return []
 
     def _keep(self, connection: Connection, packet: Any, pace: Clock, now: float) -> None:
@@ -108,7 +108,11 @@ class Receiver:
             return
         encoding = connection.encoding(self._connections)
         self.suffix = encoding.suffix
-        for each in connection.filtered(packet):
+        try:
+            filtered = connection.filtered(packet)
+        except av.error.FFmpegError:
+            return
+        for each in filtered:
             pts, dts = each.pts, each.dts
             if not connection.timed:
                 pts = dts = round(now / encoding.time_base)
@@ -135,16 +139,16 @@ class Receiver:
             time.sleep(min(1.0, left))
 
 
-def _anchor(pace: Clock, connection: Connection, packet: Any, started: float, now: float) -> None:
-    if connection.recorded:
-        if not pace.anchored and packet.pts is not None:
-            pace.anchor(float(packet.pts * packet.time_base), started)
-        return
+def _anchor(pace: Clock, connection: Connection, packet: Any, now: float) -> None:
     stamp = packet.dts if packet.dts is not None else packet.pts
-    if connection.timed and stamp is not None:
+    if stamp is None or not connection.timed:
+        return
+    if connection.recorded:
+        pace.play(float((stamp if packet.pts is None else packet.pts) * packet.time_base), now)
+    else:
         pace.anchor(float(stamp * packet.time_base), now)
 
 
 def _last_part(error: Exception) -> str:
     """Return a message without the address in front of it."""
-    return str(error).rpartition(": ")[2]
+    return redact(str(error).rpartition(": ")[2])

@@ -12,7 +12,7 @@ from torch import Tensor
 from anomalyclip.errors import UsageError
 from anomalyclip.live.layouts import Layout, default_layout
 from anomalyclip.live.window import Due, Pushed, Window
-from anomalyclip.methods import load_bundle
+from anomalyclip.methods import NewNames, load_bundle, load_with_names
 from anomalyclip.model.bundle import ModelCard, bundle_digest
 from anomalyclip.model.method import Method, VideoScores
 
@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     scores: NDArray[np.float32]
     """Anomaly probabilities: (frames,)."""
     probabilities: NDArray[np.float32]
-    """`(frames, classes)`"""
+    """`(frames, classes)`; those of new classes stand behind."""
 
 
 class LiveScorer:
@@ -50,6 +50,11 @@ class LiveScorer:
     def classes(self) -> tuple[str, ...]:
         """In the order of the probabilities, Normal among them."""
         return self._model.classes
+
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Classes that nobody trained, whose probabilities stand behind those of the others."""
+        return self._model.new_classes
 
     @property
     def sampling_rate(self) -> int:
@@ -110,7 +115,7 @@ class LiveScorer:
         return torch.from_numpy(due.features if places is None else due.features[places])
 
     def _joined(self, scored: Iterable[tuple[Due, Tensor, Tensor]]) -> Scored:
-        parts = [Scored(np.empty(0, np.int64), np.empty(0), *_none(len(self.classes)))]
+        parts = [Scored(np.empty(0, np.int64), np.empty(0), *_none(len(self.classes) + len(self.new_classes)))]
         for due, scores, probabilities in scored:
             # from the end: a layout leaves out older frames only
             counted = slice(due.counted.start - len(due.features), due.counted.stop - len(due.features) or None)
@@ -122,9 +127,14 @@ _FEATURES = ("backbone_identity", "sampling_rate", "crops", "precision")
 """What of a card decides the features that a model understands."""
 
 
-def live_scorer(bundle: Path, device: torch.device, layout: Layout | None = None) -> LiveScorer:
-    """Return the trained model in a folder, ready to score live cameras; raises UsageError if it cannot."""
-    model, card = load_bundle(bundle)
+def live_scorer(
+    bundle: Path, device: torch.device, layout: Layout | None = None, new: NewNames | None = None
+) -> LiveScorer:
+    """Return the trained model in a folder, ready to score live cameras, and `new` classes with it by their names.
+
+    Raises UsageError if it cannot.
+    """
+    model, card = load_bundle(bundle) if new is None else load_with_names(bundle, new)[:2]
     if card.backbone_identity is None:
         raise UsageError(f"{bundle} was trained on imported features: no frame of a camera gives such")
     return LiveScorer(model.to(device), card, layout or default_layout(card), bundle_digest(bundle))

@@ -16,7 +16,7 @@ GAP = 2.0
 """Seconds without a picture after which nothing is known, unless `blind_after` is long."""
 BLACK, BLACK_PART = 26, 0.95
 """A picture is black if so large a part of it is darker than this, of 255; the rest may be a clock in a corner."""
-NOISE, CHANGED_PART = 2, 0.01
+NOISE, CHANGED_PART = 2, 0.003
 """A picture is another one if so large a part of it differs by more than this, of 255: below it is what an encoder does
 to the same picture."""
 

@@ -17,7 +17,7 @@ SCHEMES = ("rtsp", "rtsps", "http", "https")
 LONGEST_NAME = 64
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-_KNOWN = "rtsp://, rtsps://, http://, https://, a device such as /dev/video0, or a video file"
+_KNOWN = "rtsp://, rtsps://, http://, https://, a device such as /dev/video0, a video file, or env:VARIABLE"
 _PLAYLISTS = (".m3u8", ".m3u", ".mpd", ".pls", ".sdp", ".ffconcat")
 
 Kind = Literal["stream", "device", "file"]
@@ -38,7 +38,7 @@ class Source:
 
 
 def parse_sources(texts: Sequence[str]) -> tuple[Source, ...]:
-    """Return the sources of `NAME=ADDRESS` or `ADDRESS` each.
+    """Return the sources of `NAME=ADDRESS` or `ADDRESS` each; `env:VARIABLE` is the address in the environment.
 
     A missing name is made of host and path, or of the file's name, and numbered where several are equal. Raises
     UsageError for what cannot be a source; logins never stand in its message.
@@ -49,6 +49,7 @@ def parse_sources(texts: Sequence[str]) -> tuple[Source, ...]:
     taken = {name for name, _ in map(_split, texts) if name}
     for text in texts:
         name, address = _split(text)
+        address = _from_environment(address)
         kind = _kind(address)
         if name is None:
             name = _free(_name_of(address, kind), taken)
@@ -68,6 +69,16 @@ def _split(text: str) -> tuple[str | None, str]:
             f"source {redact(text)!r}: the name {name!r} must be 1 to {LONGEST_NAME} letters, digits, '-', '_' and '.'"
         )
     return name, address
+
+
+def _from_environment(address: str) -> str:
+    """Return the address that is meant: other users of a machine see its command lines, and logins in them."""
+    variable = address.removeprefix("env:")
+    if variable == address:
+        return address
+    if not os.environ.get(variable):
+        raise UsageError(f"source {address!r}: the environment has no variable {variable!r}")
+    return os.environ[variable]
 
 
 def _kind(address: str) -> Kind:

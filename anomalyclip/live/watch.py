@@ -187,7 +187,10 @@ class Watch:
             return
         assert watched.began is not None
         if watched.events is None:
-            watched.events = EventWatch(watched.name, self._model.scorer.classes, self._model.point, watched.began)
+            scorer = self._model.scorer
+            watched.events = EventWatch(
+                watched.name, scorer.classes, self._model.point, watched.began, scorer.new_classes
+            )
         watched.remember(scored)
         self._metrics.scored(watched.name, scored.times)
         self._tell(watched, watched.events.push(scored))

@@ -72,7 +72,7 @@ class AnomalyCLIP(Method):
         self.register_buffer("deviation", torch.ones(dim), persistent=config.standardise)
         self.linear = FrameRegression(dim) if config.linear else None
         self.zero_shot = zero_shot
-        self.register_module("new", None)  # not an attribute: a copy's own would stay hidden behind it
+        self.register_module("new", None)  # not an attribute, which would hide that of a copy
         self.selector = CosineSelector() if config.likelihood == "cosine" else Selector(abnormal)
         self.temporal = TemporalModel(
             dim + abnormal if config.concat_logits else dim,
@@ -144,7 +144,7 @@ class AnomalyCLIP(Method):
     def window_logits(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the logits of p_A of test windows: the mean of the Temporal model's and what is averaged in.
 
-        The z of new classes stand behind those of the trained ones.
+        The z of new classes come after those of the trained ones.
         """
         output: ClipOutput = self(windows)
         logits = output.logits
@@ -161,7 +161,7 @@ class AnomalyCLIP(Method):
         return smooth(logits, std), smooth(anomaly_logits[:, None], std)[:, 0]
 
     def class_probabilities(self, logits: Tensor, scores: Tensor) -> Tensor:
-        """Return p_A,c and p_N `(frames, classes)`, and behind them the probabilities of new classes, if any."""
+        """Return p_A,c and p_N `(frames, classes)`, and after them the probabilities of new classes, if any."""
         if self.new is None:
             return super().class_probabilities(logits, scores)
         trained, new = logits.split([len(self.classes) - 1, len(self.new.names)], dim=-1)

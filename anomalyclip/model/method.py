@@ -22,7 +22,7 @@ class VideoScores(NamedTuple):
     scores: Tensor
     """Anomaly probability p_A, `(stored features,)`."""
     probabilities: Tensor
-    """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes; behind
+    """p_A,c of each abnormal class and p_N = 1 - p_A, `(stored features, classes)` in the order of the classes; after
     them those of new classes."""
 
 

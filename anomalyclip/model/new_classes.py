@@ -45,7 +45,7 @@ class Prompts:
         return self._features(names, self.context[list(places)])
 
     def new_features(self, names: Sequence[str], abnormal: Sequence[int]) -> Tensor:
-        """Return the text features `(names, dim)` of new names, behind the mean of the contexts at abnormal places.
+        """Return the text features `(names, dim)` of new names, after the mean of the contexts at abnormal places.
 
         Raises UsageError for a name that is too long for the text tower.
         """

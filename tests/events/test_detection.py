@@ -1,5 +1,6 @@
 """Events of scores over time: smoothing, hysteresis, merging, the shortest length, classes and severity."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -99,3 +100,26 @@ def test_events_survive_their_table() -> None:
     table = events_table(found)
     assert table.schema == EVENTS and events_of(table) == found
     assert events_table([]).schema == EVENTS
+
+
+def test_a_new_class_is_named_where_it_beats_every_trained_one_and_changes_nothing_else() -> None:
+    """Shares of 0.25 and 0.75 are left to the trained ones; a new one with 0.45 leaves them 0.14 and 0.41."""
+    point = OperatingPoint(detection=0.6, alert=0.9, events=BARE)
+    scores = [0.1, 0.8, 0.8, 0.1]
+    (plain,) = find_events(track(scores), point)
+    for share, label in ((0.40, None), (0.45, "dog")):
+        new = {"fire": np.array(scores) * 0.1, "dog": np.array(scores) * share}
+        (event,) = find_events(track(scores, new=new), point)
+        assert event.new_label == label
+        assert event.new_shares == {"fire": pytest.approx(0.1), "dog": pytest.approx(share)}
+        assert {**event.fields(), "new_label": None, "new_shares": {}} == asdict(plain)
+    assert "new_label" not in plain.fields()
+
+
+def test_a_table_has_columns_of_new_classes_only_if_they_were_asked_for() -> None:
+    new = {"dog": np.array([0.1, 0.2])}
+    found = find_events(track([0.8, 0.9], new=new), OperatingPoint(detection=0.6, alert=0.9, events=BARE))
+    assert events_table([]).columns == list(EVENTS)
+    assert events_table([], ["dog"]).columns == [*EVENTS, "new_label", "new_shares"]
+    table = events_table(found, ["dog"])
+    assert table["new_shares"].to_list() == [{"dog": pytest.approx(0.3 / 1.7)}]

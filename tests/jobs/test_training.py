@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch import Tensor
 
 from anomalyclip.benchmark.footage import videos
 from anomalyclip.config import BackboneConfig, RunConfig
@@ -150,6 +152,21 @@ def test_a_backbone_whose_text_tower_reads_no_prompts_is_refused(
     assert prepare(new_job("model.directions=auto"), manifest).plan.config.model.directions == "free"
 
 
+@pytest.mark.parametrize("directions", ["auto", "finetuned"])
+def test_a_backbone_without_its_tokenizer_is_refused_before_a_run_is_opened(
+    manifest: Path, new_job: NewJob, storage: Storage, monkeypatch: pytest.MonkeyPatch, directions: str
+) -> None:
+    def refuse(texts: list[str]) -> Tensor:
+        raise UsageError("backbone clip-tiny has no tokenizer here")
+
+    backbone = dataclasses.replace(load_backbone(BackboneConfig()), tokenizer=refuse)
+    monkeypatch.setattr(training_job, "load_backbone", lambda config: backbone)
+    with pytest.raises(UsageError, match="clip-tiny has no tokenizer here"):
+        prepare(new_job(f"model.directions={directions}"), manifest)
+    assert storage.list("runs") == []
+    assert prepare(new_job("model.directions=free", "model.zero_shot=false"), manifest).backbone is backbone
+
+
 def test_a_manifest_that_cannot_be_trained_on_is_refused(manifest: Path, new_job: NewJob, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"manifest .*none\.csv is missing"):
         prepare(new_job(), tmp_path / "none.csv")
@@ -201,3 +218,30 @@ def test_what_a_driver_left_that_was_killed_after_the_last_epoch_is_removed(stor
     storage.write_json("runs/fit/ray/of-the-dead/trainer.json", {})
     training_job._fit(MagicMock(), plan)
     assert storage.list("runs/fit") == ["checkpoints"]
+
+
+def test_a_training_sees_base_classes_alone_and_knows_the_novel_ones_by_name(manifest: Path, new_job: NewJob) -> None:
+    """Its plan has no video of the others; without the setting the base classes change nothing, not even the name."""
+    header, *rows = manifest.read_text().splitlines()
+    riots = [row.replace("Arson", "Riot") for row in rows if "Arson" in row]
+    for path in manifest.parent.glob("*Arson*.mp4"):
+        path.with_name(path.name.replace("Arson", "Riot")).write_bytes(b"")
+    manifest.write_text("\n".join([header, *rows, *riots]))
+    base, whole = "data.base_classes=[Arson]", prepare(new_job(), manifest)
+    assert whole.novel is None and whole.plan.classes == ["Arson", "Normal", "Riot"]
+    assert prepare(new_job(base), manifest).run == whole.run
+
+    training = prepare(new_job(base, "training.classes_seen=base"), manifest)
+    assert training.novel is not None and training.novel.names == ("Riot",)
+    assert training.plan.classes == ["Arson", "Normal"] and training.run.name != whole.run.name
+    seen = training.plan.manifest.filter(pl.col("split") != "test")["labels"].explode().drop_nulls()
+    assert set(seen) == {"Arson"}
+    assert set(training.source.test_part("test")["labels"].explode().drop_nulls()) == {"Arson", "Riot"}
+
+
+def test_a_training_on_base_classes_needs_names_and_prompts(manifest: Path, new_job: NewJob) -> None:
+    with pytest.raises(UsageError, match=r"data.base_classes names none: give some, or the preset ucf-crime"):
+        prepare(new_job("training.classes_seen=base"), manifest)
+    settings = ["training.classes_seen=base", "data.base_classes=[Arson]", "model.directions=free"]
+    with pytest.raises(UsageError, match="novel classes are recognised by their names, which need prompts"):
+        prepare(new_job(*settings), manifest)

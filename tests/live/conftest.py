@@ -9,5 +9,5 @@ from tests.streams import FPS, draw
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute, with a key frame per second."""
-    return draw(tmp_path_factory.mktemp("streams") / "minute.mp4", 60 * FPS)
+    """Half a minute, with a key frame per second."""
+    return draw(tmp_path_factory.mktemp("streams") / "half.mp4", 30 * FPS)

@@ -35,6 +35,14 @@ def test_stamps_that_jump_are_followed() -> None:
     np.testing.assert_allclose(found, [10.0, 10.04, 10.08, 10.12, 10.16])
 
 
+def test_a_recording_is_played_from_now_and_over_jumps_of_its_stamps() -> None:
+    clock, found = Clock(), list[float]()
+    for now, stamp in enumerate([7.0, 7.04, 7.5, 0.0, 0.04, 5000.0, 5000.04]):
+        clock.play(stamp, float(now))
+        found.append(round(clock.time(stamp, 0.0), 3))
+    assert found == [0.0, 0.04, 0.5, 3.0, 3.04, 5.0, 5.04]
+
+
 def test_without_stamps_the_time_of_receipt_counts() -> None:
     clock = Clock()
     assert clock.time(None, 5.0) == 5.0 and clock.time(1.0, 5.0) == 5.0

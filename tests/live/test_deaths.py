@@ -30,17 +30,17 @@ while True:
 
 def test_a_process_that_is_killed_is_replaced_and_clips_are_begun_again(video: Path, tmp_path: Path) -> None:
     with http_server(video) as server, watching(server.address("live.ts"), lost_after=0.3) as watched:
-        watched.frames(20)
+        watched.frames(5)
         killed = process_of(watched.camera)
         watched.camera.record("a", watched.times[-1], tmp_path / "a.mp4")
         killed.kill()
         watched.until(lambda: "SIGKILL" in watched.camera.fault)
-        watched.frames(20)
+        watched.frames(5)
         assert watched.camera.fault == ""
     assert watched.sights[-2:] == ["lost", "ok"]
     assert np.all(np.diff(watched.numbers) >= 1) and np.all(np.diff(watched.times) > 0)
     found = numbers_in(tmp_path / "a.mp4")
-    assert found == list(range(found[-1] + 1)) and found[-1] >= 18
+    assert found == list(range(found[-1] + 1)) and found[-1] >= 3
 
 
 @pytest.mark.accept

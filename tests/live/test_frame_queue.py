@@ -32,7 +32,7 @@ class Taker:
         return batch, [self.slots[frame.slot] for frame in batch.frames]
 
 
-@given(st.lists(st.integers(-12, 8), max_size=60))
+@given(st.lists(st.integers(-12, 8), max_size=30))
 def test_frames_come_in_order_or_are_counted_as_dropped_and_taken_ones_are_not_overwritten(steps: list[int]) -> None:
     queue = FrameQueue(5)
     taker, put, seen, dropped = Taker(queue), 0, list[int](), 0

@@ -14,11 +14,13 @@ from anomalyclip.features.backbone import Backbone, load_backbone
 from anomalyclip.live.layouts import Layout
 from anomalyclip.live.scorer import LiveScorer, Scored, live_scorer
 from anomalyclip.live.window import Pushed
+from anomalyclip.methods import NewNames
 from anomalyclip.model.anomaly_clip import AnomalyCLIP
 from anomalyclip.model.bundle import ModelCard, write_bundle
 from anomalyclip.model.directions import FixedDirections
 from anomalyclip.model.method import Method
 from anomalyclip.training.setup import build_model
+from tests.model.test_new_classes import new_bundle
 
 CLASSES, DIM = ("Arson", "Fighting", "Normal"), 8
 SMALL = ModelConfig(segments=4, frames_per_segment=5, embedding_dim=16, heads=2, smoothing=1.5, linear=True)
@@ -168,3 +170,17 @@ def test_a_bundle_is_ready_to_score(tmp_path: Path) -> None:
     write_bundle(tmp_path, model.bundle_tensors(model.state_dict()), card_of(backbone_identity=None))
     with pytest.raises(UsageError, match="imported features"):
         live_scorer(tmp_path, torch.device("cpu"))
+
+
+def test_new_classes_have_the_probabilities_that_they_have_offline(tmp_path: Path) -> None:
+    backbone = load_backbone(BackboneConfig())
+    _, bundle = new_bundle(tmp_path, backbone)
+    new, cpu = NewNames(("dog", "person falling"), backbone), torch.device("cpu")
+    scorer = live_scorer(bundle, cpu, Layout(60, 60, least=60), new=new)
+    features = np.random.default_rng(0).normal(size=(60, 1, 64)).astype(np.float16)
+    scored = scorer.push({"door": Pushed(features, np.arange(60.0), np.arange(60))})["door"]
+    scores, probabilities = bundle_scorer(bundle, cpu, new).score(torch.from_numpy(features[:, 0]))
+    assert scorer.new_classes == ("dog", "person falling")
+    np.testing.assert_array_equal(scored.scores, scores.numpy())
+    np.testing.assert_array_equal(scored.probabilities, probabilities.numpy())
+    assert scored.probabilities.shape == (60, len(scorer.classes) + 2)

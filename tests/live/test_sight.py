@@ -1,5 +1,6 @@
 """Sight: a black picture, one that stands still, and none at all; a quiet scene is not one of them."""
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -31,7 +32,15 @@ def test_a_quiet_scene_is_not_frozen_because_a_sensor_is_never_still() -> None:
 
 
 def test_what_an_encoder_does_to_one_picture_is_no_change() -> None:
-    assert sights([noisy(SCENE, 0.5) for _ in range(60)]) == [("frozen", 10.0)]
+    pictures = [(SCENE + RNG.integers(0, 2, SCENE.shape)).astype(np.uint8) for _ in range(60)]
+    assert sights(pictures) == [("frozen", 10.0)]
+
+
+def test_the_noise_of_a_large_picture_is_seen() -> None:
+    watch = PictureWatch(1.0)
+    scene = np.full((360, 640), 90)
+    frames = (av.VideoFrame.from_ndarray(noisy(scene, 3), format="gray") for _ in range(10))
+    assert not any(watch.see(frame, number / 4) for number, frame in enumerate(frames))
 
 
 def test_a_black_picture_is_black_with_noise_and_a_clock_in_it() -> None:

@@ -35,6 +35,20 @@ def test_a_login_is_not_shown() -> None:
     assert "pa%2F" not in f"{source} {source!r} {source.name}"
 
 
+def test_an_address_may_stand_in_the_environment_where_others_do_not_see_its_login(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATE", ROUTE)
+    assert parse_sources(["gate=env:GATE"]) == (Source("gate", ROUTE, "stream"),)
+    assert names("env:GATE") == ["10.0.0.5-Streaming-Channels-101"]
+    monkeypatch.setenv("GATE", "ftp://u:secret@h")
+    with pytest.raises(UsageError, match="ftp: is not read") as error:
+        parse_sources(["env:GATE"])
+    assert "secret" not in str(error.value)
+    with pytest.raises(UsageError, match="no variable 'ATTIC'"):
+        parse_sources(["env:ATTIC"])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

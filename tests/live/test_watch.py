@@ -62,7 +62,7 @@ class Scorer:
     """Brightness in per cent as score; frames have theirs `delay` frames later."""
 
     def __init__(self, label: str = "Fire", delay: int = 0, rate: int = 1) -> None:
-        self.classes = (label, "Normal")
+        self.classes, self.new_classes = (label, "Normal"), ()
         self.card = SimpleNamespace(sampling_rate=rate)
         self._delay = delay
         self._kept: dict[str, list[tuple[int, float, float]]] = {}

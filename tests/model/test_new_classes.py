@@ -71,7 +71,7 @@ def test_new_names_leave_everything_else_as_it_was(tmp_path: Path, backbone: Bac
 
 
 def test_a_direction_is_that_of_the_mean_context_and_the_learnt_projection(tmp_path: Path, backbone: Backbone) -> None:
-    """By hand: Eq. 1 with the name behind the mean of the abnormal contexts, and the mean of the trained statistics."""
+    """By hand: Eq. 1 with the name after the mean of the abnormal contexts, and the mean of the trained statistics."""
     learnt, bundle = new_bundle(tmp_path, backbone)
     source: Any = learnt.directions
     learner = PromptLearner(["dog"], backbone.tokenizer, text_tower(backbone.model), context_length=8)
@@ -100,7 +100,7 @@ def test_a_probability_is_that_of_a_softmax_with_the_trained_classes() -> None:
 
 def test_a_name_is_close_where_it_is_closer_than_any_two_trained_classes() -> None:
     trained = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    names, texts = ["near", "far", "between"], torch.tensor([[5.0, 0.5], [-1.0, 1.0], [1.0, 0.5]])
+    names, texts = ["near", "far", "between"], torch.tensor([[5.0, 0.5], [1.0, -1.2], [1.0, 0.5]])
     near = near_names(names, texts, ["Arson", "Fighting"], trained)
     assert [(each.name, each.trained) for each in near] == [("near", "Arson"), ("between", "Fighting")]
     assert near[0].cosine == pytest.approx(0.995, abs=1e-3)

@@ -35,6 +35,7 @@ def test_a_clip_is_scored_without_ray_and_mlflow(
         (["--threshold", "0.5", "--false-alarms-per-hour", "1"], "not allowed with argument"),
         (["--export", "word"], "argument --export: invalid choice: 'word'"),
         (["--features", "i3d"], "no features were imported as i3d"),
+        (["--classes", "dog,fire,Dog"], "error: --classes Dog: it is given twice; leave it out"),
     ],
 )
 def test_wrong_options_are_refused_at_once(run_job: RunJob, options: list[str], message: str) -> None:

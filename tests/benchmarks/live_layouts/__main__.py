@@ -21,7 +21,7 @@ def main(folder: Path, steps: Sequence[str]) -> None:
     from anomalyclip.model.bundle import load_card
     from tests.benchmarks.live_layouts.cost import cost_table
     from tests.benchmarks.live_layouts.footage import footage
-    from tests.benchmarks.live_layouts.settings import CHOSEN, CONSIDERED
+    from tests.benchmarks.live_layouts.settings import CHOSEN, CONSIDERED, COSTLY
     from tests.benchmarks.live_layouts.tables import Models, table
     from tests.benchmarks.live_layouts.thresholds import threshold_table
     from tests.benchmarks.live_layouts.trainings import SEEDS, train
@@ -45,7 +45,7 @@ def main(folder: Path, steps: Sequence[str]) -> None:
         _show(folder / "thresholds.md", threshold_table(drawn, bundles))
     if "cost" in steps:
         card, dim = load_card(bundles[0]), drawn.backbone.dim
-        layouts = [(each.name, each.pattern.layout(card, *each[1:])) for each in CHOSEN]
+        layouts = [(each.name, each.pattern.layout(card, *each[1:])) for each in (*CHOSEN, *COSTLY)]
         _show(folder / "cost.md", cost_table(bundles[0], layouts, dim))
 
 

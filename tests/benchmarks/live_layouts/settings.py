@@ -14,6 +14,8 @@ CONSIDERED = [
 DEFAULT = BY_NAME["dense"]._replace(grid=16)
 CHOSEN = [
     *(Setting(DEFAULT, 16, delay, 16) for delay in (8, 0, 32)),
-    *(Setting(BY_NAME[name], 16, 8, 16) for name in ("half", "sparse 2")),
+    *(Setting(BY_NAME[name], 16, 8, 16) for name in ("half", "sparse 2", "spread 2")),
 ]
 """The default, and beside it what differs in one thing."""
+COSTLY = [Setting(BY_NAME["dense"], 8, 8, 16), Setting(BY_NAME["grown"], 16, 8, 16)]
+"""Others whose cost is measured."""

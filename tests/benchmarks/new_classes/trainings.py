@@ -1,10 +1,10 @@
 """The trainings: each class left out in turn, with several variants and seeds, one after the other in this process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import torch
@@ -29,12 +29,15 @@ from anomalyclip.training.setup import save_trained
 
 CLASSES = ("Arson", "Explosion", "Fighting", "RoadAccidents", "Robbery", "Stealing", "Vandalism")
 SEEDS = (1024, 1025, 1026)
-VARIANTS = {
-    "class context": {},
-    "shared context": {"model.shared_context": True},
-    "frozen projection": {"model.directions": "frozen"},
+OWN_TEXTS = {"model.directions": "finetuned", "model.zero_shot": True}
+"""What the preset `default` chooses where features are those of a CLIP with a text tower."""
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "class context": ("default", OWN_TEXTS),
+    "shared context": ("default", OWN_TEXTS | {"model.shared_context": True}),
+    "frozen projection": ("default", OWN_TEXTS | {"model.directions": "frozen"}),
+    "paper settings": ("benchmark", {"training.chosen_epoch": "last"}),
 }
-"""What differs from the preset `default`, by name."""
+"""Preset, and what differs from it, by name."""
 NOTHING = "nothing"
 """Left out where all classes are trained."""
 
@@ -104,9 +107,9 @@ def train(drawn: Footage, case: Case, target: Path) -> None:
     """
     if (target / CARD).exists():
         return
-    changes = {"training.seed": case.seed, "training.final_fit": False, **VARIANTS[case.variant]}
-    texts = {"model.directions": "finetuned", "model.zero_shot": True}
-    config = with_settings(PRESETS["default"], [("", *each) for each in (texts | changes).items()])
+    preset, changes = VARIANTS[case.variant]
+    changes = {"training.seed": case.seed, "training.final_fit": False, **changes}
+    config = with_settings(PRESETS[preset], [("", *each) for each in changes.items()])
     kept = drawn.manifest.filter(~pl.col("labels").list.contains(case.left_out) | (pl.col("split") == "test"))
     plan = plan_training(kept, config)
     lengths, bags = drawn.lengths(), plan.bags("train")
@@ -134,11 +137,3 @@ def fit_plan(drawn: Footage, plan: TrainingPlan, config: RunConfig, work: str) -
         fingerprint=drawn.store.fingerprint,
         sources=dict(sources.iter_rows()),
     )
-
-
-def train_all(folder: Path, drawn: Footage, told: Callable[[str], None]) -> None:
-    """Run the trainings that are missing."""
-    (folder / "trainings").mkdir(exist_ok=True)
-    for case in cases():
-        train(drawn, case, bundle_of(folder, case))
-        told(case.name)
