@@ -163,7 +163,11 @@ class Camera:
 
     def _launch(self, latest: float | None) -> None:
         self._started, self._asked = time.monotonic(), None
-        self._process, self._connection = child(camera_process.__name__, self._max_pixels)
+        try:
+            self._process, self._connection = child(camera_process.__name__, self._max_pixels)
+        except OSError as error:  # memory, processes or files are short; later there may be some again
+            self.fault = f"its process cannot be started: {error.strerror}"
+            return
         with suppress(OSError):
             self._connection.send(
                 Begin(self.source, self._settings, self._next_number, latest, self._timeout, self._max_pixels)
