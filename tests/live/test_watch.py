@@ -262,3 +262,16 @@ def test_frames_of_several_sizes_have_the_features_that_each_has_alone() -> None
     assert set(found) == {"a", "b", "d"}
     for name, each in found.items():
         np.testing.assert_allclose(each, encoder(frames[name]), atol=2e-3)
+
+
+def test_batches_have_few_sizes_for_each_costs_memory() -> None:
+    calls = []
+
+    def counted(frames: np.ndarray) -> np.ndarray:
+        calls.append(len(frames))
+        return encode(frames)
+
+    for count in range(1, 65):
+        frames = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+        assert encode_together(counted, {"a": frames})["a"].ravel().tolist() == list(range(count))
+    assert set(calls) == {1, 2, 4, 8, 16, 32, 64}
