@@ -127,7 +127,7 @@ def test_a_model_whose_files_lack_prompts_is_refused(storage: Storage, tmp_path:
 
 
 def test_a_text_tower_without_its_tokenizer_is_refused(storage: Storage, model: Path) -> None:
-    """As with imported features on a machine that lacks a tokenizer of the hub: it says so when it first reads a text."""
+    """As with imported features where a tokenizer of the hub cannot be had: it says so when it first reads a text."""
 
     def refuse(texts: list[str]) -> torch.Tensor:
         raise UsageError("the tokenizer of clip-tiny cannot be had")
