@@ -8,8 +8,8 @@ from anomalyclip.events.event import EVENTS
 from anomalyclip.live.changes import Change
 from anomalyclip.live.evidence import Evidence, Recorder
 from anomalyclip.live.frames import Sight, SightChange
-from anomalyclip.live.messages import EndReason, Message, first_message, iso
 from anomalyclip.live.metrics import Metrics
+from anomalyclip.live.sinks.messages import EndReason, Message, first_message, iso
 
 log = logging.getLogger("anomalyclip")
 

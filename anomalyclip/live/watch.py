@@ -18,9 +18,9 @@ from anomalyclip.live.changes import Change
 from anomalyclip.live.event_watch import EventWatch
 from anomalyclip.live.evidence import Recorder
 from anomalyclip.live.frames import Sight, SightChange, Taken
-from anomalyclip.live.messages import EndReason
 from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.scorer import LiveScorer, Scored
+from anomalyclip.live.sinks.messages import EndReason
 from anomalyclip.live.window import Pushed
 
 log = logging.getLogger("anomalyclip")

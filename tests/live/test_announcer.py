@@ -13,7 +13,7 @@ from anomalyclip.live.changes import Change
 from anomalyclip.live.evidence import Evidence
 from anomalyclip.live.frames import SightChange
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.outbox import Outbox
+from anomalyclip.live.sinks.outbox import Outbox
 
 EVENT = Event(
     "front", 10, 20, 1.0, 2.0, "2026-01-01T00:00:01", "2026-01-01T00:00:02", "Fire", 0.9, 0.5, 0.4, 15, "detection"

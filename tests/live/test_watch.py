@@ -20,8 +20,8 @@ from anomalyclip.live.announcer import Announcer
 from anomalyclip.live.evidence import Evidence
 from anomalyclip.live.frames import SightChange, Taken
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.outbox import Outbox
 from anomalyclip.live.scorer import LiveScorer, Scored
+from anomalyclip.live.sinks.outbox import Outbox
 from anomalyclip.live.watch import Model, Watch, encode_together
 from anomalyclip.live.window import Pushed
 from tests.live.test_announcer import Recorder, told

@@ -11,16 +11,16 @@ import psutil
 import pytest
 
 from anomalyclip.config import LiveConfig
-from anomalyclip.live import camera
-from anomalyclip.live.sources import parse_sources
+from anomalyclip.live.cameras import camera
+from anomalyclip.live.cameras.sources import parse_sources
 from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in
 
 CALLER = """
 import sys
 from anomalyclip.config import LiveConfig
-from anomalyclip.live.camera import Camera
-from anomalyclip.live.sources import parse_sources
+from anomalyclip.live.cameras.camera import Camera
+from anomalyclip.live.cameras.sources import parse_sources
 
 camera = Camera(parse_sources([sys.argv[1]])[0], LiveConfig())
 camera.start()

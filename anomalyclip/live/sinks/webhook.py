@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import Message
-from anomalyclip.live.sinks import RefusedError, UndeliveredError
+from anomalyclip.live.sinks.couriers import RefusedError, UndeliveredError
+from anomalyclip.live.sinks.messages import Message
 from anomalyclip.redaction import without_login
 
 SECRET = "ANOMALYCLIP_WEBHOOK_SECRET"  # noqa: S105  (the name of the variable)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import Message
-from anomalyclip.live.sinks import UndeliveredError
+from anomalyclip.live.sinks.couriers import UndeliveredError
+from anomalyclip.live.sinks.messages import Message
 from anomalyclip.redaction import without_login
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.sources import Source, parse_sources
+from anomalyclip.live.cameras.sources import Source, parse_sources
 from tests.streams import draw
 
 ROUTE = "rtsp://admin:pa%2Fss@10.0.0.5:554/Streaming/Channels/101?transportmode=unicast"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import first_message
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier, RefusedError, UndeliveredError, drain
-from anomalyclip.live.webhook import SECRET, Webhook, signature, webhook_secret
+from anomalyclip.live.sinks.couriers import Courier, RefusedError, UndeliveredError, drain
+from anomalyclip.live.sinks.messages import first_message
+from anomalyclip.live.sinks.outbox import Outbox
+from anomalyclip.live.sinks.webhook import SECRET, Webhook, signature, webhook_secret
 from tests.receivers import Hooks, hooks, wait_until
 
 MESSAGE = first_message("7-front", "anomaly", "front", {"peak": 0.5})
@@ -85,7 +85,7 @@ def test_a_redirect_is_not_followed(receiver: Hooks) -> None:
 def test_a_receiver_that_is_down_or_silent_is_named_without_its_path(
     receiver: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalyclip.live.webhook.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("anomalyclip.live.sinks.webhook.ANSWER_SECONDS", 0.05)
     webhook = Webhook(f"{receiver.url}/T0KEN?key=hunter2", None)
     receiver.seconds = 0.3
     with pytest.raises(UndeliveredError) as slow:

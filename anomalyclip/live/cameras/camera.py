@@ -14,12 +14,22 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.data.decoder import cause_of_death, child, shared_frames
 from anomalyclip.data.frame_folder import Pixels
 from anomalyclip.data.video import MAX_PIXELS
-from anomalyclip.live import camera_process
-from anomalyclip.live.camera_process import LAST_WORDS, Begin, Finish, Given, Memory, Picture, Record, Stop, Take
-from anomalyclip.live.clips import partial_of
+from anomalyclip.live.cameras import camera_process
+from anomalyclip.live.cameras.camera_process import (
+    LAST_WORDS,
+    Begin,
+    Finish,
+    Given,
+    Memory,
+    Picture,
+    Record,
+    Stop,
+    Take,
+)
+from anomalyclip.live.cameras.clips import partial_of
+from anomalyclip.live.cameras.sight import SightWatch
+from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.frames import Taken
-from anomalyclip.live.sight import SightWatch
-from anomalyclip.live.sources import Source
 
 TIMEOUT = 30.0
 """Seconds without a sign of life after which a camera's process counts as hung; longer than connecting may take."""
