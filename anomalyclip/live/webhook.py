@@ -7,12 +7,13 @@ import hmac
 import os
 import re
 import time
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import urllib3
 
 from anomalyclip.errors import UsageError
 from anomalyclip.live.messages import Message
+from anomalyclip.live.receiver_address import receiver_address
 from anomalyclip.live.sinks import RefusedError, UndeliveredError
 from anomalyclip.redaction import without_login
 
@@ -28,14 +29,9 @@ class Webhook:
 
     def __init__(self, url: str, secret: bytes | None) -> None:
         """Take an address (http or https); raises UsageError for another one."""
-        parts = urlsplit(url)
-        try:
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            port = None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
-            raise UsageError("--webhook takes an address such as https://hooks.example.org/events")
-        self.name = f"webhook {parts.scheme}://{parts.hostname}{port}"
+        usage = "--webhook takes an address such as https://hooks.example.org/events"
+        parts, port = receiver_address(url, ("http", "https"), usage)
+        self.name = f"webhook {parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
         self._url, self._secret = without_login(url), secret
         self.key = f"webhook {hashlib.sha256(self._url.encode()).hexdigest()[:16]}"
         self._headers = {"Content-Type": "application/json", "User-Agent": "anomalyclip"}

@@ -112,7 +112,22 @@ def test_a_certificate_that_nobody_vouches_for_is_not_accepted(receiver: Hooks, 
     assert receiver.requests == []
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "hooks.example.org", "https://", "http://host:port/", "https:///x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "hooks.example.org",
+        "https://",
+        "http://host:port/",
+        "https:///x",
+        "https://[::1/x",
+        "https://h/\udcff",
+        "https://h /x",
+        "https://h/a\r\nb",
+        "https://user:1/word@host/x",
+        "https://host:8443/x@other",
+    ],
+)
 def test_another_address_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError, match=r"^--webhook takes an address such as"):
         Webhook(url, None)
