@@ -123,8 +123,8 @@ class LiveScorer:
         return Scored(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-_FEATURES = ("backbone_identity", "sampling_rate", "crops", "precision")
-"""What of a card decides the features that a model understands."""
+_FEATURES = ("backbone_identity", "sampling_rate", "crops")
+"""What of a card decides the features that a model understands; `auto` is a precision that others are too."""
 
 
 def live_scorer(
