@@ -306,7 +306,7 @@ class LiveConfig(Section):
     """A picture that is black or does not change for so long is an event."""
     host: str = "127.0.0.1"
     """Address on which metrics and health are served."""
-    port: NonNegativeInt = 9464
+    port: int = Field(default=9464, ge=0, le=65535)
     """The same, its port; 0 serves nothing."""
 
 

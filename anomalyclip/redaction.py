@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 HIDDEN = "***"
 
@@ -35,3 +36,11 @@ def redacted(value: Any) -> Any:
 def without_login(uri: str) -> str:
     """Return an address without its login, for who gets that by another way."""
     return _LOGIN.sub("", uri, count=1)
+
+
+def is_ambiguous(uri: str) -> bool:
+    """Return whether a `/`, `?`, `#` or `@` leaves open what of an address is login, and what is host or path.
+
+    Raises ValueError for what is no address.
+    """
+    return urlsplit(uri).netloc.rpartition("@")[2] != urlsplit(without_login(uri)).netloc

@@ -30,6 +30,7 @@ class Hooks:
         self.status, self.headers, self.seconds = 200, dict[str, str](), 0.0
         self.requests: list[tuple[Mapping[str, str], bytes]] = []
         """Headers and bodies of all that came."""
+        self.paths: list[str] = []
         self.bodies: list[bytes] = []
         """Of those that were taken."""
         self._server: ThreadingHTTPServer | None = None
@@ -42,6 +43,7 @@ class Hooks:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 hooks.requests.append((dict(self.headers), body))
+                hooks.paths.append(self.path)
                 time.sleep(hooks.seconds)
                 if hooks.status == 200:
                     hooks.bodies.append(body)

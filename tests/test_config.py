@@ -92,6 +92,7 @@ def test_values_that_contradict_each_other_are_refused_by_the_rule(overrides: li
         "training.protocol=dirty",
         "training.validation_fraction=1",
         "model.top_dropout=1.0",
+        "live.port=65536",
     ],
 )
 def test_a_value_out_of_its_range_is_named_with_what_was_given(override: str) -> None:

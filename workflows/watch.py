@@ -1,5 +1,6 @@
 """Watching of live cameras by a trained model: events as they open, change and close."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("--ray", action="store_true", help="watch on a Ray cluster: a process per GPU or machine")
     cli.add_setting_option(command)
     arguments = command.parse_intermixed_args(argv)  # SOURCE may stand behind options
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it asks for what is done anyway, until there is a model in use
     if not 0 <= arguments.reload <= DAY:
         raise UsageError(f"--reload {arguments.reload:g}: give 0 to {DAY} seconds")
     names = asked_names(arguments.classes)

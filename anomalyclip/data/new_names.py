@@ -1,5 +1,6 @@
 """Names of classes that nobody trained, as a user gives them: `--classes "person falling,dog"`."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from anomalyclip.data.labels import NORMAL
@@ -33,7 +34,7 @@ def asked_names(text: str | None) -> tuple[str, ...]:
 def refuse_known(names: Sequence[str], trained: Iterable[str]) -> None:
     """Raise UsageError for a name that is given twice, or is that of a trained class.
 
-    Case does not count, and `_` is a space: both make the same text.
+    Case does not count, nor how Unicode writes a sign, and `_` is a space: all make the same text, or look as if.
     """
     known = {text_of(name): f"{name} is a class of the model already" for name in trained}
     for name in names:
@@ -44,4 +45,4 @@ def refuse_known(names: Sequence[str], trained: Iterable[str]) -> None:
 
 def text_of(name: str) -> str:
     """Return what is compared of a name: its words, without case."""
-    return " ".join(name.replace("_", " ").casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", name).replace("_", " ").casefold().split())

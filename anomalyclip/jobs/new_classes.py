@@ -20,6 +20,7 @@ from anomalyclip.jobs.candidates import Candidate, model_backbone
 from anomalyclip.methods import NewNames, load_with_names
 from anomalyclip.model.bundle import load_card, load_tensors
 from anomalyclip.model.new_classes import why_no_names
+from anomalyclip.tracking.tags import MOST_OF_RUN, fitting_json
 
 if TYPE_CHECKING:
     from anomalyclip.tracking.runs import TrackedRun
@@ -77,7 +78,8 @@ def report_new(
             )
         if each.auc is None:
             log.warning("%s does not occur in the test videos: only its false names are known", each.name)
-    tracking.log_tags({"new_classes": json.dumps({name: _brief(of_name, dataset) for name, of_name in values.items()})})
+    brief = {name: _brief(of_name, dataset) for name, of_name in values.items()}
+    tracking.log_tags({"new_classes": fitting_json(brief, MOST_OF_RUN)})
 
 
 def _text(estimate: Estimate | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,16 @@ class _Told:
     def __init__(self) -> None:
         self.stop, self.reload = threading.Event(), threading.Event()
         self.number = 0
+        """Of the first signal to stop."""
+
+    def follow(self, came: SimpleQueue[int]) -> None:
+        """Set what signals tell as they come, up to a 0."""
+        while number := came.get():
+            if number == signal.SIGHUP:
+                self.reload.set()
+            else:
+                self.number = self.number or number
+                self.stop.set()
 
 
 def _watch(job: Job, watching: Watching, told: _Told) -> tuple[WatchResult, list[str]]:
@@ -191,18 +202,22 @@ def _on_ray(
 @contextmanager
 def _told() -> Iterator[_Told]:
     """Yield what SIGTERM, Ctrl-C and SIGHUP tell while the block runs; a second Ctrl-C interrupts at once."""
-    told = _Told()
+    told, came = _Told(), SimpleQueue[int]()
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        told.number = told.number or number
-        told.stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def note(number: int, frame: FrameType | None) -> None:
+        # an event is not set here: the code that the signal interrupts may hold its lock
+        came.put(number)
+        if number != signal.SIGHUP:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: lambda *_: told.reload.set()}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    thread = threading.Thread(target=told.follow, args=(came,), name="signals", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         yield told
     finally:
+        came.put(0)
+        thread.join()
         for number, handler in before.items():
             # None: what handled it was not set from Python, and cannot be put back
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

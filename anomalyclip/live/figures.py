@@ -20,14 +20,19 @@ class NotedMetrics(Metrics):
     def __init__(self) -> None:
         super().__init__([])
         self._notes = deque[Note]()
+        self._has_turned = False
+
+    def take_turned(self) -> bool:
+        """Return whether the loop has turned since this was asked last."""
+        turned, self._has_turned = self._has_turned, False
+        return turned
 
     def take(self) -> tuple[Note, ...]:
         """Return what was noted since this was asked last; another thread may go on noting."""
         return tuple(self._notes.popleft() for _ in range(len(self._notes)))
 
     def turned(self) -> None:
-        if not self._notes:  # a hundred times a second: once is enough
-            self._notes.append(("turned", ()))
+        self._has_turned = True
 
     def model(self, name: str) -> None:
         self._notes.append(("model", (name,)))

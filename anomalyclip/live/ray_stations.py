@@ -1,10 +1,11 @@
 """Live cameras on a Ray cluster: a station per encoder, its sources watched anew where it dies."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -22,7 +23,6 @@ from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.figures import tell_again
 from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.model_files import Encoders, ModelFiles, load_model
-from anomalyclip.live.sinks.messages import Message
 from anomalyclip.live.station import Report, Station, keep_file
 from anomalyclip.storage import scratch
 
@@ -40,6 +40,7 @@ class _Actor:
     """The process of a station; Ray makes an actor of it."""
 
     def __init__(self, sources: Sequence[Source], model: ModelFiles, settings: LiveConfig, max_pixels: int) -> None:
+        log.setLevel(logging.INFO)
         torch.set_num_threads(cluster.threads())
         self._device = resolve_device()
         self._encoders = Encoders(self._device)
@@ -47,13 +48,20 @@ class _Actor:
         cameras = {source.name: Camera(source, settings, max_pixels=max_pixels) for source in sources}
         for camera in cameras.values():
             camera.start()
-        self._station = Station(cameras, loaded, Path(mkdtemp(dir=scratch())))
+        self._folder = Path(mkdtemp(dir=scratch()))
+        self._station = Station(cameras, loaded, self._folder)
 
     def report(self, number: int) -> Report:
-        return self._station.report(number)
+        report = self._station.report(number)
+        if report.ended:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return report
 
     def take_over(self, model: ModelFiles) -> None:
-        self._station.take_over(load_model(model, self._encoders, self._device))
+        try:
+            self._station.take_over(load_model(model, self._encoders, self._device))
+        except Exception as error:  # whatever is wrong with the new model here, the old one goes on
+            log.warning("a station keeps its model: %s", cluster.reason(error))
 
     def stop(self) -> None:
         self._station.stop()
@@ -69,6 +77,9 @@ class _Remote:
     """The reference of the report that is waited for."""
     started: float = field(default_factory=time.monotonic)
     last: Report | None = None
+    """Without what was heard: a clip is large."""
+    turned: bool = False
+    """Whether its loop has turned since all had."""
 
     @property
     def names(self) -> str:
@@ -130,21 +141,28 @@ class Stations:
         """Watch until every source has ended, or until it is told to stop; open events are ended, cameras closed."""
         try:
             while self._remotes and not stop.is_set():
-                self._turn(replace=True)
+                self._turn(replaced=True)
                 stop.wait(POLL_SECONDS)
-            for remote in self._remotes:
-                remote.actor.stop.remote()
+            for remote in list(self._remotes):
+                if remote.last is None:  # it waits for room in the cluster, or has only begun to load
+                    ray.kill(remote.actor)
+                    self._leave(remote)
+                else:
+                    remote.actor.stop.remote()
             until = time.monotonic() + STOP_SECONDS
             while self._remotes and time.monotonic() < until:
-                self._turn(replace=False)
+                self._turn(replaced=False)
                 time.sleep(POLL_SECONDS)
         finally:
             for remote in self._remotes:
                 ray.kill(remote.actor)
                 self._end_open(remote)
 
-    def _turn(self, replace: bool) -> None:
-        self._metrics.turned()
+    def _turn(self, replaced: bool) -> None:
+        if all(remote.turned for remote in self._remotes):
+            self._metrics.turned()
+            for remote in self._remotes:
+                remote.turned = False
         while self._next:
             self._model = self._next.pop(0)
             for remote in self._remotes:
@@ -152,38 +170,47 @@ class Stations:
         asked = {remote.asked: remote for remote in self._remotes}
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=POLL_SECONDS, fetch_local=False)
         for reference in ready:
-            self._hear(asked[reference], replace)
+            self._hear(asked[reference], replaced)
         self._say_what_waits()
 
-    def _hear(self, remote: _Remote, replace: bool) -> None:
+    def _hear(self, remote: _Remote, replaced: bool) -> None:
         try:
             report: Report = ray.get(remote.asked)
-        except ray.exceptions.RayActorError as error:
-            self._lost(remote, error, replace)
-            return
         except ray.exceptions.RayTaskError as error:
             raise JobError(f"the station of {remote.names} failed: {cluster.reason(error)}") from None
-        remote.last, self._deaths[remote.sources] = report, 0
+        except ray.exceptions.RayError as error:  # also a report that was made, and lost with its machine
+            self._lost(remote, error, replaced)
+            return
+        remote.last, self._deaths[remote.sources] = replace(report, messages=(), notes=(), file=None), 0
+        remote.turned |= report.turned
+        for level, line in report.lines:
+            log.log(level, "%s", line)
         for message in report.messages:
-            _say(message)
             self._announcer.pass_on(message)
         tell_again(report.notes, self._metrics)
         if report.file:
-            keep_file(self._folder, report.file)
+            self._keep(report.file)
         if report.ended:
             self._leave(remote)
         else:
             remote.asked = remote.actor.report.remote(report.number + 1)
 
-    def _lost(self, remote: _Remote, error: Exception, replace: bool) -> None:
+    def _keep(self, file: tuple[str, bytes]) -> None:
+        try:
+            keep_file(self._folder, file)
+        except OSError as error:  # a full disk must not blind all cameras
+            log.warning("%s is lost: %s", file[0], error.strerror)
+
+    def _lost(self, remote: _Remote, error: Exception, replaced: bool) -> None:
         """End what is open of a station that died, and watch its sources anew."""
+        ray.kill(remote.actor)  # it may live, and only its report be lost
         log.warning("the station of %s died (%s)", remote.names, cluster.reason(error))
         self._deaths[remote.sources] += 1
         if self._deaths[remote.sources] == MOST_DEATHS:  # what ends it would do so again
             raise JobError(f"the station of {remote.names} died {MOST_DEATHS} times before it saw anything")
         self._end_open(remote)
         self._leave(remote)
-        if replace:
+        if replaced:
             self._remotes.append(self._start(remote.sources))
 
     def _end_open(self, remote: _Remote) -> None:
@@ -218,10 +245,3 @@ def _station(sources: Sequence[Source], model: ModelFiles, settings: LiveConfig,
     needed = {"num_gpus": 1} if cluster.gpus() else {"num_cpus": 0.9}
     kind = ray.remote(_Actor).options(**needed, scheduling_strategy="SPREAD", max_restarts=0)
     return kind.remote(sources, model, settings, max_pixels)
-
-
-def _say(message: Message) -> None:
-    """Log what a camera sees; stations log into Ray's own files."""
-    if message.kind == "sight":
-        over = "" if message.type == "new" else ", over"
-        log.warning("source %s: %s%s", message.source, message.after["label"], over)

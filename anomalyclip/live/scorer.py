@@ -13,7 +13,7 @@ from anomalyclip.errors import UsageError
 from anomalyclip.live.layouts import Layout, default_layout
 from anomalyclip.live.window import Due, Pushed, Window
 from anomalyclip.methods import NewNames, load_bundle, load_with_names
-from anomalyclip.model.bundle import ModelCard, bundle_digest
+from anomalyclip.model.bundle import ModelCard
 from anomalyclip.model.method import Method, VideoScores
 
 
@@ -36,14 +36,13 @@ class LiveScorer:
         model: in evaluation mode, on its device.
         card: the model's.
         layout: of the windows.
-        digest: identifies the model.
 
     Raises UsageError for a model of imported features that do not come from single frames, and for a layout that does
     not fit the model's windows.
     """
 
-    def __init__(self, model: Method, card: ModelCard, layout: Layout, digest: str = "") -> None:
-        self._use(model, card, layout, digest)
+    def __init__(self, model: Method, card: ModelCard, layout: Layout) -> None:
+        self._use(model, card, layout)
         self._windows: dict[str, Window] = {}
 
     @property
@@ -55,12 +54,6 @@ class LiveScorer:
     def new_classes(self) -> tuple[str, ...]:
         """Classes that nobody trained, whose probabilities stand behind those of the others."""
         return self._model.new_classes
-
-    @property
-    def sampling_rate(self) -> int:
-        """Every so manieth frame of a camera is pushed."""
-        assert self.card.sampling_rate is not None
-        return self.card.sampling_rate
 
     def push(self, parts: Mapping[str, Pushed]) -> dict[str, Scored]:
         """Add new features of cameras by name; returns what has a score now, of each of these cameras."""
@@ -82,17 +75,17 @@ class LiveScorer:
             self._dim != other._dim
         ):
             raise UsageError(f"the new model understands other features: its {', '.join(names or ['size'])} differs")
-        self._use(other._model, other.card, other.layout, other.digest)
+        self._use(other._model, other.card, other.layout)
         old, self._windows = self._windows, {}
         for name, window in old.items():
             self._window(name).take_over(window)
 
-    def _use(self, model: Method, card: ModelCard, layout: Layout, digest: str) -> None:
+    def _use(self, model: Method, card: ModelCard, layout: Layout) -> None:
         if card.sampling_rate is None:
             raise UsageError("the model understands snippets spread over a whole video; a live camera has no whole")
         if fault := layout.fault(card.model):
             raise UsageError(fault)
-        self._model, self.card, self.layout, self.digest = model, card, layout, digest
+        self._model, self.card, self.layout = model, card, layout
         self._dim = len(model.normality_prototype)
 
     def _window(self, name: str) -> Window:
@@ -123,8 +116,8 @@ class LiveScorer:
         return Scored(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-_FEATURES = ("backbone_identity", "sampling_rate", "crops", "precision")
-"""What of a card decides the features that a model understands."""
+_FEATURES = ("backbone_identity", "sampling_rate", "crops")
+"""What of a card decides the features that a model understands; `auto` is a precision that others are too."""
 
 
 def live_scorer(
@@ -137,7 +130,7 @@ def live_scorer(
     model, card = load_bundle(bundle) if new is None else load_with_names(bundle, new)[:2]
     if card.backbone_identity is None:
         raise UsageError(f"{bundle} was trained on imported features: no frame of a camera gives such")
-    return LiveScorer(model.to(device), card, layout or default_layout(card), bundle_digest(bundle))
+    return LiveScorer(model.to(device), card, layout or default_layout(card))
 
 
 def _mean(crops: Sequence[VideoScores]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """A station: some of the cameras, watched in a process elsewhere, which reports what happens piece by piece."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,10 @@ from anomalyclip.live.sinks.messages import Message
 from anomalyclip.live.watch import Camera, Model, Watch
 from anomalyclip.storage import whole_file
 
+log = logging.getLogger("anomalyclip")
+
+MOST_LINES = 1000
+"""Lines of the log that wait to be reported; more mean that nobody asks."""
 TAKEN = "taken"
 """Name of a file that is being reported."""
 
@@ -26,6 +31,10 @@ class Report:
     messages: tuple[Message, ...]
     notes: tuple[Note, ...]
     """For the metrics."""
+    lines: tuple[tuple[int, str], ...]
+    """Of the log, with their levels."""
+    turned: bool
+    """Whether the loop has turned since."""
     file: tuple[str, bytes] | None
     """A finished clip or picture: its name below the folder of the results, and its content."""
     frames: int
@@ -49,7 +58,8 @@ class Station:
     """
 
     def __init__(self, cameras: Mapping[str, Camera], model: Model, folder: Path) -> None:
-        self._folder, self._messages, self._metrics = folder, _Messages(), NotedMetrics()
+        self._folder, self._messages, self._metrics, self._lines = folder, _Messages(), NotedMetrics(), _Lines()
+        log.addHandler(self._lines)
         announcer = Announcer(self._messages, Evidence(folder), self._metrics)
         self._watch = Watch(cameras, model, announcer, self._metrics)
         self._stop = threading.Event()
@@ -80,13 +90,16 @@ class Station:
 
     def _made(self, number: int) -> Report:
         over = not self._thread.is_alive()  # before the rest is looked at: nothing comes after it
+        if over:
+            log.removeHandler(self._lines)
         if over and self._error:
             raise self._error
         messages, file = self._messages.take(), self._finished_file()
         ended, watch = over and not messages and file is None, self._watch
         return Report(
-            number, messages, self._metrics.take(), file, watch.frames, watch.dropped, tuple(watch.failed), ended
-        )
+            number, messages, self._metrics.take(), self._lines.take(), self._metrics.take_turned(),
+            file, watch.frames, watch.dropped, tuple(watch.failed), ended,
+        )  # fmt: skip
 
     def _finished_file(self) -> tuple[str, bytes] | None:
         """Take one file away; reports with several would be large."""
@@ -96,6 +109,20 @@ class Station:
                     taken = path.rename(self._folder / TAKEN)  # a newer picture may take its place at any time
                     return f"{kind}/{path.name}", taken.read_bytes()
         return None
+
+
+class _Lines(logging.Handler):
+    """Lines of the log until they are reported: what a process of the cluster logs itself, nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._lines = deque[tuple[int, str]](maxlen=MOST_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append((record.levelno, record.getMessage()))
+
+    def take(self) -> tuple[tuple[int, str], ...]:
+        return tuple(self._lines.popleft() for _ in range(len(self._lines)))
 
 
 class _Messages:

@@ -19,6 +19,7 @@ from anomalyclip.tracking import pages
 from anomalyclip.tracking.files import version_of
 from anomalyclip.tracking.pyfunc_model import model_signature
 from anomalyclip.tracking.runs import TrackedRun, logged_model
+from anomalyclip.tracking.tags import MOST_OF_VERSION, fitting_json
 from anomalyclip.tracking.verification import DIGEST, LOADER
 
 log = logging.getLogger("anomalyclip")
@@ -84,7 +85,7 @@ def tag_new_classes(tracking: TrackedRun, model: str) -> None:
     if (found := version_of(tracking.client, model)) is None:
         return
     kept = json.loads(found.tags.get(NEW_CLASSES, "{}")) | json.loads(tracking.read().data.tags[NEW_CLASSES])
-    tracking.client.set_model_version_tag(found.name, found.version, NEW_CLASSES, json.dumps(kept))
+    tracking.client.set_model_version_tag(found.name, found.version, NEW_CLASSES, fitting_json(kept, MOST_OF_VERSION))
 
 
 def _link(client: mlflow.MlflowClient, model_id: str, name: str, version: str) -> None:

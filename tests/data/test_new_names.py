@@ -17,6 +17,8 @@ def test_names_keep_their_order_and_lose_the_spaces_round_them() -> None:
         ("dog, ", "a name is empty"),
         ("dog,Dog", "--classes Dog: it is given twice"),
         ("car_crash,car crash", "it is given twice"),
+        ("caf\u00e9,cafe\u0301", "it is given twice"),
+        ("dog,\uff44\uff4f\uff47", "it is given twice"),
         ("dog," + "x" * 500, "xxxx… has 500 characters, a name at most 100"),
         ("do\ng", "a name is printable"),
         ("<|endoftext|>", "without the separators"),

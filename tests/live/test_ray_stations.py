@@ -18,7 +18,7 @@ from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.model_files import ModelFiles
 from anomalyclip.live.ray_stations import Stations
 from anomalyclip.live.sinks.outbox import Outbox
-from anomalyclip.storage import Storage
+from anomalyclip.storage import Storage, scratch
 from tests.conftest import DrawVideo
 from tests.live.test_announcer import told
 from tests.receivers import wait_until
@@ -55,8 +55,9 @@ def test_sources_are_spread_watched_to_their_end_and_their_clips_are_fetched(
 ) -> None:
     names = ["a", "b", "c"]
     files = [str(draw_video(tmp_path / f"{name}.mp4", num_frames=FRAMES)) for name in names]
-    site = Site(tmp_path, parse_sources(files), model)
+    site, before = Site(tmp_path, parse_sources(files), model), set(scratch().iterdir())
     site.stations.run(threading.Event())
+    assert set(scratch().iterdir()) <= before
     assert (site.stations.frames + site.stations.dropped, site.stations.failed) == (3 * FRAMES, [])
     messages = [each for each in told(site.outbox) if each["kind"] == "anomaly"]
     assert sorted(each["source"] for each in messages if each["type"] == "new") == names

@@ -100,7 +100,6 @@ def test_every_third_frame_is_scored_as_the_stored_features_of_a_sampling_rate()
     every = Pushed(*(part[::3] for part in all_frames))
     scorer = LiveScorer(model, card_of(sampling_rate=3), Layout(span=68, hop=1, delay=34))
     found = live(scorer, every)
-    assert scorer.sampling_rate == 3
     assert np.array_equal(found.scores, offline(model, every)[0]) and found.numbers.tolist() == [*range(0, 100, 3)]
 
 
@@ -142,12 +141,13 @@ def test_a_camera_that_was_forgotten_begins_anew() -> None:
 
 def test_another_model_goes_on_with_the_kept_past() -> None:
     layout, pushed = Layout(60, 5, delay=5), features(90)
-    one, two = (LiveScorer(model_of(seed=seed), card_of(), layout, str(seed)) for seed in (1, 2))
+    cards = card_of(precision="auto"), card_of(precision="float32")  # older models, and newer ones
+    one, two = (LiveScorer(model_of(seed=seed), cards[seed - 1], layout) for seed in (1, 2))
     expected = live(LiveScorer(model_of(seed=2), card_of(), layout), pushed)
     before = one.push({"door": Pushed(*(part[:52] for part in pushed))})["door"]
     one.swap(two)
     after = live(one, Pushed(*(part[52:] for part in pushed)))
-    assert one.digest == "2" and len(before.scores) + len(after.scores) == 90
+    assert len(before.scores) + len(after.scores) == 90
     np.testing.assert_allclose(after.scores, expected.scores[len(before.scores) :], atol=1e-6)
 
 
@@ -166,7 +166,6 @@ def test_a_bundle_is_ready_to_score(tmp_path: Path) -> None:
     write_bundle(tmp_path, model.bundle_tensors(model.state_dict()), card_of(lengths=(45, 90)))
     scorer = live_scorer(tmp_path, torch.device("cpu"))
     assert scorer.classes == CLASSES and scorer.layout.span == 40
-    assert scorer.digest == bundle_scorer(tmp_path, torch.device("cpu")).digest
     write_bundle(tmp_path, model.bundle_tensors(model.state_dict()), card_of(backbone_identity=None))
     with pytest.raises(UsageError, match="imported features"):
         live_scorer(tmp_path, torch.device("cpu"))

@@ -1,5 +1,6 @@
 """A station reports all that its watch does, once, whatever is lost on the way."""
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from anomalyclip.live.sinks.messages import Message
 from anomalyclip.live.station import Report, Station, keep_file
 from tests.live.test_watch import Camera, Site, levels, model, spans
 from tests.receivers import wait_until
+
+log = logging.getLogger("anomalyclip")
 
 SEEN = levels((20, 40))
 
@@ -35,14 +38,18 @@ def reports(station: Station, each: Callable[[Report], None] = lambda report: No
 def test_its_reports_hold_what_a_watch_here_tells(tmp_path: Path) -> None:
     here = Site(tmp_path, {"front": Camera(SEEN)}, model())
     here.watch.run(threading.Event())
-    metrics, messages = Metrics(["front"]), list[Message]()
+    metrics, messages, before = Metrics(["front"]), list[Message](), len(log.handlers)
     station = Station({"front": Camera(SEEN)}, model(), tmp_path / "station")
+    log.warning("a line")
+    lines = list[tuple[int, str]]()
     for report in reports(station):
+        lines += report.lines
         messages += report.messages
         tell_again(report.notes, metrics)
     told = [each for each in messages if each.type != "update"]
     assert spans([vars(each) for each in told]) == spans(here.told())
     assert (report.frames, report.dropped, report.failed) == (100, 0, ())
+    assert (logging.WARNING, "a line") in lines and len(log.handlers) == before
     for line in ('frames_total{source="front"} 100.0', 'delay_seconds_count{source="front"} 100.0'):
         assert line in metrics.text().decode()
 

@@ -97,3 +97,13 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_result(
     with pytest.raises(JobError, match="1 sources could not be read\n  bad: ") as failed:
         watch(tmp_path, monkeypatch, str(model), str(good), str(bad), "--threshold", "0.5", "--set", "live.port=0")
     assert cli.as_json(failed.value.result)["frames"] > 0
+
+
+def test_a_signal_to_look_for_another_model_does_not_end_the_start() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(UsageError):
+            command("watch")(["model", "front=", "--reload", "-1"])
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -89,9 +89,9 @@ class Given(NamedTuple):
 
 def main() -> None:
     """Serve a camera; the argument is the file descriptor of the connection."""
-    # Ctrl-C and SIGTERM reach the whole process group: the caller ends this process once its clips are whole
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # these may reach the whole process group: the caller ends this process once its clips are whole
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     with suppress(EOFError, ConnectionError):
         begin = connection.recv()

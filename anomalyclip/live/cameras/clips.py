@@ -38,6 +38,7 @@ class Clip:
         self._first: Stored
         self._last_dts = -1
         self._latest = -math.inf
+        self._written = 0
         self._complete = False
 
     def catch_up(self, ring: PacketRing, now: float) -> bool:
@@ -56,11 +57,12 @@ class Clip:
         return self._complete or now > self.end + WAIT
 
     def finish(self) -> bool:
-        """Complete the file and give it its name; return whether there is one. Raises OSError."""
+        """Complete the file and give it its name; return whether there is one. Raises OSError or FFmpegError."""
         if self._container is None:
             return False
         self._container.close()
         self._container = None
+        self._check()
         partial_of(self.target).replace(self.target)
         return True
 
@@ -68,6 +70,13 @@ class Clip:
         """Remove what was written."""
         self._container = None
         partial_of(self.target).unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Raise OSError if packets are missing in the file: a full disk is no error to the muxer."""
+        with av.open(f"file:{partial_of(self.target)}") as container:
+            found = sum(packet.size > 0 and not packet.is_corrupt for packet in container.demux(video=0))
+        if found < self._written:
+            raise OSError(f"{self.target.name} has {found} of {self._written} packets")
 
     def _write(self, packet: Stored) -> bool:
         if self._container is None:
@@ -89,6 +98,7 @@ class Clip:
         muxed.pts, muxed.dts, muxed.is_keyframe = max(pts, dts), dts, packet.key
         muxed.duration = packet.duration
         self._container.mux(muxed)
+        self._written += 1
         return True
 
     def _jumped(self, packet: Stored) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from anomalyclip.data.containers import ContainerError, container_of
 from anomalyclip.errors import UsageError
-from anomalyclip.redaction import redact
+from anomalyclip.redaction import is_ambiguous, redact
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 LONGEST_NAME = 64
@@ -115,6 +115,8 @@ def _check_stream(address: str, shown: str) -> None:
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
+        if is_ambiguous(address):
+            raise UsageError(f"source {shown}: write / ? # @ in a login as %2F %3F %23 %40, and @ behind it as %40")
     except ValueError as error:
         raise UsageError(f"source {shown}: no address: {error}") from None
     if not host or not address[len(parts.scheme) :].startswith("://") or " " in address:

@@ -5,11 +5,12 @@ import importlib.util
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from anomalyclip.errors import UsageError
 from anomalyclip.live.sinks.couriers import UndeliveredError
 from anomalyclip.live.sinks.messages import Message
+from anomalyclip.live.sinks.receiver_address import receiver_address
 from anomalyclip.redaction import without_login
 
 if TYPE_CHECKING:
@@ -31,15 +32,11 @@ class Mqtt:
         """Take an address, `mqtt://` or `mqtts://`; raises UsageError for another one, or without paho-mqtt."""
         if importlib.util.find_spec("paho") is None:
             raise UsageError("--mqtt needs paho-mqtt, which is not installed: pip install 'anomalyclip[mqtt]'")
-        parts = urlsplit(url)
-        try:
-            port = parts.port or PORTS[parts.scheme]
-        except (KeyError, ValueError):
-            port = 0
-        if not port or not parts.hostname or "+" in parts.path or "#" in url:
-            raise UsageError(
-                "--mqtt takes an address such as mqtt://broker, mqtts://broker:8883 or mqtt://broker/TOPIC"
-            )
+        usage = "--mqtt takes an address such as mqtt://broker, mqtts://broker:8883 or mqtt://broker/TOPIC"
+        parts, given_port = receiver_address(url, PORTS, usage)
+        if "+" in parts.path or "#" in url or not parts.hostname:
+            raise UsageError(usage)
+        port = given_port or PORTS[parts.scheme]
         self.name = f"{parts.scheme}://{parts.hostname}:{port}"
         self.key = f"mqtt {hashlib.sha256(without_login(url).encode()).hexdigest()[:16]}"
         self._host, self._port, self._topic = parts.hostname, port, parts.path.strip("/") or TOPIC

@@ -7,18 +7,18 @@ import hmac
 import os
 import re
 import time
-from urllib.parse import unquote, urlsplit
-
-import urllib3
+from http.client import HTTPException
+from urllib.parse import unquote
 
 from anomalyclip.errors import UsageError
 from anomalyclip.live.sinks.couriers import RefusedError, UndeliveredError
+from anomalyclip.live.sinks.http_post import post
 from anomalyclip.live.sinks.messages import Message
+from anomalyclip.live.sinks.receiver_address import receiver_address
 from anomalyclip.redaction import without_login
 
 SECRET = "ANOMALYCLIP_WEBHOOK_SECRET"  # noqa: S105  (the name of the variable)
 """Environment variable with the secret of the signatures: `whsec_` and 24 to 64 bytes in base64."""
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 NEVER = (400, 413, 422)
 """Answers that mean this message, not the receiver: any other failure is tried again."""
 
@@ -28,21 +28,15 @@ class Webhook:
 
     def __init__(self, url: str, secret: bytes | None) -> None:
         """Take an address (http or https); raises UsageError for another one."""
-        parts = urlsplit(url)
-        try:
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            port = None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
-            raise UsageError("--webhook takes an address such as https://hooks.example.org/events")
-        self.name = f"webhook {parts.scheme}://{parts.hostname}{port}"
-        self._url, self._secret = without_login(url), secret
-        self.key = f"webhook {hashlib.sha256(self._url.encode()).hexdigest()[:16]}"
+        usage = "--webhook takes an address such as https://hooks.example.org/events"
+        parts, port = receiver_address(url, ("http", "https"), usage)
+        self.name = f"webhook {parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
+        self.key = f"webhook {hashlib.sha256(without_login(url).encode()).hexdigest()[:16]}"
+        self._address, self._secret = parts, secret
         self._headers = {"Content-Type": "application/json", "User-Agent": "anomalyclip"}
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers |= urllib3.make_headers(basic_auth=login)
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS))
+            self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
 
     def open(self) -> None:
         """Do nothing: each message has a connection of its own."""
@@ -52,22 +46,17 @@ class Webhook:
         body = message.as_json().encode()
         headers = self._headers | signature(self._secret, message.message, int(time.time()), body)
         try:
-            # a redirect would take the message, and its signature, to where nobody has decided to send it
-            answer = self._pool.request(
-                "POST", self._url, body=body, headers=headers, redirect=False, retries=False, preload_content=False
-            )
-            answer.close()  # what it says does not matter, and may be endless
-        except urllib3.exceptions.HTTPError as error:
+            status = post(self._address, body, headers)
+        except (OSError, HTTPException) as error:
             raise UndeliveredError(_reason(error)) from None
-        if answer.status in NEVER:
-            raise RefusedError(f"HTTP {answer.status}")
-        if not 200 <= answer.status < 300:
-            redirect = ", a redirect, which is not followed: give the address itself" if answer.status < 400 else ""
-            raise UndeliveredError(f"HTTP {answer.status}{redirect}")
+        if status in NEVER:
+            raise RefusedError(f"HTTP {status}")
+        if not 200 <= status < 300:
+            redirect = ", a redirect, which is not followed: give the address itself" if status < 400 else ""
+            raise UndeliveredError(f"HTTP {status}{redirect}")
 
     def close(self) -> None:
-        """Close the connection."""
-        self._pool.clear()
+        """Do nothing."""
 
 
 def signature(secret: bytes | None, message: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -95,8 +84,7 @@ def webhook_secret() -> bytes | None:
     return secret
 
 
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
+def _reason(error: Exception) -> str:
     """Return what went wrong in a few words, without the address: its path may be a secret."""
-    text = str(error.args[-1]) if error.args else ""
-    known = re.search(r"Connection refused|Name or service not known|certificate verify failed|timed out", text)
+    known = re.search(r"Connection refused|Name or service not known|certificate verify failed|timed out", str(error))
     return known[0] if known else type(error).__name__

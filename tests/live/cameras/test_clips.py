@@ -1,5 +1,7 @@
 """Clips and pictures of packets: whole from a key frame on, whatever the codec, the groups and the order of frames."""
 
+import resource
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -125,3 +127,21 @@ def test_a_picture_is_the_first_or_the_newest_where_its_time_is_not_there(tmp_pa
     for moment, expected in ((BEGAN, 50), (BEGAN + 60, 99)):
         assert write_picture(ring, moment, Orientation(), 10**6, tmp_path / "a.jpg")
         assert number_in(cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1]) == expected
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_a_clip_that_a_full_disk_cut_off_is_not_taken_for_a_whole_one(part: float, suffix: str, tmp_path: Path) -> None:
+    ring = ring_of(draw(tmp_path / f"a{suffix}", 50, codec="libx264" if suffix == ".mp4" else "mjpeg"))
+    clip, most = Clip(tmp_path / f"clip{suffix}", BEGAN, 100.0), sum(len(each.data) for each in ring.since(0))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(part * most), before[1]))
+    try:
+        with suppress(OSError, av.error.FFmpegError):  # ends the clip
+            clip.catch_up(ring, BEGAN)
+        with pytest.raises((OSError, av.error.FFmpegError)):
+            clip.finish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    clip.give_up()
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]

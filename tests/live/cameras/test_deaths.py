@@ -1,6 +1,7 @@
 """A camera's process that dies or hangs is replaced, and nothing is left of one whose caller is killed."""
 
 import errno
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,10 @@ def test_a_process_that_is_killed_is_replaced_and_clips_are_begun_again(video: P
     with http_server(video) as server, watching(server.address("live.ts"), lost_after=0.3) as watched:
         watched.frames(5)
         killed = process_of(watched.camera)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # meant for the caller
+            killed.send_signal(number)
+        watched.frames(5)
+        assert process_of(watched.camera) == killed
         watched.camera.record("a", watched.times[-1], tmp_path / "a.mp4")
         killed.kill()
         watched.until(lambda: "SIGKILL" in watched.camera.fault)

@@ -64,6 +64,7 @@ def test_an_address_may_stand_in_the_environment_where_others_do_not_see_its_log
         ("rtsp://u:secret@h:x/a", "Port could not be cast"),
         ("http://u:secret@h/list.m3u8", "playlists are not read"),
         ("http://u:secret@h/a\r\nb", "control characters"),
+        ("rtsp://u:1/secret@h/a", "as %2F"),
         ("/dev/null", "not a camera"),
         ("my cam=rtsp://u:secret@h/a", "the name 'my cam' must be"),
         ("=rtsp://h/a", "the name '' must be"),

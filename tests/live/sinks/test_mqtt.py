@@ -89,7 +89,21 @@ def test_a_wrong_login_is_named_without_showing_it(tmp_path: Path, monkeypatch: 
     assert "hunter2" not in f"{error.value} {sink.name} {sink.key}"
 
 
-@pytest.mark.parametrize("url", ["http://host", "mqtt://", "broker:1883", "mqtt://host:x", "mqtt://host/a/#"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host",
+        "mqtt://",
+        "broker:1883",
+        "mqtt://host:x",
+        "mqtt://host/a/#",
+        "mqtt://host/+",
+        "mqtt://[::1",
+        "mqtt://h/\udcff",
+        "mqtt://h/\0",
+        "mqtt://user:1/word@host",
+    ],
+)
 def test_another_address_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError, match=r"^--mqtt takes an address such as"):
         Mqtt(url)

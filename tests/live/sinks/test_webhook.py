@@ -1,8 +1,12 @@
 import base64
 import hmac
 import json
+import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +33,7 @@ def test_a_message_is_posted_as_json_with_its_id_and_the_login_of_the_address(re
     (headers, body), = receiver.requests  # fmt: skip
     assert json.loads(body)["message"] == headers["webhook-id"] == "7-front/1"
     assert headers["Content-Type"] == "application/json"
-    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"user:p@ss"
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"user:p@ss"
     assert "webhook-signature" not in headers
 
 
@@ -85,7 +89,7 @@ def test_a_redirect_is_not_followed(receiver: Hooks) -> None:
 def test_a_receiver_that_is_down_or_silent_is_named_without_its_path(
     receiver: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalyclip.live.sinks.webhook.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("anomalyclip.live.sinks.http_post.ANSWER_SECONDS", 0.05)
     webhook = Webhook(f"{receiver.url}/T0KEN?key=hunter2", None)
     receiver.seconds = 0.3
     with pytest.raises(UndeliveredError) as slow:
@@ -96,6 +100,35 @@ def test_a_receiver_that_is_down_or_silent_is_named_without_its_path(
     assert (str(slow.value), str(down.value)) == ("timed out", "Connection refused")
     assert webhook.name == f"webhook http://127.0.0.1:{receiver.port}"
     assert "T0KEN" not in webhook.key and "hunter2" not in webhook.key
+
+
+def test_a_receiver_that_answers_for_ever_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomalyclip.live.sinks.http_post.ANSWER_SECONDS", 0.3)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        webhook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/x", None)
+        over = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            with closing(connection), suppress(OSError):
+                while not over.wait(0.01):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(UndeliveredError, match="timed out"):
+            webhook.send(MESSAGE)
+        assert time.monotonic() - began < 5
+        over.set()
+        thread.join(10)
+
+
+def test_a_path_may_hold_any_sign(receiver: Hooks) -> None:
+    webhook = Webhook(f"http://127.0.0.1:{receiver.port}/ü%20/hook?a=b&c#d", None)
+    webhook.send(MESSAGE)
+    assert receiver.paths == ["/%C3%BC%20/hook?a=b&c"]
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_accepted(receiver: Hooks, tmp_path: Path) -> None:
@@ -112,7 +145,22 @@ def test_a_certificate_that_nobody_vouches_for_is_not_accepted(receiver: Hooks, 
     assert receiver.requests == []
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "hooks.example.org", "https://", "http://host:port/", "https:///x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "hooks.example.org",
+        "https://",
+        "http://host:port/",
+        "https:///x",
+        "https://[::1/x",
+        "https://h/\udcff",
+        "https://h /x",
+        "https://h/a\r\nb",
+        "https://user:1/word@host/x",
+        "https://host:8443/x@other",
+    ],
+)
 def test_another_address_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UsageError, match=r"^--webhook takes an address such as"):
         Webhook(url, None)
