@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 
 from anomalyclip.config import LiveConfig
-from anomalyclip.live.camera import TIMEOUT, Camera
+from anomalyclip.live.cameras.camera import TIMEOUT, Camera
+from anomalyclip.live.cameras.sources import parse_sources
 from anomalyclip.live.frames import SightChange
-from anomalyclip.live.sources import parse_sources
 from tests.streams import number_in
 
 PATIENCE = 40.0

@@ -25,6 +25,7 @@ from anomalyclip.storage import Storage, scratch
 
 # isort: split
 import open_clip
+from open_clip.tokenizer import HFTokenizer
 
 logger = logging.getLogger("anomalyclip")
 
@@ -69,7 +70,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     name = _known(config.name)
     if config.weights == "random":
         logger.warning("backbone %s has random weights: accuracies mean nothing", name)
-        return new_backbone(name)
+        return _assemble(name, name, _create(name, _usual_preprocess(name)), config.offline)
     published: Mapping[str, Any] = open_clip.get_pretrained_cfg(name, config.weights)
     if published:
         source = f"tag {config.weights} of {name}"
@@ -83,7 +84,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         name = with_quick_gelu(name, source)
     model = _create(name, preprocess)
     fit_weights(model, tensors, source, name)
-    return _assemble(name, name, model)
+    return _assemble(name, name, model, config.offline)
 
 
 def new_backbone(name: str, seed: int = RANDOM_SEED) -> Backbone:
@@ -203,31 +204,51 @@ def _create(source: str, preprocess: Mapping[str, Any] | None = None, seed: int 
     return model.eval().requires_grad_(False)
 
 
-def _assemble(source: str, name: str, model: nn.Module) -> Backbone:
+def _assemble(source: str, name: str, model: nn.Module, offline: bool = False) -> Backbone:
     architecture = open_clip.get_model_config(source)
     return Backbone(
         name=name,
         architecture=architecture,
         model=model,
-        tokenizer=_tokenizer(source, name),
+        tokenizer=_tokenizer(architecture, source, name, offline),
         preprocess=Preprocess.from_open_clip(open_clip.get_model_preprocess_cfg(model)),
         identity=image_identity(architecture, model),
     )
 
 
-def _tokenizer(source: str, name: str) -> Tokenizer:
-    try:
-        return cast(Tokenizer, open_clip.get_tokenizer(source))
-    except Exception as error:  # a tokenizer of another library; image features need none
-        reason = " ".join(str(error).split())[:200]
+def _tokenizer(architecture: Mapping[str, Any], source: str, name: str, offline: bool) -> Tokenizer:
+    text = architecture["text_cfg"]
+    if "hf_tokenizer_name" in text:
+        return _HubTokenizer(text, name, offline)
+    return cast(Tokenizer, open_clip.get_tokenizer(source))
 
-    def refuse(texts: list[str]) -> Tensor:
+
+class _HubTokenizer:
+    """A tokenizer of the Hugging Face hub, fetched when it first reads a text: image features need none."""
+
+    def __init__(self, text: Mapping[str, Any], name: str, offline: bool) -> None:
+        self._text, self._name, self._offline = text, name, offline
+        self._fetched: Tokenizer | None = None
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        self._fetched = self._fetched or self._fetch()
+        return self._fetched(texts)
+
+    def _fetch(self) -> Tokenizer:
+        try:
+            return HFTokenizer(
+                self._text["hf_tokenizer_name"],
+                context_length=self._text.get("context_length", 77),
+                tokenizer_mode=self._text.get("tokenizer_mode"),
+                local_files_only=self._offline,
+                **self._text.get("tokenizer_kwargs", {}),
+            )
+        except Exception as error:  # of transformers, the hub or the network
+            reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"backbone {name} has no tokenizer here: {reason}; it comes from the Hugging Face hub by the package "
+            f"backbone {self._name} has no tokenizer here: {reason}; it comes from the Hugging Face hub by the package "
             "transformers: fetch it once, or train without texts (model.directions=free model.zero_shot=false)"
         )
-
-    return refuse
 
 
 def _digest(architecture: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:

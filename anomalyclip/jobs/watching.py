@@ -18,16 +18,16 @@ from anomalyclip.job import Job
 from anomalyclip.jobs.live_models import LiveModels, followed
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.live.announcer import Announcer
-from anomalyclip.live.camera import Camera
+from anomalyclip.live.cameras.camera import Camera
+from anomalyclip.live.cameras.sources import Source, parse_sources
 from anomalyclip.live.evidence import Evidence
 from anomalyclip.live.health import listen, served
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.mqtt import Mqtt
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier, Sink, drain, standard_output
-from anomalyclip.live.sources import Source, parse_sources
+from anomalyclip.live.sinks.couriers import Courier, Sink, drain, standard_output
+from anomalyclip.live.sinks.mqtt import Mqtt
+from anomalyclip.live.sinks.outbox import Outbox
+from anomalyclip.live.sinks.webhook import SECRET, Webhook, webhook_secret
 from anomalyclip.live.watch import Model, Watch
-from anomalyclip.live.webhook import SECRET, Webhook, webhook_secret
 from anomalyclip.run_lock import exclusive, is_lock
 from anomalyclip.storage import Storage
 

@@ -8,8 +8,8 @@ from anomalyclip.events.event import EVENTS
 from anomalyclip.live.changes import Change
 from anomalyclip.live.evidence import Evidence, Recorder
 from anomalyclip.live.frames import Sight, SightChange
-from anomalyclip.live.messages import EndReason, Message, first_message, iso
 from anomalyclip.live.metrics import Metrics
+from anomalyclip.live.sinks.messages import EndReason, Message, first_message, iso
 
 log = logging.getLogger("anomalyclip")
 
@@ -41,7 +41,8 @@ class Announcer:
         """End the events that an earlier process left open, and return how many they were."""
         left = self._outbox.open_events()
         for message in left:
-            self._put(message.followed_by("end", message.after, "watch broke off"))
+            after = {**message.after, **self._evidence.there(message.after)}  # its clip died with the camera's process
+            self._put(message.followed_by("end", after, "watch broke off"))
         return len(left)
 
     def change(
@@ -82,7 +83,8 @@ class Announcer:
     def break_off(self, sources: Collection[str]) -> None:
         """End what is open of sources that nobody watches any more."""
         for message in [each for each in self._open.values() if each.source in sources]:
-            self._put(message.followed_by("end", message.after, "watch broke off"))
+            after = {**message.after, **self._evidence.there(message.after)}  # its clip died with the camera's process
+            self._put(message.followed_by("end", after, "watch broke off"))
 
     def _put(self, message: Message) -> None:
         if message.type == "end":

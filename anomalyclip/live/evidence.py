@@ -1,7 +1,8 @@
 """Evidence of alerts: a clip and a picture of each, which its camera makes."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 CLIPS, PICTURES = "clips", "pictures"
 
@@ -58,3 +59,8 @@ class Evidence:
         """Return the names of an event's clip and picture, relative to the folder; None for what was not asked for."""
         clip = self._clips.get(id)
         return {"clip": clip, "picture": None if clip is None else f"{PICTURES}/{id}.jpg"}
+
+    def there(self, fields: Mapping[str, Any]) -> dict[str, str | None]:
+        """Return the names of clip and picture in an event's fields, None for a file that is not there."""
+        named = {name: fields.get(name) for name in ("clip", "picture")}
+        return {name: file if file and (self._folder / file).exists() else None for name, file in named.items()}

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier
+from anomalyclip.live.sinks.couriers import Courier
+from anomalyclip.live.sinks.outbox import Outbox
 
 BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 STALLED_SECONDS = 15.0

@@ -18,11 +18,11 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.device import resolve_device
 from anomalyclip.errors import JobError
 from anomalyclip.live.announcer import Announcer
-from anomalyclip.live.camera import Camera
+from anomalyclip.live.cameras.camera import Camera
+from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.figures import tell_again
 from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.model_files import Encoders, ModelFiles, load_model
-from anomalyclip.live.sources import Source
 from anomalyclip.live.station import Report, Station, keep_file
 from anomalyclip.storage import scratch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from anomalyclip.live.announcer import Announcer
 from anomalyclip.live.evidence import CLIPS, PICTURES, Evidence
 from anomalyclip.live.figures import Note, NotedMetrics
-from anomalyclip.live.messages import Message
+from anomalyclip.live.sinks.messages import Message
 from anomalyclip.live.watch import Camera, Model, Watch
 from anomalyclip.storage import whole_file
 

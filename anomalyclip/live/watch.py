@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,9 +18,9 @@ from anomalyclip.live.changes import Change
 from anomalyclip.live.event_watch import EventWatch
 from anomalyclip.live.evidence import Recorder
 from anomalyclip.live.frames import Sight, SightChange, Taken
-from anomalyclip.live.messages import EndReason
 from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.scorer import LiveScorer, Scored
+from anomalyclip.live.sinks.messages import EndReason
 from anomalyclip.live.window import Pushed
 
 log = logging.getLogger("anomalyclip")
@@ -291,7 +291,17 @@ def encode_together(encode: Encode, frames: Mapping[str, NDArray[np.uint8]]) -> 
     features: dict[str, Features] = {}
     for names in sizes.values():
         parts = [frames[name] for name in names]
-        encoded = encode(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        encoded = np.concatenate([encode(piece) for piece in _pieces(together)])
         ends = np.cumsum([len(part) for part in parts])
         features |= zip(names, np.split(encoded, ends[:-1]), strict=True)
     return features
+
+
+def _pieces(frames: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield frames in order, as batches of a power of two: libraries keep memory for every size that they have seen."""
+    start = 0
+    while left := len(frames) - start:
+        size = 1 << (left.bit_length() - 1)
+        yield frames[start : start + size]
+        start += size

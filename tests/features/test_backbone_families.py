@@ -1,7 +1,10 @@
 """Image towers that people use through open_clip: each by its own name and tag, with one layer."""
 
 import copy
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -111,11 +114,34 @@ def test_every_tag_of_weights_trained_with_quickgelu_has_an_architecture() -> No
             assert open_clip.get_model_config(with_quick_gelu(name, tag))["quick_gelu"]
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_tokenizer_of_the_hub_is_fetched_when_a_text_is_read_and_for_stored_backbones_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: bool
+) -> None:
+    shrink("ViT-B-16-SigLIP2", monkeypatch)
+    asked: list[tuple[str, bool]] = []
+
+    def fetch(name: str, cache_dir: str | None, local_files_only: bool) -> Callable[..., SimpleNamespace]:
+        asked.append((name, local_files_only))
+        return lambda texts, **options: SimpleNamespace(input_ids=torch.ones(len(texts), options["max_length"]))
+
+    hub = SimpleNamespace(AutoTokenizer=SimpleNamespace(from_pretrained=fetch))
+    monkeypatch.setitem(sys.modules, "transformers", hub)
+    backbone = load_backbone(BackboneConfig(name="ViT-B-16-SigLIP2", weights="random", offline=offline))
+    save_backbone(backbone, Storage(str(tmp_path)))
+    stored = load_stored_backbone(Storage(str(tmp_path)), backbone.identity)
+    assert asked == []
+    assert backbone.tokenizer(["a", "b"]).shape == backbone.tokenizer(["a", "b"]).shape == (2, 64)
+    assert asked == [("timm/ViT-B-16-SigLIP2", offline)]
+    assert stored.tokenizer(["a"]).shape == (1, 64)
+    assert asked[1:] == [("timm/ViT-B-16-SigLIP2", False)]
+
+
 def test_without_its_tokenizer_a_tower_is_refused_by_name_where_texts_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shrink("ViT-B-16-SigLIP2", monkeypatch)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setitem(sys.modules, "transformers", None)
     backbone = load_backbone(BackboneConfig(name="ViT-B-16-SigLIP2", weights="random"))
     with pytest.raises(UsageError, match=r"backbone ViT-B-16-SigLIP2 has no tokenizer here: .*directions=free"):
         backbone.tokenizer(["a robbery"])

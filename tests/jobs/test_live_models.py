@@ -61,14 +61,17 @@ def test_an_alias_is_followed(job: Job, models: LiveModels) -> None:
 
 
 def test_a_version_whose_files_were_changed_is_refused_once_and_the_old_one_stays(
-    job: Job, models: LiveModels, caplog: pytest.LogCaptureFixture
+    job: Job, models: LiveModels, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO", "anomalyclip")
     models.look()
     move(job, 3)
+    looks, look = list[int](), models.look
+    monkeypatch.setattr(models, "look", lambda: looks.append(1) or look())
     taken, asked = list[Model](), threading.Event()
     with followed(models, taken.append, 0.02, asked):
         wait_until(lambda: "the model stays as it is: models:/detector/3 is refused: its files are not" in caplog.text)
+        wait_until(lambda: len(looks) > 3)
         said = caplog.text.count("stays as it is")
         move(job, 2)
         wait_until(lambda: taken)

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from anomalyclip.evaluation.new_table import read_new_table
 from anomalyclip.evaluation.predictions_file import read_predictions
 from anomalyclip.evaluation.scoring import with_frame_counts
 from anomalyclip.events.alarms import AlarmTable, save_alarms
-from anomalyclip.features import backbone
 from anomalyclip.features.backbone import load_backbone
 from anomalyclip.features.store import FeatureStore
 from anomalyclip.job import Job
@@ -126,12 +126,17 @@ def test_a_model_whose_files_lack_prompts_is_refused(storage: Storage, tmp_path:
         score(storage, write_bundle(tmp_path / "old", 0), draw_video(tmp_path / "a.mp4"), ("dog",))
 
 
-def test_imported_features_without_a_tokenizer_are_refused(
-    storage: Storage, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backbone.open_clip, "get_tokenizer", lambda source: 1 / 0)
-    with pytest.raises(UsageError, match="backbone clip-tiny has no tokenizer here: division by zero"):
-        new_names(new_job(storage), trained_candidate(new_job(storage), str(model)), ("dog",))
+def test_a_text_tower_without_its_tokenizer_is_refused(storage: Storage, model: Path) -> None:
+    """As with imported features where a tokenizer of the hub cannot be had: it says so when it first reads a text."""
+
+    def refuse(texts: list[str]) -> torch.Tensor:
+        raise UsageError("the tokenizer of clip-tiny cannot be had")
+
+    candidate = trained_candidate(new_job(storage), str(model))
+    assert candidate.backbone is not None
+    without = replace(candidate, backbone=replace(candidate.backbone, tokenizer=refuse))
+    with pytest.raises(UsageError, match="the tokenizer of clip-tiny cannot be had"):
+        new_names(new_job(storage), without, ("dog",))
 
 
 def test_an_evaluation_measures_names_and_tags_the_version(

@@ -14,7 +14,7 @@ from anomalyclip.job import Job
 from anomalyclip.jobs import watching
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.jobs.watching import OUTBOX, Watching
-from anomalyclip.live import webhook
+from anomalyclip.live.sinks import webhook
 from anomalyclip.storage import Storage
 
 Prepare = Callable[..., Watching]

@@ -13,7 +13,7 @@ from anomalyclip.live.changes import Change
 from anomalyclip.live.evidence import Evidence
 from anomalyclip.live.frames import SightChange
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.outbox import Outbox
+from anomalyclip.live.sinks.outbox import Outbox
 
 EVENT = Event(
     "front", 10, 20, 1.0, 2.0, "2026-01-01T00:00:01", "2026-01-01T00:00:02", "Fire", 0.9, 0.5, 0.4, 15, "detection"
@@ -118,6 +118,7 @@ def test_what_a_killed_process_left_open_is_ended_and_unfinished_files_are_remov
     announcer.change(Recorder(), Change("new", "e", ALERT, ALERT), BEGAN, 1003.0)
     announcer.sight("front", SightChange("lost", 1005.0), BEGAN)
     (tmp_path / "clips" / "e.mkv.partial").write_bytes(b"half")
+    (tmp_path / "pictures" / "e.jpg").write_bytes(b"whole")
     told(outbox)
     again = Announcer(outbox, Evidence(tmp_path), Metrics(["front"]))
     assert again.settle() == 2
@@ -125,6 +126,8 @@ def test_what_a_killed_process_left_open_is_ended_and_unfinished_files_are_remov
     assert [(each["type"], each["reason"], each["message"].split("/")[1]) for each in ends] == [
         ("end", "watch broke off", "2")
     ] * 2
+    files = [(each["after"]["clip"], each["after"]["picture"]) for each in ends]
+    assert sorted(files, key=str) == [(None, "pictures/e.jpg"), (None, None)]
     assert again.settle() == 0
     assert list((tmp_path / "clips").iterdir()) == []
 

@@ -11,11 +11,11 @@ import pytest
 from anomalyclip.errors import UsageError
 from anomalyclip.live import metrics as module
 from anomalyclip.live.health import listen, served
-from anomalyclip.live.messages import first_message
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier
-from anomalyclip.live.webhook import Webhook
+from anomalyclip.live.sinks.couriers import Courier
+from anomalyclip.live.sinks.messages import first_message
+from anomalyclip.live.sinks.outbox import Outbox
+from anomalyclip.live.sinks.webhook import Webhook
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from anomalyclip.config import BackboneConfig, LiveConfig
 from anomalyclip.events.detection import OperatingPoint
 from anomalyclip.features.backbone import load_backbone, save_backbone
 from anomalyclip.live.announcer import Announcer
+from anomalyclip.live.cameras.sources import Source, parse_sources
 from anomalyclip.live.evidence import Evidence
 from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.model_files import ModelFiles
-from anomalyclip.live.outbox import Outbox
 from anomalyclip.live.ray_stations import Stations
-from anomalyclip.live.sources import Source, parse_sources
+from anomalyclip.live.sinks.outbox import Outbox
 from anomalyclip.storage import Storage, scratch
 from tests.conftest import DrawVideo
 from tests.live.test_announcer import told

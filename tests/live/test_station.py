@@ -9,8 +9,8 @@ import pytest
 
 from anomalyclip.live.evidence import CLIPS
 from anomalyclip.live.figures import tell_again
-from anomalyclip.live.messages import Message
 from anomalyclip.live.metrics import Metrics
+from anomalyclip.live.sinks.messages import Message
 from anomalyclip.live.station import Report, Station, keep_file
 from tests.live.test_watch import Camera, Site, levels, model, spans
 from tests.receivers import wait_until

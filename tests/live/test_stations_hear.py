@@ -15,13 +15,13 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.events.detection import OperatingPoint
 from anomalyclip.live import ray_stations
 from anomalyclip.live.announcer import Announcer
+from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.evidence import CLIPS, Evidence
-from anomalyclip.live.messages import first_message
 from anomalyclip.live.metrics import Metrics
 from anomalyclip.live.model_files import ModelFiles
-from anomalyclip.live.outbox import Outbox
 from anomalyclip.live.ray_stations import Stations
-from anomalyclip.live.sources import Source
+from anomalyclip.live.sinks.messages import first_message
+from anomalyclip.live.sinks.outbox import Outbox
 from anomalyclip.live.station import Report
 from tests.live.test_announcer import told
 

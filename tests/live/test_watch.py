@@ -20,8 +20,8 @@ from anomalyclip.live.announcer import Announcer
 from anomalyclip.live.evidence import Evidence
 from anomalyclip.live.frames import SightChange, Taken
 from anomalyclip.live.metrics import Metrics
-from anomalyclip.live.outbox import Outbox
 from anomalyclip.live.scorer import LiveScorer, Scored
+from anomalyclip.live.sinks.outbox import Outbox
 from anomalyclip.live.watch import Model, Watch, encode_together
 from anomalyclip.live.window import Pushed
 from tests.live.test_announcer import Recorder, told
@@ -262,3 +262,16 @@ def test_frames_of_several_sizes_have_the_features_that_each_has_alone() -> None
     assert set(found) == {"a", "b", "d"}
     for name, each in found.items():
         np.testing.assert_allclose(each, encoder(frames[name]), atol=2e-3)
+
+
+def test_batches_have_few_sizes_for_each_costs_memory() -> None:
+    calls = []
+
+    def counted(frames: np.ndarray) -> np.ndarray:
+        calls.append(len(frames))
+        return encode(frames)
+
+    for count in range(1, 65):
+        frames = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+        assert encode_together(counted, {"a": frames})["a"].ravel().tolist() == list(range(count))
+    assert set(calls) == {1, 2, 4, 8, 16, 32, 64}

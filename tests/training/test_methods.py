@@ -1,5 +1,6 @@
 """Every competitor trains, resumes, is saved and scores as the method does, on one worker or several."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ from torch.nn.parallel import DistributedDataParallel
 from anomalyclip.baselines.registry import COMPETITORS
 from anomalyclip.config import ModelConfig, RunConfig, TrainingConfig
 from anomalyclip.errors import UsageError
-from anomalyclip.features.backbone import Backbone
+from anomalyclip.features.backbone import Backbone, new_backbone
 from anomalyclip.methods import METHODS, load_bundle
 from anomalyclip.model.collectives import rank, world_size
 from anomalyclip.model.method import Method, TrainingFeatures
+from anomalyclip.settings import build_config
 from anomalyclip.storage import Storage
 from anomalyclip.training.checkpoints import CheckpointStore, learnt_state
 from anomalyclip.training.fit import FitData, fit, step_inputs, step_loss
 from anomalyclip.training.sampling import NORMAL_LABEL, Bag
 from anomalyclip.training.setup import build_model, save_trained
 from anomalyclip.training.validation import AUC, LOSS
+from tests.small_backbones import WordTokenizer, shrink
 
 CLASSES = ("Arson", "Fighting", "Normal")
 
@@ -151,3 +154,23 @@ def test_features_without_a_text_tower_suit_competitors_that_read_no_names(metho
             built = build_model(CLASSES, tower, torch.zeros(400), config)
             built.prepare(normal_videos(4, 400))
             assert built.eval().score_video(torch.randn(20, 400)).scores.shape == (20,)
+
+
+@pytest.mark.parametrize("method", ["anomalyclip", "actionclip", "vadclip"])
+def test_methods_that_read_names_are_saved_with_a_text_tower_of_another_kind_too(
+    method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shrink("ViT-B-16-SigLIP2", monkeypatch)  # sees its padding, and projects with a bias
+    backbone = dataclasses.replace(new_backbone("ViT-B-16-SigLIP2"), tokenizer=WordTokenizer(64, (), end=1, padding=0))
+    config = build_config(settings(method), None, ("model.directions=finetuned", "model.zero_shot=true"))
+    model = build_model(CLASSES, backbone, torch.zeros(64), config)
+    model.prepare(normal_videos(6, 64))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter) * parameter.requires_grad)
+    save_trained(tmp_path, model, learnt_state(model), config, backbone.identity, "float32")
+    loaded, _ = load_bundle(tmp_path)
+    features = torch.randn(20, 64)
+    expected, got = model.eval().score_video(features), loaded.score_video(features)
+    torch.testing.assert_close(got.scores, expected.scores)
+    assert expected.scores.std() > 0

@@ -12,7 +12,7 @@ import pytest
 from anomalyclip import cli
 from anomalyclip.errors import JobError, UsageError
 from anomalyclip.jobs import watching as job
-from anomalyclip.live.sinks import StandardOutput
+from anomalyclip.live.sinks.couriers import StandardOutput
 from tests.commands import command, score
 from tests.receivers import wait_until
 from tests.watched import draw_video, watching, write_model

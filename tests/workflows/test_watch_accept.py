@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -121,8 +122,11 @@ def _go_through(place: Place, course: Course) -> list[int]:
 
 
 def _memory(run: WatchRun) -> int:
-    process = psutil.Process(run.process.pid)
-    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
+    process, total = psutil.Process(run.process.pid), 0
+    for each in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # a file has come to its end
+            total += each.memory_info().rss
+    return total
 
 
 def _check_figures(text: str, timely: float) -> None:

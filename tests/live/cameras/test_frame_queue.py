@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomalyclip.live.frame_queue import Batch, FrameQueue
+from anomalyclip.live.cameras.frame_queue import Batch, FrameQueue
 
 SHAPE = (4, 6, 3)
 

@@ -11,7 +11,7 @@ from av.video.reformatter import VideoReformatter
 from anomalyclip.data.frame_folder import Pixels
 from anomalyclip.data.orientation import Orientation
 from anomalyclip.data.video import pixels_of
-from anomalyclip.live.packets import PacketRing, Stored
+from anomalyclip.live.cameras.packets import PacketRing, Stored
 from anomalyclip.storage import whole_file
 
 TOLERANCE = 2e-3

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from anomalyclip.live.packets import Encoding, PacketRing, Stored
+from anomalyclip.live.cameras.packets import Encoding, PacketRing, Stored
 
 ENCODING = Encoding("h264", 320, 180, Fraction(1, 25))
 

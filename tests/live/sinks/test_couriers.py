@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from anomalyclip.live.messages import Message, first_message
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier, RefusedError, Sink, StandardOutput, UndeliveredError, drain
+from anomalyclip.live.sinks.couriers import Courier, RefusedError, Sink, StandardOutput, UndeliveredError, drain
+from anomalyclip.live.sinks.messages import Message, first_message
+from anomalyclip.live.sinks.outbox import Outbox
 from tests.receivers import wait_until
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import Message
-from anomalyclip.live.receiver_address import receiver_address
-from anomalyclip.live.sinks import UndeliveredError
+from anomalyclip.live.sinks.couriers import UndeliveredError
+from anomalyclip.live.sinks.messages import Message
+from anomalyclip.live.sinks.receiver_address import receiver_address
 from anomalyclip.redaction import without_login
 
 if TYPE_CHECKING:

@@ -1,22 +1,27 @@
 """A camera's process that dies or hangs is replaced, and nothing is left of one whose caller is killed."""
 
+import errno
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from anomalyclip.config import LiveConfig
+from anomalyclip.live.cameras import camera
+from anomalyclip.live.cameras.sources import parse_sources
 from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in
 
 CALLER = """
 import sys
 from anomalyclip.config import LiveConfig
-from anomalyclip.live.camera import Camera
-from anomalyclip.live.sources import parse_sources
+from anomalyclip.live.cameras.camera import Camera
+from anomalyclip.live.cameras.sources import parse_sources
 
 camera = Camera(parse_sources([sys.argv[1]])[0], LiveConfig())
 camera.start()
@@ -46,6 +51,23 @@ def test_a_process_that_is_killed_is_replaced_and_clips_are_begun_again(video: P
     assert np.all(np.diff(watched.numbers) >= 1) and np.all(np.diff(watched.times) > 0)
     found = numbers_in(tmp_path / "a.mp4")
     assert found == list(range(found[-1] + 1)) and found[-1] >= 3
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = list[float]()
+
+    def fails(*_: object) -> None:
+        tries.append(time.monotonic())
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(camera, "child", fails)
+    watched = camera.Camera(parse_sources([str(video)])[0], LiveConfig())
+    watched.start()
+    while len(tries) < 2:
+        assert watched.take(1).frames.size == 0 and not watched.take(1).ended
+    assert watched.fault == "its process cannot be started: Cannot allocate memory"
+    assert 0.9 < tries[1] - tries[0] < 5
+    watched.close()
 
 
 @pytest.mark.accept

@@ -11,10 +11,10 @@ from http.client import HTTPException
 from urllib.parse import unquote
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.http_post import post
-from anomalyclip.live.messages import Message
-from anomalyclip.live.receiver_address import receiver_address
-from anomalyclip.live.sinks import RefusedError, UndeliveredError
+from anomalyclip.live.sinks.couriers import RefusedError, UndeliveredError
+from anomalyclip.live.sinks.http_post import post
+from anomalyclip.live.sinks.messages import Message
+from anomalyclip.live.sinks.receiver_address import receiver_address
 from anomalyclip.redaction import without_login
 
 SECRET = "ANOMALYCLIP_WEBHOOK_SECRET"  # noqa: S105  (the name of the variable)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from anomalyclip.live.messages import Message
-from anomalyclip.live.outbox import Outbox
+from anomalyclip.live.sinks.messages import Message
+from anomalyclip.live.sinks.outbox import Outbox
 
 log = logging.getLogger("anomalyclip")
 

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from anomalyclip.data.orientation import Orientation
-from anomalyclip.live.clips import Clip, partial_of
-from anomalyclip.live.connection import connected
-from anomalyclip.live.packets import PacketRing, Stored
-from anomalyclip.live.pictures import write_picture
-from anomalyclip.live.sources import parse_sources
+from anomalyclip.live.cameras.clips import Clip, partial_of
+from anomalyclip.live.cameras.connection import connected
+from anomalyclip.live.cameras.packets import PacketRing, Stored
+from anomalyclip.live.cameras.pictures import write_picture
+from anomalyclip.live.cameras.sources import parse_sources
 from tests.streams import FPS, draw, number_in, numbers_in
 
 BEGAN = 1000.0

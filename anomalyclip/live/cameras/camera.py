@@ -14,12 +14,22 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.data.decoder import cause_of_death, child, shared_frames
 from anomalyclip.data.frame_folder import Pixels
 from anomalyclip.data.video import MAX_PIXELS
-from anomalyclip.live import camera_process
-from anomalyclip.live.camera_process import LAST_WORDS, Begin, Finish, Given, Memory, Picture, Record, Stop, Take
-from anomalyclip.live.clips import partial_of
+from anomalyclip.live.cameras import camera_process
+from anomalyclip.live.cameras.camera_process import (
+    LAST_WORDS,
+    Begin,
+    Finish,
+    Given,
+    Memory,
+    Picture,
+    Record,
+    Stop,
+    Take,
+)
+from anomalyclip.live.cameras.clips import partial_of
+from anomalyclip.live.cameras.sight import SightWatch
+from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.frames import Taken
-from anomalyclip.live.sight import SightWatch
-from anomalyclip.live.sources import Source
 
 TIMEOUT = 30.0
 """Seconds without a sign of life after which a camera's process counts as hung; longer than connecting may take."""
@@ -163,7 +173,11 @@ class Camera:
 
     def _launch(self, latest: float | None) -> None:
         self._started, self._asked = time.monotonic(), None
-        self._process, self._connection = child(camera_process.__name__, self._max_pixels)
+        try:
+            self._process, self._connection = child(camera_process.__name__, self._max_pixels)
+        except OSError as error:  # memory, processes or files are short; later there may be some again
+            self.fault = f"its process cannot be started: {error.strerror}"
+            return
         with suppress(OSError):
             self._connection.send(
                 Begin(self.source, self._settings, self._next_number, latest, self._timeout, self._max_pixels)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from anomalyclip.data.video import DecodeError
-from anomalyclip.live import connection
-from anomalyclip.live.connection import connected, stamped
-from anomalyclip.live.sources import Source, parse_sources
+from anomalyclip.live.cameras import connection
+from anomalyclip.live.cameras.connection import connected, stamped
+from anomalyclip.live.cameras.sources import Source, parse_sources
 from tests.cameras import process_of, watching
 from tests.streams import draw, http_server, numbers_in, rtsp_server
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from anomalyclip.config import LiveConfig
 from anomalyclip.data.orientation import Orientation
-from anomalyclip.live.clips import Clip
-from anomalyclip.live.packets import PacketRing
-from anomalyclip.live.pictures import write_picture
+from anomalyclip.live.cameras.clips import Clip
+from anomalyclip.live.cameras.packets import PacketRing
+from anomalyclip.live.cameras.pictures import write_picture
 
 PAUSE = 0.1
 """Seconds between two looks for packets, while a clip is open."""

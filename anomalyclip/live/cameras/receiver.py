@@ -13,14 +13,14 @@ from anomalyclip.config import LiveConfig
 from anomalyclip.data.containers import ContainerError
 from anomalyclip.data.orientation import orientation_of
 from anomalyclip.data.video import DecodeError, pixels_of
-from anomalyclip.live.clock import Clock, Thinning, rising
-from anomalyclip.live.connection import Connection, connected
-from anomalyclip.live.frame_queue import FrameQueue
+from anomalyclip.live.cameras.clock import Clock, Thinning, rising
+from anomalyclip.live.cameras.connection import Connection, connected
+from anomalyclip.live.cameras.frame_queue import FrameQueue
+from anomalyclip.live.cameras.packets import PacketRing, Stored
+from anomalyclip.live.cameras.recorder import Recorder
+from anomalyclip.live.cameras.sight import PictureWatch
+from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.frames import SightChange
-from anomalyclip.live.packets import PacketRing, Stored
-from anomalyclip.live.recorder import Recorder
-from anomalyclip.live.sight import PictureWatch
-from anomalyclip.live.sources import Source
 from anomalyclip.redaction import redact
 
 LONGEST_PAUSE = 30.0

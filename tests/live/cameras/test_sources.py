@@ -1,12 +1,16 @@
 """Sources: names that are safe everywhere, and one clear line for what is no source; a login is never shown."""
 
 import os
+import re
+import string
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.sources import Source, parse_sources
+from anomalyclip.live.cameras.sources import Source, parse_sources
 from tests.streams import draw
 
 ROUTE = "rtsp://admin:pa%2Fss@10.0.0.5:554/Streaming/Channels/101?transportmode=unicast"
@@ -87,3 +91,18 @@ def test_no_source_and_a_name_given_twice_are_refused() -> None:
         parse_sources([])
     with pytest.raises(UsageError, match="two sources are named 'a'"):
         parse_sources(["a=rtsp://h/1", "a=rtsp://h/2"])
+
+
+SCHEMES = ["rtsp://", "http://", "file:", "env:"]
+PIECES = ["u:pass@", "host", ":554", "/a", "=", "cam", "[::1]", "?b=c", "é", "\x00", "\n", " "]
+
+
+@given(st.lists(st.sampled_from(SCHEMES + PIECES) | st.sampled_from(string.printable), max_size=8).map("".join))
+def test_any_text_is_a_source_with_a_safe_name_or_one_clear_line(text: str) -> None:
+    try:
+        (source,) = parse_sources([text])
+    except UsageError as error:
+        assert "\n" not in str(error) and len(str(error)) > 20
+    else:
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", source.name)
+        assert source.kind == "stream" or Path(source.address).exists()

@@ -1,7 +1,7 @@
 import json
 import re
 
-from anomalyclip.live.messages import Message, first_message
+from anomalyclip.live.sinks.messages import Message, first_message
 
 
 def test_messages_of_an_event_count_and_carry_what_was_told_before() -> None:

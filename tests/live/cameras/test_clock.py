@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anomalyclip.live.clock import Clock, Thinning, rising
+from anomalyclip.live.cameras.clock import Clock, Thinning, rising
 
 
 def times(stamps: list[float], received: list[float]) -> list[float]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import av
 
-from anomalyclip.live.clock import JUMP
-from anomalyclip.live.packets import Encoding, PacketRing, Stored
+from anomalyclip.live.cameras.clock import JUMP
+from anomalyclip.live.cameras.packets import Encoding, PacketRing, Stored
 
 WAIT = 3.0
 """Seconds after a clip's end in which its last packets may still come."""

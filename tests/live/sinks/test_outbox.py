@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import Message, first_message
-from anomalyclip.live.outbox import Outbox
+from anomalyclip.live.sinks.messages import Message, first_message
+from anomalyclip.live.sinks.outbox import Outbox
 
 SINKS = ("stdout", "webhook x")
 

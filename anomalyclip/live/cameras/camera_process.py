@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from anomalyclip.config import LiveConfig
 from anomalyclip.data.decoder_process import bound_memory
+from anomalyclip.live.cameras.receiver import Receiver
+from anomalyclip.live.cameras.sources import Source
 from anomalyclip.live.frames import SightChange
-from anomalyclip.live.receiver import Receiver
-from anomalyclip.live.sources import Source
 
 LAST_WORDS = 3.0
 """Seconds in which open clips are completed when the caller is gone."""

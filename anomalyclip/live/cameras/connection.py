@@ -9,8 +9,8 @@ import av
 from av.bitstream import BitStreamFilterContext
 
 from anomalyclip.data.video import bound_pixels, open_video, prepare_decoder, video_stream
-from anomalyclip.live.packets import Encoding
-from anomalyclip.live.sources import Source
+from anomalyclip.live.cameras.packets import Encoding
+from anomalyclip.live.cameras.sources import Source
 
 OPEN_TIMEOUT, READ_TIMEOUT = 10.0, 10.0
 """Seconds for each of the two steps of connecting, and for each packet."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import first_message
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier, RefusedError, UndeliveredError, drain
-from anomalyclip.live.webhook import SECRET, Webhook, signature, webhook_secret
+from anomalyclip.live.sinks.couriers import Courier, RefusedError, UndeliveredError, drain
+from anomalyclip.live.sinks.messages import first_message
+from anomalyclip.live.sinks.outbox import Outbox
+from anomalyclip.live.sinks.webhook import SECRET, Webhook, signature, webhook_secret
 from tests.receivers import Hooks, hooks, wait_until
 
 MESSAGE = first_message("7-front", "anomaly", "front", {"peak": 0.5})
@@ -89,7 +89,7 @@ def test_a_redirect_is_not_followed(receiver: Hooks) -> None:
 def test_a_receiver_that_is_down_or_silent_is_named_without_its_path(
     receiver: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalyclip.live.http_post.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("anomalyclip.live.sinks.http_post.ANSWER_SECONDS", 0.05)
     webhook = Webhook(f"{receiver.url}/T0KEN?key=hunter2", None)
     receiver.seconds = 0.3
     with pytest.raises(UndeliveredError) as slow:
@@ -103,7 +103,7 @@ def test_a_receiver_that_is_down_or_silent_is_named_without_its_path(
 
 
 def test_a_receiver_that_answers_for_ever_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomalyclip.live.http_post.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("anomalyclip.live.sinks.http_post.ANSWER_SECONDS", 0.3)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         webhook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/x", None)
         over = threading.Event()

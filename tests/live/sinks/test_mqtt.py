@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live import mqtt
-from anomalyclip.live.messages import first_message
-from anomalyclip.live.mqtt import Mqtt
-from anomalyclip.live.outbox import Outbox
-from anomalyclip.live.sinks import Courier, UndeliveredError, drain
+from anomalyclip.live.sinks import mqtt
+from anomalyclip.live.sinks.couriers import Courier, UndeliveredError, drain
+from anomalyclip.live.sinks.messages import first_message
+from anomalyclip.live.sinks.mqtt import Mqtt
+from anomalyclip.live.sinks.outbox import Outbox
 from tests.receivers import Broker, Subscriber, broker, wait_until
 
 

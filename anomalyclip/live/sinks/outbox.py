@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anomalyclip.errors import UsageError
-from anomalyclip.live.messages import Message
+from anomalyclip.live.sinks.messages import Message
 
 MOST_WAITING = 10_000
 """Messages that wait for a sink, about a kilobyte each; when more come, the oldest are dropped."""

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from anomalyclip.live.cameras.sight import HEIGHT, WIDTH, PictureWatch, SightWatch
 from anomalyclip.live.frames import SightChange
-from anomalyclip.live.sight import HEIGHT, WIDTH, PictureWatch, SightWatch
 
 RNG = np.random.default_rng(0)
 SCENE = RNG.integers(60, 200, (HEIGHT, WIDTH))

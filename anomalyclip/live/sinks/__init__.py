@@ -1,0 +1,1 @@
+"""Sinks: messages about events, the queues in which they wait, and where they go."""
