@@ -79,7 +79,8 @@ def _same_end() -> Iterator[None]:
 
     Ray's own ends the program without a line, and with an exit code of its own.
     """
-    if not callable(signal.getsignal(signal.SIGTERM)):
+    before = signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
     its_own = utils.set_sigterm_handler
@@ -88,6 +89,9 @@ def _same_end() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = its_own
+        signal.signal(
+            signal.SIGTERM, before
+        )  # its library has one besides, which aborts, and of which Python knows nothing
 
 
 def reason(error: BaseException | str) -> str:

@@ -334,6 +334,7 @@ def test_the_end_that_the_program_has_set_holds_while_ray_starts() -> None:
         with cluster._same_end():
             utils.set_sigterm_handler(lambda *_: sys.exit(15))  # as ray.init does first
             assert signal.getsignal(signal.SIGTERM) is own
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as its library does later
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
