@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants, worker
+from ray._private import ray_constants, utils, worker
 from ray._private.services import find_bootstrap_address
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
@@ -75,10 +75,21 @@ def _heard(message: Mapping[str, Any], ignore_prefix: bool) -> None:
 
 @contextmanager
 def _same_end() -> Iterator[None]:
-    """Keep the handler of SIGTERM that the program has set: Ray's own ends it without a line."""
+    """Keep the handler of SIGTERM that the program has set, also while Ray starts.
+
+    Ray's own ends the program without a line, and with an exit code of its own.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if callable(before) and threading.current_thread() is threading.main_thread():
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    its_own = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = its_own
+        # its library has one besides, which aborts, and of which Python knows nothing
         signal.signal(signal.SIGTERM, before)
 
 

@@ -1,6 +1,7 @@
 import contextlib
 import inspect
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray._private import ray_constants, worker
+from ray._private import ray_constants, utils, worker
 
 from anomalyclip import cluster
 from anomalyclip.cluster import connect, processes_per_node, reason, threads
@@ -323,3 +324,17 @@ def test_the_room_for_workers_is_that_of_the_nodes_that_are_alive(monkeypatch: p
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     assert [cluster.room(cpus) for cpus in (1.0, 0.9, 0.6, 4.0)] == [4, 5, 8, 0]
     assert (cluster.room(1.0, gpus=1), cluster.lost_nodes()) == (1, {"c": "3"})
+
+
+def test_the_end_that_the_program_has_set_holds_while_ray_starts() -> None:
+    def own(*_: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with cluster._same_end():
+            utils.set_sigterm_handler(lambda *_: sys.exit(15))  # as ray.init does first
+            assert signal.getsignal(signal.SIGTERM) is own
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as its library does later
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
