@@ -42,7 +42,7 @@ class Course:
 
 
 # a short course cannot tell a leak from memory that is still being filled
-SUITE, WHOLE = Course(30, 2, 4, 2, 0.2, 0.95), Course(600, 8, 60, 10, 0.05, 0.99)
+SUITE, WHOLE = Course(30, 2, 4, 6, 0.2, 0.95), Course(600, 8, 60, 10, 0.05, 0.99)
 
 
 def _range(first: float, last: float, step: float) -> Iterator[float]:
