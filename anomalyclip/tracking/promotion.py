@@ -178,8 +178,9 @@ class ModelRegistry:
         self.client.set_registered_model_tag(
             self.name, f"promotion.{number:04d}", json.dumps(redacted(asdict(entry)), ensure_ascii=False)
         )
-        lock.check()
-        self._describe_history()
+        # the entry is decided now: who took the next lock since describes both, and this process has nothing to add
+        if lock.is_held():
+            self._describe_history()
 
     def _describe_history(self) -> None:
         """Write the history into the model's description; the entries are what counts, so a failure is only logged."""

@@ -70,7 +70,7 @@ class PromotionLock:
     def check(self) -> None:
         """Raise JobError if another process may have taken over: to be called before every change."""
         late = time.monotonic() - self._since > LEASE_SECONDS
-        if late or not self._is_held():
+        if late or not self.is_held():
             raise JobError(f"the promotion of {self._model} took too long; the next one settles it (--history)")
 
     def announce(self) -> None:
@@ -80,16 +80,16 @@ class PromotionLock:
 
     def is_first(self) -> bool:
         """Return whether its entry is not written yet: to be asked after creation, which may have been too late."""
-        return self._is_held() and self._position() < self.number
+        return self.is_held() and self._position() < self.number
+
+    def is_held(self) -> bool:
+        """Return whether no process came after: one takes the next number first, and removes this lock last."""
+        return find_lock(self._client, self._model, self.number + 1) is None and self._is_ours()
 
     def release(self) -> None:
         """Remove the lock, so that the next process can take one."""
         if self._is_ours():
             remove_lock(self._client, self._model, self.number)
-
-    def _is_held(self) -> bool:
-        """Whether no process came after: one that does takes the next number first, and removes this lock last."""
-        return find_lock(self._client, self._model, self.number + 1) is None and self._is_ours()
 
     def _is_ours(self) -> bool:
         held = find_lock(self._client, self._model, self.number)

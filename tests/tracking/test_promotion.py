@@ -221,6 +221,24 @@ def test_decisions_at_the_same_time_are_all_in_the_history(registry: ModelRegist
     assert sorted(decisions(registry)) == [("refused", version) for version in "123"]
 
 
+def test_a_promotion_that_is_overtaken_once_its_entry_is_there_has_won(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told to have taken too long, although its version was champion."""
+    own = ModelRegistry(mlflow.MlflowClient(), registry.name)
+    real = own.client.set_registered_model_tag
+
+    def then_another(name: str, key: str, value: str) -> None:
+        real(name, key, value)
+        if key == "promotion.0001":
+            registry.write(entry("refused", "2", "1"))
+
+    monkeypatch.setattr(own.client, "set_registered_model_tag", then_another)
+    own.write(entry("promoted", "1", None))
+    assert decisions(registry) == described(registry) == [("promoted", "1"), ("refused", "2")]
+    assert (registry.aliased(CHAMPION), locks(registry)) == ("1", [])
+
+
 def die_at(monkeypatch: pytest.MonkeyPatch, registry: ModelRegistry, method: str, after: bool, which: int = 1) -> None:
     """Let the process end before or after the n-th call of a method of the client."""
     real, calls = getattr(registry.client, method), 0
