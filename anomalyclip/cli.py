@@ -98,6 +98,20 @@ def add_retry_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--retry", action="store_true", help="try quarantined videos again")
 
 
+def add_classes_option(command: argparse.ArgumentParser) -> None:
+    """Add the option for classes that nobody trained."""
+    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
+                         "between them; apart from the trained ones")  # fmt: skip
+
+
+def add_threshold_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of commands that find events: at most one of them may be given."""
+    thresholds = command.add_mutually_exclusive_group()
+    thresholds.add_argument("--false-alarms-per-hour", type=float, metavar="X",
+                            help="the threshold that has so few on normal video (else the model's own)")  # fmt: skip
+    thresholds.add_argument("--threshold", type=float, metavar="P", help="score at which an event starts")
+
+
 def add_tracking_option(command: argparse.ArgumentParser) -> None:
     """Add the option for the place of MLflow."""
     command.add_argument("--tracking-uri", metavar="URI", help="MLflow server or database (else "

@@ -19,8 +19,7 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("model", metavar="MODEL",
                          help="models:/NAME/VERSION, a run (id or name), a folder, or zero-shot")  # fmt: skip
     cli.add_manifest(command)
-    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
-                         "between them; apart from the trained ones")  # fmt: skip
+    cli.add_classes_option(command)
     cli.add_config_options(command)
     cli.add_run_options(command)
     cli.add_retry_option(command)

@@ -24,12 +24,8 @@ def main(argv: Sequence[str]) -> cli.Result:
                          help="files, folders, globs, URIs, or one manifest (its test videos; with "
                          "--set data.features=NAME, imported features of them)")  # fmt: skip
     command.add_argument("--features", help=argparse.SUPPRESS)  # short for --set data.features=NAME
-    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
-                         "between them; apart from the trained ones")  # fmt: skip
-    thresholds = command.add_mutually_exclusive_group()
-    thresholds.add_argument("--false-alarms-per-hour", type=float, metavar="X",
-                            help="the threshold that has so few on normal video (else the model's own)")  # fmt: skip
-    thresholds.add_argument("--threshold", type=float, metavar="P", help="score at which an event starts")
+    cli.add_classes_option(command)
+    cli.add_threshold_options(command)
     command.add_argument("--output", type=Path, metavar="FOLDER", help="place of the results (else the run's folder)")
     command.add_argument("--report", action=argparse.BooleanOptionalAction, default=True, help="write the HTML report")
     command.add_argument("--clips", action="store_true", help="cut a clip of each event, 5 s before to 10 s after it")

@@ -22,12 +22,8 @@ def main(argv: Sequence[str]) -> cli.Result:
     command.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION or NAME@ALIAS, a run, or a folder")
     command.add_argument("sources", nargs="+", metavar="SOURCE",
                          help="ADDRESS or NAME=ADDRESS: rtsp://, http://, /dev/video0, or a file")  # fmt: skip
-    command.add_argument("--classes", metavar="NAMES", help="classes that nobody trained, by their names, with commas "
-                         "between them; apart from the trained ones")  # fmt: skip
-    thresholds = command.add_mutually_exclusive_group()
-    thresholds.add_argument("--false-alarms-per-hour", type=float, metavar="X",
-                            help="the threshold that has so few on normal video (else the model's own)")  # fmt: skip
-    thresholds.add_argument("--threshold", type=float, metavar="P", help="score at which an event starts")
+    cli.add_classes_option(command)
+    cli.add_threshold_options(command)
     command.add_argument("--webhook", action="append", default=[], metavar="URL", help="post messages; repeatable")
     command.add_argument("--mqtt", action="append", default=[], metavar="URL",
                          help="publish messages to a broker: mqtt[s]://HOST[:PORT][/TOPIC]; repeatable")  # fmt: skip

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anomalyclip")
 
+NEW_FIGURES = "new_classes.json"
+"""File of an evaluation: the figures of new classes."""
+
 
 def new_names(job: Job, candidate: Candidate, names: Sequence[str]) -> NewNames | None:
     """Return the classes that a trained model shall recognise by their names, None without any.
@@ -51,17 +54,13 @@ def new_names(job: Job, candidate: Candidate, names: Sequence[str]) -> NewNames 
     return new
 
 
-NEW_FIGURES = "new_classes.json"
-"""File of an evaluation: the figures of new classes."""
-
-
 def report_new(
     tracking: "TrackedRun", folder: Path, names: Sequence[str], predictions: Predictions, dataset: str
 ) -> None:
     """Write the figures of new classes beside their table in an evaluation's folder, log them, and tag the run."""
-    found = new_class_figures(predictions, read_new_table(folder / NEW_TABLE, names))
+    table = read_new_table(folder / NEW_TABLE, names)
+    found, groups = new_class_figures(predictions, table), base_novel_figures(predictions, table)
     values = {each.name: each.values() for each in found}
-    groups = base_novel_figures(predictions, read_new_table(folder / NEW_TABLE, names))
     of_groups = {name: estimate_values(estimate) for name, estimate in groups.items()}
     (folder / NEW_FIGURES).write_text(json.dumps({"classes": values, "groups": of_groups}, indent=2))
     tracking.log_metrics({f"open/{name}": estimate.value for name, estimate in groups.items() if estimate})
