@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -60,10 +61,11 @@ class LiveModels:
         point, note = operating_point(version, bundle, self._asked, self._job.config.events)
         backbone, precision = candidate.backbone, candidate.extraction.precision
         assert backbone is not None
-        encode = self._encoders.of(backbone.identity, scorer.card, precision, lambda: backbone)
+        encoders = copy(self._encoders)  # a refused model must not take the encoder of the one in use away
+        encode = encoders.of(backbone.identity, scorer.card, precision, lambda: backbone)
         model = Model(version, encode, scorer, point)
         _try(model)
-        self._current = key
+        self._current, self._encoders = key, encoders
         self._files = partial(_files, self._job, version, bundle, backbone, precision, point, self._classes)
         log.info("model %s on %s; events: %s", version, self._device, note)
         return model

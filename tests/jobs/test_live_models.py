@@ -10,6 +10,7 @@ import pytest
 from anomalyclip.config import RunConfig
 from anomalyclip.errors import UsageError
 from anomalyclip.job import Job
+from anomalyclip.jobs import live_models
 from anomalyclip.jobs.live_models import LiveModels, followed
 from anomalyclip.jobs.operating import Asked
 from anomalyclip.live.watch import Model
@@ -103,6 +104,25 @@ def test_models_of_the_same_features_share_an_encoder(job: Job, tmp_path: Path) 
         encoders.append(model.encode)
     assert found.look() is None
     assert encoders[0] is encoders[1] is not encoders[2]
+
+
+def test_a_refused_model_leaves_the_encoder_of_the_one_in_use(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle", 0)
+    found = LiveModels(job, str(bundle), ASKED)
+    first = found.look()
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="it broke"):
+        patch.setattr(live_models, "_try", broken)
+        write_bundle(bundle, 1, crops=5)
+        found.look()
+    write_bundle(bundle, 2)
+    second = found.look()
+    assert first is not None and second is not None and second.encode is first.encode
+
+
+def broken(model: Model) -> None:
+    raise UsageError("it broke")
 
 
 def test_what_cannot_score_cameras_is_refused(job: Job, tmp_path: Path) -> None:
